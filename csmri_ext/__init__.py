@@ -1,0 +1,36 @@
+"""Compressed-sensing MRI reconstruction: fused kernels for PyTorch, interoperable with BART.
+
+Submodules load on first use: reading a ``.cfl`` file through `csmri_ext.bridge` does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import extend_path
+from typing import TYPE_CHECKING, Any
+
+# A checkout on sys.path shadows the installed package, whose compiled `_core` lies in site-packages: look in both.
+__path__ = extend_path(__path__, __name__)
+
+if TYPE_CHECKING:
+    from csmri_ext import bridge, data, metrics, nn, ops, physics
+    from csmri_ext.config import show_config
+    from csmri_ext.ops import reference_ops
+
+__version__ = "0.1.0"
+__all__ = ["bridge", "data", "metrics", "nn", "ops", "physics", "reference_ops", "show_config"]
+
+_MODULES = {"bridge", "data", "metrics", "nn", "ops", "physics"}
+_FUNCTIONS = {"show_config": "csmri_ext.config", "reference_ops": "csmri_ext.ops"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name in _FUNCTIONS:
+        return getattr(import_module(_FUNCTIONS[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

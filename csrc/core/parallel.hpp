@@ -1,0 +1,33 @@
+// parallel_for(n, threads, f): f(i) for i in [0, n), on at most `threads` threads.
+//
+// The number of threads always comes from the caller (torch.get_num_threads()): OpenMP's own default differs from
+// torch's in a fresh Python thread. Without OpenMP it is a plain loop. The order of i is unspecified: f(i) must not
+// depend on another f(j), so that results do not depend on the number of threads.
+#pragma once
+#include <cstdint>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#include "core/simd.hpp"
+
+namespace csmri {
+inline namespace CSMRI_LEVEL {
+
+template <class F>
+inline void parallel_for(std::int64_t n, int threads, const F& f) {
+#ifdef _OPENMP
+  if (threads > 1 && n > 1) {
+    const int team = n < threads ? static_cast<int>(n) : threads;
+#pragma omp parallel for num_threads(team) schedule(static)
+    for (std::int64_t i = 0; i < n; ++i) f(i);
+    return;
+  }
+#else
+  (void)threads;
+#endif
+  for (std::int64_t i = 0; i < n; ++i) f(i);
+}
+
+}  // namespace CSMRI_LEVEL
+}  // namespace csmri
