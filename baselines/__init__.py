@@ -1,0 +1,1 @@
+"""What a reconstruction is compared with: TV, BART, published networks; and the comparison itself."""
