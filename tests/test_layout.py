@@ -1,0 +1,115 @@
+"""The rooms of the house: who may import whom, where torch and pybind11 may appear, how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# room -> rooms and outside packages it may import (standard library and itself always). Longest prefix wins.
+ROOMS = {
+    "csmri_ext": {"csmri_ext.*"},  # __init__ names every room, lazily
+    "csmri_ext.bridge": {"numpy", "h5py"},
+    "csmri_ext.metrics": {"numpy", "skimage"},
+    "csmri_ext.complexity": {"torch"},
+    "csmri_ext.ops": {"torch", "csmri_ext._core"},
+    "csmri_ext.physics": {"torch", "numpy", "csmri_ext.ops"},
+    "csmri_ext.nn": {"torch", "csmri_ext.ops", "csmri_ext.physics"},
+    "csmri_ext.data": {"numpy", "scipy", "torch", "csmri_ext.bridge", "csmri_ext.physics"},
+    "csmri_ext.config": {"*"},
+    "csmri_ext.doctor": {"*"},
+    "csmri_ext.cli": {"*"},
+    "baselines": {"*"},
+}
+# Optional packages that a room may import inside a function, where the format needs them.
+LAZY = {"csmri_ext.bridge": {"nibabel", "PIL", "scipy"}, "csmri_ext.metrics": {"torch", "csmri_ext.complexity"}}
+
+
+def modules() -> list[tuple[str, Path]]:
+    files = [*ROOT.glob("csmri_ext/**/*.py"), *ROOT.glob("baselines/**/*.py")]
+    return [(".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), f) for f in sorted(files)]
+
+
+def room_of(module: str) -> str:
+    return max((room for room in ROOMS if module == room or module.startswith(room + ".")), key=len)
+
+
+def imports(tree: ast.Module) -> list[tuple[str, bool]]:
+    """Every imported module, and whether the import runs when the file is loaded."""
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    in_function = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for inner in ast.walk(node)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) not in in_function) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [(name, id(node) not in in_function) for name in names]
+    return found
+
+
+def allowed(name: str, rules: set[str]) -> bool:
+    return any(
+        rule == "*" or name == rule.removesuffix(".*") or name.startswith(rule.removesuffix(".*") + ".")
+        for rule in rules
+    )
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=[name for name, _ in modules()])
+def test_imports_point_one_way(module: str, path: Path) -> None:
+    room = room_of(module)
+    for name, at_load in imports(ast.parse(path.read_text())):
+        top = name.split(".")[0]
+        if top in sys.stdlib_module_names or name.startswith(room + ".") or name == room:
+            continue
+        rules = ROOMS[room] | (set() if at_load else LAZY.get(room, set()))
+        assert allowed(name, rules), f"{module} (room {room}) imports {name}"
+        if room.startswith("csmri_ext"):
+            assert top != "baselines", f"{module} imports {name}: csmri_ext does not know the baselines"
+
+
+def test_core_is_torch_free() -> None:
+    for path in [*ROOT.glob("csrc/**/*.[ch]pp"), *ROOT.glob("csrc/**/*.cu*")]:
+        includes = re.findall(r'#\s*include\s*[<"]([^>"]+)[>"]', path.read_text())
+        rooms = {name.split("/")[0] for name in includes if "/" in name}
+        assert not {"torch", "ATen", "c10"} & rooms, f"{path.name} includes torch"
+        if path.name != "bindings.cpp":
+            assert not {"pybind11"} & rooms, f"{path.name} includes pybind11"
+            own = path.relative_to(ROOT / "csrc").parts[0]
+            outside = {room for room in rooms if (ROOT / "csrc" / room).is_dir()} - {"core", own}
+            assert not outside, f"{path} includes {outside}: a room includes itself and core only"
+
+
+def test_no_long_file_and_no_catch_all_name() -> None:
+    files = [f for f in ROOT.glob("**/*.*") if f.suffix in {".py", ".cpp", ".hpp", ".cu", ".cuh", ".h"}]
+    files = [f for f in files if not {".venv", "build"} & set(f.relative_to(ROOT).parts)]
+    assert len(files) > 20
+    for path in files:
+        assert path.stem not in {"utils", "helpers", "common", "misc"}, path
+        lines = len(path.read_text().splitlines())
+        assert lines <= 420, f"{path.relative_to(ROOT)} has {lines} lines: does it hold one idea?"
+
+
+def test_reading_a_file_does_not_import_torch() -> None:
+    code = "import csmri_ext, sys; csmri_ext.bridge.read_cfl; assert 'torch' not in sys.modules; print('ok')"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout == "ok\n", result.stderr
