@@ -3,8 +3,12 @@
 // GCC/Clang vector extensions: + - * / and comparisons work element-wise, a scalar operand broadcasts, and the
 // compiler picks the instructions of the level (it contracts a * b + c into FMA where the level has it).
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 #include "core/simd.hpp"
 
@@ -42,6 +46,47 @@ inline __attribute__((always_inline)) void store(T* p, Vec<T> v) {
 template <class T>
 inline __attribute__((always_inline)) Vec<T> broadcast(T value) {
   return value - Vec<T>{};
+}
+
+// The first n lanes (0 < n < kLanes<T>); the others are 0, and stay untouched in memory.
+template <class T>
+inline Vec<T> load_first(const T* p, int n) {
+  Vec<T> v{};
+  std::memcpy(&v, p, static_cast<std::size_t>(n) * sizeof(T));
+  return v;
+}
+template <class T>
+inline void store_first(T* p, Vec<T> v, int n) {
+  std::memcpy(p, &v, static_cast<std::size_t>(n) * sizeof(T));
+}
+
+// A store that does not first read the line into the cache: for outputs too large to be found there again. p must be
+// aligned to kVecBytes. Call stream_fence() before another thread may read.
+template <class T>
+inline __attribute__((always_inline)) void stream(T* p, Vec<T> v) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(p), reinterpret_cast<__m512i>(v));
+#elif defined(__AVX__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(v));
+#elif defined(__SSE2__)
+  _mm_stream_si128(reinterpret_cast<__m128i*>(p), reinterpret_cast<__m128i>(v));
+#else
+  store(p, v);
+#endif
+}
+inline void stream_fence() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+template <class T>
+inline T sum(Vec<T> v) {  // in lane order: pairs, then pairs of pairs
+  T lane[kLanes<T>];
+  std::memcpy(lane, &v, sizeof v);
+  for (int half = kLanes<T> / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
+  return lane[0];
 }
 
 }  // namespace CSMRI_LEVEL
