@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ class LazyStack:
     Parameters
     ----------
     read
-        ``read(i)`` returns slice ``i`` as an array of shape `item_shape`, ``0 <= i < n_slices``.
+        ``read(i)`` returns slice ``i`` as an array of shape `item_shape`, ``0 <= i < n_slices``. A stack can be pickled
+        where `read` can: a function of a module or a callable object, not a lambda.
     n_slices
         Number of slices.
     item_shape
@@ -49,7 +51,7 @@ class LazyStack:
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             chosen = range(len(self))[index]
-            return LazyStack(lambda i: self[chosen[i]], len(chosen), self.shape[1:], self.dtype)
+            return LazyStack(partial(_chosen_slice, self, chosen), len(chosen), self.shape[1:], self.dtype)
         position = range(len(self))[index]  # negative indices, and IndexError beyond the end
         item = np.asarray(self._read(position), dtype=self.dtype)
         if item.shape != self.shape[1:]:
@@ -65,6 +67,10 @@ class LazyStack:
         return out
 
 
+def _chosen_slice(stack: LazyStack, chosen: range, i: int) -> NDArray[Any]:
+    return stack[chosen[i]]
+
+
 @dataclass
 class Acquisition:
     """One volume in the conventions of this package, whatever file it came from.
@@ -73,7 +79,8 @@ class Acquisition:
     ----------
     kspace
         complex64 ``(n_slices, n_coils, ny, nx)``, zero frequency in the centre (``n // 2``), orthonormal scaling of
-        the file kept as it is. Single-coil data have ``n_coils == 1``. An ndarray (perhaps memory-mapped) or a `LazyStack`.
+        the file kept as it is. Single-coil data have ``n_coils == 1``. An ndarray, perhaps memory-mapped, or a
+        `LazyStack`.
     mask
         bool ``(nx,)`` or ``(ny, nx)``, True where a sample was acquired, when the file is undersampled; else None.
     sens_maps

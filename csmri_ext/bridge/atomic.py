@@ -12,7 +12,7 @@ from pathlib import Path
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary name beside `path`; on success it replaces `path`, on any error or Ctrl-C it is removed.
 
-    Equivalent to writing to ``.name.<pid>.tmp`` and then ``os.replace``: a reader sees the old file or the whole new one.
+    Equivalent to writing to ``.name.<pid>.tmp``, then ``os.replace``: readers see the old file or the whole new one.
 
     Parameters
     ----------
