@@ -177,18 +177,36 @@ def kspace_acquisition(
         pattern = sampling_pattern(CheckedSlices(read, path, kind)(0))
         mask = pattern
         kspace = CheckedSlices(read, path, kind, mask=pattern)
+    stack = LazyStack(kspace, n_slices, shape[1:], np.complex64)
     size = recon_size or (ny, nx)
     size = (min(size[0], ny), min(size[1], nx))
     if target is None and mask is None:
-        target = LazyStack(_RootSumOfSquares(kspace, size), n_slices, size, np.float32)
+        target = rss_target(stack, size)
     return Acquisition(
-        kspace=LazyStack(kspace, n_slices, shape[1:], np.complex64),
+        kspace=stack,
         name=path.name,
         mask=mask,
         sens_maps=sens_maps,
         target=target,
         attrs={"format": kind, "path": str(path), "recon_size": size, **(attrs or {})},
     )
+
+
+def rss_target(kspace: NDArray[Any] | LazyStack, size: tuple[int, int]) -> LazyStack:
+    """Compute reference images, ``center_crop(rss(ifft2c(kspace)), size)``, when they are indexed.
+
+    Parameters
+    ----------
+    kspace
+        Fully sampled, complex, (n_slices, n_coils, ny, nx) or (n_slices, ny, nx).
+    size
+        ``(h, w)``, at most ``(ny, nx)``.
+
+    Returns
+    -------
+        float32, (n_slices, h, w).
+    """
+    return LazyStack(_RootSumOfSquares(kspace, size), kspace.shape[0], size, np.float32)
 
 
 def stack_slices(acquisitions: Sequence[Acquisition], name: str) -> Acquisition:
@@ -275,11 +293,12 @@ class _Magnitude:
 
 @dataclass(frozen=True)
 class _RootSumOfSquares:
-    kspace: CheckedSlices
+    kspace: NDArray[Any] | LazyStack
     size: tuple[int, int]
 
     def __call__(self, i: int) -> NDArray[np.float32]:
-        return np.linalg.norm(center_crop(ifft2c(self.kspace(i)), self.size), axis=0)
+        coils = np.asarray(self.kspace[i]).reshape(-1, *self.kspace.shape[-2:])
+        return np.linalg.norm(center_crop(ifft2c(coils), self.size), axis=0)
 
 
 @dataclass(frozen=True)
