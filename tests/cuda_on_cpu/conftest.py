@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cuda_on_cpu import emulator
+
+
+@pytest.fixture(scope="session")
+def cuda_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where compiled kernels are kept; the next run of the tests finds them again."""
+    if emulator.compiler() is None:
+        pytest.skip("no C++ compiler: set CXX, or install g++")
+    cache = getattr(request.config, "cache", None)
+    return Path(cache.mkdir("cuda_on_cpu")) if cache else tmp_path_factory.mktemp("cuda_on_cpu")
+
+
+@pytest.fixture(scope="session")
+def needs_sanitizer(cuda_cache: Path) -> Callable[[str], None]:
+    """needs_sanitizer(name) skips the test where the compiler cannot build, or the machine not run, such programs."""
+    works: dict[str, bool] = {}
+
+    def check(sanitizer: str) -> None:
+        if sanitizer not in works:
+            works[sanitizer] = emulator.sanitizer_works(sanitizer, cuda_cache)
+        if not works[sanitizer]:
+            pytest.skip(f"{emulator.compiler()} -fsanitize={sanitizer} does not work here")
+
+    return check

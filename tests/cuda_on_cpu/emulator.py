@@ -1,0 +1,172 @@
+"""Builds .cu files for the CPU with g++ and calls them: in this process, or under a sanitizer in another one."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).parents[2]
+SHIM = Path(__file__).parent / "shim"
+ORDERS = ("forward", "reverse", "random:1")
+SANITIZERS = {
+    "": ["-O2"],
+    "address,undefined": ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    "thread": ["-O1", "-g1", "-fsanitize=thread"],
+}
+FLAGS = ["-x", "c++", "-std=c++17", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fno-math-errno"]
+ENVIRONMENT = {
+    "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0",
+    "TSAN_OPTIONS": "report_signal_unsafe=0:history_size=4:exitcode=66",
+    "UBSAN_OPTIONS": "print_stacktrace=0",
+}
+
+
+class SanitizerError(AssertionError):
+    """A sanitizer found something; the message is its report."""
+
+
+def compiler() -> str | None:
+    return shutil.which(os.environ.get("CXX", "g++"))
+
+
+def sanitizer_works(sanitizer: str, cache: Path) -> bool:
+    """Whether a program that is built with the sanitizer runs here."""
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        source = Path(folder, "empty.cpp")
+        source.write_text("int main() {}\n")
+        program = source.with_suffix("")
+        built = subprocess.run([str(compiler()), *SANITIZERS[sanitizer], source, "-o", program], capture_output=True)
+        return built.returncode == 0 and subprocess.run([program], capture_output=True).returncode == 0
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """One set of kernel sources, built for the CPU.
+
+    Parameters
+    ----------
+    sources
+        The .cu files of the package and the .cpp file of the test that declares entries (shim/entry.hpp).
+    cache
+        Folder for objects and libraries. Each is named by a hash of everything that went into it.
+    sanitizer
+        "", "address,undefined" or "thread".
+    defines
+        Preprocessor definitions, "NAME=VALUE".
+    edits
+        (file, old, new): compile a copy of that file of csrc, with `old`, which occurs once, replaced.
+    """
+
+    sources: Sequence[Path]
+    cache: Path
+    sanitizer: str = ""
+    defines: Sequence[str] = ()
+    edits: Sequence[tuple[Path, str, str]] = ()
+    _library: list[ctypes.CDLL] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def call(
+        self, name: str, arrays: Sequence[NDArray[np.generic]], numbers: Sequence[int] = (), order: str = "forward"
+    ) -> None:
+        """Call an entry; it reads and writes the arrays, which are C-contiguous. Raises RuntimeError with its error."""
+        assert all(array.flags.c_contiguous and array.flags.writeable for array in arrays)
+        if self.sanitizer:
+            return self._call_apart(name, arrays, numbers, order)
+        if not self._library:
+            self._library.append(ctypes.CDLL(str(self.build())))
+        function = self._library[0][name]
+        function.restype = ctypes.c_char_p
+        os.environ["CUDA_ON_CPU_ORDER"] = order
+        error = function(
+            (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays]),
+            (ctypes.c_int64 * len(numbers))(*numbers),
+        )
+        if error is not None:
+            raise RuntimeError(error.decode())
+        return None
+
+    def _call_apart(self, name: str, arrays: Sequence[NDArray[np.generic]], numbers: Sequence[int], order: str) -> None:
+        library, program = self.build(), self._program()
+        with tempfile.TemporaryDirectory(dir=self.cache) as folder:
+            file = Path(folder, "call")
+            words = [len(arrays), len(numbers), *[array.nbytes for array in arrays], *numbers]
+            file.write_bytes(np.array(words, np.int64).tobytes() + b"".join(array.tobytes() for array in arrays))
+            done = subprocess.run(
+                [program, library, name, file],
+                env={**os.environ, **ENVIRONMENT, "CUDA_ON_CPU_ORDER": order},
+                capture_output=True,
+                text=True,
+                errors="replace",
+            )
+            if done.returncode == 3:
+                raise RuntimeError(done.stderr.removeprefix("error: ").strip())
+            if done.returncode or "Sanitizer" in done.stderr or "runtime error" in done.stderr:
+                raise SanitizerError(f"{name}: exit status {done.returncode}\n{done.stderr[:6000]}")
+            rest = memoryview(file.read_bytes())
+            for array in arrays:
+                array.reshape(-1).view(np.uint8)[:] = np.frombuffer(rest[: array.nbytes], np.uint8)
+                rest = rest[array.nbytes :]
+
+    def build(self) -> Path:
+        """The shared library, compiled where it is not in the cache."""
+        with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+            objects = list(pool.map(self._object, self.sources))
+        return self._link(objects, ["-shared"], ".so")
+
+    def _program(self) -> Path:
+        return self._link([self._object(SHIM / "call.cpp")], ["-ldl"], "")
+
+    def _overlay(self) -> Path:
+        """A folder with the edited copies, which the compiler searches before csrc."""
+        overlay = self.cache / f"edited-{hashlib.sha256(repr(self.edits).encode()).hexdigest()[:16]}"
+        for path, old, new in self.edits:
+            text = path.read_text()
+            assert text.count(old) == 1, f"{path.name} contains {text.count(old)} times {old!r}"
+            copy = overlay / path.relative_to(ROOT / "csrc")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(text.replace(old, new))
+        return overlay
+
+    def _object(self, source: Path) -> Path:
+        folders = [SHIM, ROOT / "csrc"]
+        if self.edits:
+            folders.insert(0, self._overlay())
+            if any(path == source for path, _, _ in self.edits):
+                source = folders[0] / source.relative_to(ROOT / "csrc")
+        flags = [*FLAGS, *SANITIZERS[self.sanitizer], *[f"-I{folder}" for folder in folders]]
+        command = [str(compiler()), *flags, *[f"-D{define}" for define in self.defines]]
+        listed = subprocess.run([*command, "-MM", source], capture_output=True, text=True)
+        if listed.returncode:
+            raise RuntimeError(listed.stderr)
+        digest = hashlib.sha256(repr(command).encode())
+        for name in listed.stdout.split(":", 1)[1].replace("\\\n", " ").split():
+            digest.update(Path(name).read_bytes())
+        target = self.cache / f"{source.stem}-{digest.hexdigest()[:20]}.o"
+        if not target.exists():
+            self._run([*command, "-c", source], target)
+        return target
+
+    def _link(self, objects: Sequence[Path], flags: Sequence[str], suffix: str) -> Path:
+        digest = hashlib.sha256(repr([objects, flags, self.sanitizer]).encode())
+        target = self.cache / f"{objects[0].stem.split('-')[0]}-{digest.hexdigest()[:20]}{suffix}"
+        if not target.exists():
+            self._run([str(compiler()), *SANITIZERS[self.sanitizer], *objects, *flags], target)
+        return target
+
+    def _run(self, command: Sequence[str | Path], target: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=self.cache) as folder:
+            partial = Path(folder, target.name)
+            done = subprocess.run([*command, "-o", partial], capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"{target.name}: {done.stderr[:6000]}")
+            partial.replace(target)

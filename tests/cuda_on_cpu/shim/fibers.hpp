@@ -1,0 +1,455 @@
+// Runs CUDA threads as fibers of one OS thread, with the barriers and warp collectives of CUDA as the only points
+// where they switch. Test code: nothing of it is in the package.
+//
+// - A team of fibers runs one thread block (or one cluster). Two teams take turns, block after block, and no two
+//   blocks are ordered with respect to each other: ThreadSanitizer sees the races inside a block and between
+//   neighbouring blocks.
+// - Dynamic shared memory is one heap block per thread block, of exactly the size asked for and full of NaN:
+//   AddressSanitizer sees overruns, results show reads of what nobody wrote.
+// - The environment variable CUDA_ON_CPU_ORDER (forward, reverse, random or random:SEED) sets the order of blocks
+//   and of the threads in a block. A correct kernel gives the same bits in any order.
+// - Stricter than a GPU on purpose: barriers that are reached on different lines, and threads that return while
+//   others wait, are errors (GPUs allow some of that).
+//
+// TSan would report the bookkeeping below, which fibers share without locks. Such functions are CUDA_ON_CPU_QUIET
+// and touch no std container; the orderings that CUDA promises are announced with acquire and release instead.
+#pragma once
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <new>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#define CUDA_ON_CPU_QUIET __attribute__((no_sanitize("thread"), noinline))
+#else
+#define CUDA_ON_CPU_QUIET
+#endif
+
+struct uint3 {
+  unsigned x, y, z;
+};
+struct dim3 {
+  unsigned x, y, z;
+  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+namespace cuda_on_cpu {
+
+constexpr std::size_t kStackBytes = 256 * 1024;
+constexpr int kWarp = 32;
+
+enum class State : unsigned char { ready, at_block_barrier, at_cluster_barrier, at_warp, done, failed };
+
+struct Block {
+  uint3 index{};
+  unsigned char* shared = nullptr;
+  int rank = 0, arrived = 0, line = 0, finished = 0;
+  unsigned generation = 0;
+  char tags[2] =
+      {};  // one per parity of `generation`: a thread that is late to leave one barrier must not see the next
+};
+
+struct Copy {  // an asynchronous copy that has not arrived
+  void* shared;
+  const void* global;  // null: zeros
+  int bytes, group;
+};
+
+struct Fiber {
+  ucontext_t context;
+  unsigned char* stack = nullptr;
+  Block* block = nullptr;
+  uint3 thread{};
+  int linear = 0;  // thread number in its block
+  int line = 0;
+  State state = State::ready;
+  unsigned warp_mask = 0;
+  void* record = nullptr;  // what this lane brings to a warp collective
+  char tag = 0;
+  std::vector<Copy> copies;  // seen by this fiber only
+  int commits = 0;
+  void* asan_stack = nullptr;
+  void* tsan_fiber = nullptr;
+};
+
+struct Machine {
+  dim3 grid, block;
+  int block_threads = 0, cluster_blocks = 1, threads = 0;  // threads: of one cluster
+  std::vector<Fiber*> pool;                                // grows, kept for the life of the process
+  Fiber** team = nullptr;                                  // the fibers that run now, `threads` of them
+  Fiber* current = nullptr;
+  Block* blocks = nullptr;  // of the cluster that runs now
+  int cluster_arrived = 0, cluster_line = 0;
+  unsigned cluster_generation = 0;
+  char cluster_tags[2] = {};
+  char launch_tag = 0, end_tag = 0;
+  const std::function<void()>* body = nullptr;
+  char error[256] = {};
+  ucontext_t scheduler;
+  const void* scheduler_stack = nullptr;
+  std::size_t scheduler_stack_bytes = 0;
+  void* scheduler_asan = nullptr;
+  void* scheduler_tsan = nullptr;
+};
+inline Machine machine;
+
+inline void acquire([[maybe_unused]] void* tag) {
+#ifdef __SANITIZE_THREAD__
+  __tsan_acquire(tag);
+#endif
+}
+inline void release([[maybe_unused]] void* tag) {
+#ifdef __SANITIZE_THREAD__
+  __tsan_release(tag);
+#endif
+}
+
+// --- switching ------------------------------------------------------------------------------------------------
+CUDA_ON_CPU_QUIET inline void to_scheduler() {
+  Fiber* self = machine.current;
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_start_switch_fiber(&self->asan_stack, machine.scheduler_stack, machine.scheduler_stack_bytes);
+#endif
+#ifdef __SANITIZE_THREAD__
+  __tsan_switch_to_fiber(machine.scheduler_tsan, __tsan_switch_to_fiber_no_sync);
+#endif
+  swapcontext(&self->context, &machine.scheduler);
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_finish_switch_fiber(self->asan_stack, &machine.scheduler_stack, &machine.scheduler_stack_bytes);
+#endif
+}
+
+CUDA_ON_CPU_QUIET inline void to_fiber(Fiber* fiber) {
+  machine.current = fiber;
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_start_switch_fiber(&machine.scheduler_asan, fiber->stack, kStackBytes);
+#endif
+#ifdef __SANITIZE_THREAD__
+  __tsan_switch_to_fiber(fiber->tsan_fiber, __tsan_switch_to_fiber_no_sync);
+#endif
+  swapcontext(&machine.scheduler, &fiber->context);
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_finish_switch_fiber(machine.scheduler_asan, nullptr, nullptr);
+#endif
+  machine.current = nullptr;
+}
+
+CUDA_ON_CPU_QUIET inline void wait_as(State state) {
+  machine.current->state = state;
+  to_scheduler();
+}
+
+// Stops the launch with a message: launch() throws it. The calling fiber never runs again.
+template <class... Numbers>
+CUDA_ON_CPU_QUIET void fail(const char* format, Numbers... numbers) {
+  const Block& block = *machine.current->block;
+  const int used = std::snprintf(machine.error, sizeof machine.error, format, numbers...);
+  if (used > 0 && used < static_cast<int>(sizeof machine.error))
+    std::snprintf(machine.error + used, sizeof machine.error - used, " (block %u,%u,%u, thread %d)", block.index.x,
+                  block.index.y, block.index.z, machine.current->linear);
+  wait_as(State::failed);
+}
+
+inline void fiber_main() {
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_finish_switch_fiber(nullptr, &machine.scheduler_stack, &machine.scheduler_stack_bytes);
+#endif
+  for (;;) {  // one turn for each block
+    acquire(&machine.launch_tag);
+    machine.current->copies.clear();
+    machine.current->commits = 0;
+    (*machine.body)();
+    release(&machine.end_tag);
+    wait_as(State::done);
+  }
+}
+
+// --- what kernels call ----------------------------------------------------------------------------------------
+CUDA_ON_CPU_QUIET inline void block_barrier(int line) {
+  Fiber* self = machine.current;
+  Block& block = *self->block;
+  if (block.finished) fail("__syncthreads on line %d, but %d threads have returned", line, block.finished);
+  if (block.arrived && block.line != line)
+    fail("divergent __syncthreads: some threads on line %d, some on line %d", block.line, line);
+  block.line = self->line = line;
+  char* tag = &block.tags[block.generation % 2];
+  release(tag);
+  if (++block.arrived == machine.block_threads) {
+    block.arrived = 0;
+    ++block.generation;
+    for (int i = 0; i < machine.threads; ++i)
+      if (machine.team[i]->block == &block) machine.team[i]->state = State::ready;
+    to_scheduler();
+  } else {
+    wait_as(State::at_block_barrier);
+  }
+  acquire(tag);
+}
+
+CUDA_ON_CPU_QUIET inline void cluster_barrier(int line) {
+  if (machine.cluster_arrived && machine.cluster_line != line)
+    fail("divergent cluster barrier: some threads on line %d, some on line %d", machine.cluster_line, line);
+  machine.cluster_line = machine.current->line = line;
+  char* tag = &machine.cluster_tags[machine.cluster_generation % 2];
+  release(tag);
+  if (++machine.cluster_arrived == machine.threads) {
+    machine.cluster_arrived = 0;
+    ++machine.cluster_generation;
+    for (int i = 0; i < machine.threads; ++i) machine.team[i]->state = State::ready;
+    to_scheduler();
+  } else {
+    wait_as(State::at_cluster_barrier);
+  }
+  acquire(tag);
+}
+
+// The lanes that `mask` names and that exist. Sets the fibers of the calling thread's warp.
+CUDA_ON_CPU_QUIET inline unsigned warp_lanes(unsigned mask, Fiber** lanes) {
+  Fiber* self = machine.current;
+  const int first = self->linear - self->linear % kWarp, offset = self->block->rank * machine.block_threads + first;
+  unsigned found = 0;
+  for (int lane = 0; lane < kWarp; ++lane) {
+    const bool named = (mask >> lane & 1) && first + lane < machine.block_threads;
+    lanes[lane] = named ? machine.team[offset + lane] : nullptr;
+    if (named) found |= 1u << lane;
+  }
+  return found;
+}
+
+CUDA_ON_CPU_QUIET inline void wake(Fiber* lane) { lane->state = State::ready; }
+
+CUDA_ON_CPU_QUIET inline bool warp_arrive(unsigned mask, int line, void* record, Fiber** lanes) {
+  Fiber* self = machine.current;
+  mask = warp_lanes(mask, lanes);
+  if (!(mask >> self->linear % kWarp & 1)) fail("warp collective on line %d: lane not in its own mask", line);
+  self->line = line;
+  self->warp_mask = mask;
+  self->record = record;
+  bool complete = true;
+  for (int lane = 0; lane < kWarp; ++lane) {
+    const Fiber* other = lanes[lane];
+    if (!other || other == self) continue;
+    if (other->state == State::done) fail("warp collective on line %d: lane %d has returned", line, lane);
+    if (other->state != State::at_warp) {
+      complete = false;
+    } else if (other->line != line || other->warp_mask != mask) {
+      fail("divergent warp collective: some lanes on line %d, some on line %d, or masks differ", other->line, line);
+    }
+  }
+  return complete;
+}
+
+// All lanes of `mask` meet; the last one to come calls exchange(records), records[lane] being null for lanes that do
+// not take part; then all go on.
+template <class Record, class Exchange>
+void warp_collective(unsigned mask, int line, Record& record, const Exchange& exchange) {
+  Fiber* lanes[kWarp];
+  Fiber* self = machine.current;
+  release(&self->tag);
+  if (!warp_arrive(mask, line, &record, lanes)) {
+    wait_as(State::at_warp);
+    acquire(&self->tag);
+    return;
+  }
+  Record* records[kWarp];
+  for (int lane = 0; lane < kWarp; ++lane) {
+    if (lanes[lane]) acquire(&lanes[lane]->tag);
+    records[lane] = lanes[lane] ? static_cast<Record*>(lanes[lane]->record) : nullptr;
+  }
+  exchange(static_cast<Record* const*>(records));
+  for (Fiber* lane : lanes)
+    if (lane && lane != self) {
+      release(&lane->tag);
+      wake(lane);
+    }
+}
+
+template <class T>
+T shuffle(unsigned mask, int line, const T& value, int source) {
+  struct Lane {
+    T value, result;
+    int source;
+  } mine{value, value, source};
+  warp_collective(mask, line, mine, [](Lane* const* lanes) {
+    for (int lane = 0; lane < kWarp; ++lane) {
+      if (!lanes[lane]) continue;
+      const int from = lanes[lane]->source;
+      if (from < 0 || from >= kWarp) continue;  // as on a GPU: the lane keeps its own value
+      if (lanes[from])
+        lanes[lane]->result = lanes[from]->value;
+      else
+        std::memset(&lanes[lane]->result, 0xFF, sizeof(T));  // undefined on a GPU
+    }
+  });
+  return mine.result;
+}
+
+inline int lane_number() { return machine.current->linear % kWarp; }
+
+inline unsigned char* shared_memory() { return machine.current->block->shared; }
+
+// The address in block `rank` of the cluster that corresponds to p in the calling block (DSMEM).
+template <class T>
+T* shared_of_rank(T* p, int rank) {
+  const auto offset = reinterpret_cast<unsigned char*>(p) - machine.current->block->shared;
+  return reinterpret_cast<T*>(machine.blocks[rank].shared + offset);
+}
+
+// --- running a grid -------------------------------------------------------------------------------------------
+struct Order {
+  enum Kind { forward, reverse, random } kind = forward;
+  std::mt19937 engine;
+
+  explicit Order(const char* name) {
+    const std::string text = name && *name ? name : "forward";
+    if (text == "reverse")
+      kind = reverse;
+    else if (text.rfind("random", 0) == 0) {
+      kind = random;
+      engine.seed(text.size() > 7 ? static_cast<unsigned>(std::stoul(text.substr(7))) : 1u);
+    } else if (text != "forward")
+      throw std::runtime_error("CUDA_ON_CPU_ORDER: forward, reverse or random[:SEED]");
+  }
+  std::vector<int> permutation(int n) {
+    std::vector<int> order(n);
+    for (int i = 0; i < n; ++i) order[i] = kind == reverse ? n - 1 - i : i;
+    if (kind == random) std::shuffle(order.begin(), order.end(), engine);
+    return order;
+  }
+  bool skips() { return kind == random && engine() % 2; }  // lets the threads of a block drift apart
+};
+
+inline Fiber* new_fiber() {
+  auto* fiber = new Fiber;
+  const std::size_t page = 4096;  // below the stack: a page that faults when the stack overflows
+  void* memory =
+      mmap(nullptr, kStackBytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  mprotect(memory, page, PROT_NONE);
+  fiber->stack = static_cast<unsigned char*>(memory) + page;
+  getcontext(&fiber->context);
+  fiber->context.uc_stack.ss_sp = fiber->stack;
+  fiber->context.uc_stack.ss_size = kStackBytes;
+  fiber->context.uc_link = nullptr;
+  makecontext(&fiber->context, fiber_main, 0);
+#ifdef __SANITIZE_THREAD__
+  fiber->tsan_fiber = __tsan_create_fiber(0);
+#endif
+  return fiber;
+}
+
+CUDA_ON_CPU_QUIET inline void place(Fiber* fiber, int i) {
+  fiber->block = &machine.blocks[i / machine.block_threads];
+  fiber->linear = i % machine.block_threads;
+  const unsigned linear = static_cast<unsigned>(fiber->linear), nx = machine.block.x, ny = machine.block.y;
+  fiber->thread = {linear % nx, linear / nx % ny, linear / (nx * ny)};
+  fiber->state = State::ready;
+}
+
+CUDA_ON_CPU_QUIET inline State state_of(const Fiber* fiber) { return fiber->state; }
+
+CUDA_ON_CPU_QUIET inline void note_return(Fiber* fiber) {
+  Block& block = *fiber->block;
+  ++block.finished;
+  if (block.arrived && !machine.error[0])
+    std::snprintf(machine.error, sizeof machine.error,
+                  "a thread returned while others wait at __syncthreads on line %d", block.line);
+}
+
+CUDA_ON_CPU_QUIET inline void seat_cluster(Block* blocks, Fiber** team) {
+  machine.blocks = blocks;
+  machine.team = team;
+  machine.cluster_arrived = 0;
+  for (int i = 0; i < machine.threads; ++i) place(team[i], i);
+}
+
+// Runs the cluster that is seated until all its threads have returned.
+inline void run_cluster(Order& order) {
+  int done = 0;
+  while (done < machine.threads) {
+    bool ran = false;
+    for (int i : order.permutation(machine.threads)) {
+      Fiber* fiber = machine.team[i];
+      if (state_of(fiber) != State::ready) continue;
+      ran = true;
+      if (order.skips()) continue;
+      to_fiber(fiber);
+      if (state_of(fiber) == State::done) {
+        ++done;
+        note_return(fiber);
+      }
+      if (machine.error[0]) return;
+    }
+    if (!ran) {
+      std::string waiting;
+      for (int i = 0; i < machine.threads && waiting.size() < 120; ++i)
+        if (state_of(machine.team[i]) != State::done)
+          waiting += " " + std::to_string(i) + ":" + std::to_string(machine.team[i]->line);
+      std::snprintf(machine.error, sizeof machine.error, "deadlock; waiting threads (thread:line):%s", waiting.c_str());
+      return;
+    }
+  }
+}
+
+// Runs body() once for every thread of the grid. Throws std::runtime_error for misuse of barriers and collectives.
+inline void launch(dim3 grid, dim3 block, std::size_t shared_bytes, int cluster, const std::function<void()>& body) {
+  Order order(std::getenv("CUDA_ON_CPU_ORDER"));
+  Machine& m = machine;
+  m.grid = grid;
+  m.block = block;
+  m.cluster_blocks = cluster;
+  m.block_threads = static_cast<int>(block.x * block.y * block.z);
+  m.threads = m.block_threads * cluster;
+  const int n_blocks = static_cast<int>(grid.x * grid.y * grid.z), n_clusters = n_blocks / cluster;
+  if (m.block_threads < 1 || m.block_threads > 1024) throw std::runtime_error("a block has 1 to 1024 threads");
+  if (grid.y > 65535 || grid.z > 65535) throw std::runtime_error("grid.y and grid.z are at most 65535");
+  if (grid.x % cluster) throw std::runtime_error("grid.x must be a multiple of the cluster size");
+  if (shared_bytes > 227 * 1024) throw std::runtime_error("a block has at most 227 KiB of shared memory");
+  m.body = &body;
+  m.error[0] = 0;
+#ifdef __SANITIZE_THREAD__
+  m.scheduler_tsan = __tsan_get_current_fiber();
+#endif
+  while (m.pool.size() < 2 * static_cast<std::size_t>(m.threads)) m.pool.push_back(new_fiber());
+
+  std::vector<Block> blocks(n_blocks);
+  std::vector<std::unique_ptr<unsigned char[]>> shared(n_blocks);
+  for (int i = 0; i < n_blocks; ++i) {
+    shared[i].reset(new unsigned char[shared_bytes]);
+    std::memset(shared[i].get(), 0xFF, shared_bytes);
+    const unsigned u = static_cast<unsigned>(i);
+    blocks[i].index = {u % grid.x, u / grid.x % grid.y, u / (grid.x * grid.y)};
+    blocks[i].shared = shared[i].get();
+    blocks[i].rank = i % cluster;
+  }
+  release(&m.launch_tag);
+  int turn = 0;
+  for (int c : order.permutation(n_clusters)) {
+    seat_cluster(&blocks[static_cast<std::size_t>(c) * cluster], m.pool.data() + (turn++ % 2 ? m.threads : 0));
+    run_cluster(order);
+    if (m.error[0]) break;
+  }
+  acquire(&m.end_tag);
+  m.body = nullptr;
+  if (m.error[0]) {
+    m.pool.clear();  // those fibers are stuck inside the kernel
+    throw std::runtime_error(std::string("cuda_on_cpu: ") + m.error);
+  }
+}
+
+}  // namespace cuda_on_cpu
