@@ -1,0 +1,152 @@
+// Data consistency of MR images with measured k-space (GA-HQS eq. 6, NasN eq. 7), and what autograd needs of it.
+//
+//     out = [x] + eta F^H (M y - M F x)                [x]: present if add_image
+//
+// F is the unitary centred 2-D DFT, M real diagonal weights (a 0/1 mask in most cases), y k-space, eta a scalar. In
+// k-space this is one diagonal, (1 - eta m) X + eta m y, so x is read once and out written once.
+//
+// M may depend on x alone (Axes::x; phase encoding along the last axis), on y alone (Axes::y) or on both (Axes::xy).
+// In the first two cases M commutes with the DFT along the other axis, which therefore cancels: one pass over the
+// image, lines along one axis only, against data that were transformed along the other axis once, by `pack`.
+//
+// Centring costs nothing: F_c = S F S' with rolls S, S', and the roll of x cancels too. Only weights and data are
+// permuted, by `pack`: with h = floor(n / 2), line frequency k of the plain unnormalised DFT meets
+//     m[(k + h) mod n]    and    sqrt(n) exp(-2 pi i k h / n) y[(k + h) mod n]       (2-D: the product over both axes).
+//
+// Packed forms. Their sizes are fixed, their order is the business of each backend: pack and apply on the same one.
+// "Line" axis: x for Axes::x, else y; n_line its extent. "Lane" axis: the other one; tiles = ceil(n_lane / kTile).
+//     samples  (batch_kspace, tiles, n_line, 2, kTile)   M y as above, zero in the padding
+//     weights  (n_masks, n_line, 2)   or, for Axes::xy, (n_masks, tiles, n_line, kTile)
+// In the first form of the weights, the second value is the backend's own (CUDA: the rank of the acquired line, so that
+// the samples of a line can lie side by side).
+// CPU: position s along n_line is slot s of LinePlan's order, for Axes::xy lane j is slot j of the other axis's order;
+// lanes beyond n_lane are zero; n_line positions where all weights of a mask are zero may be skipped by readers.
+#pragma once
+#include <cstdint>
+
+#include "core/simd.hpp"
+
+namespace csmri {
+
+constexpr std::int64_t kTile = 16;
+
+enum class Axes : int { x, y, xy };
+
+// A stack of complex images. Image i = b * replicas + r; element (row, column) has its real part at
+//     re + b * batch_stride + r * replica_stride + row * row_stride + column * column_stride
+// and its imaginary part at the same offset from im. All strides count elements of T.
+// Interleaved (complex64): column_stride 2, im = re + 1. Planar (channels of a real tensor): column_stride 1.
+// GA-HQS, 2 m channels, first the real then the imaginary parts of m replicas, possibly a slice of a wider
+// concatenated tensor: replicas m, replica_stride ny * nx, im = re + m * ny * nx, batch_stride that of the tensor.
+template <class T>
+struct ComplexImages {
+  T* re;
+  T* im;
+  std::int64_t batch_stride, replica_stride, row_stride;
+  std::int64_t column_stride;
+};
+
+struct DataConsistencyShape {
+  std::int64_t batch, replicas;  // images: batch * replicas; the replicas of one batch item share data and mask
+  std::int64_t batch_per_mask;   // batch item b uses mask b / batch_per_mask
+  std::int64_t ny, nx;
+  Axes axes;
+};
+
+// out = [x] + eta F^H (M y - M F x).  out may not overlap image.
+template <class T>
+struct DataConsistencyArgs {
+  DataConsistencyShape shape;
+  ComplexImages<const T> image;
+  ComplexImages<T> out;
+  const T* samples;  // (batch, tiles, n_line, 2, kTile), or null: y = 0
+  const T* weights;
+  const T* eta;  // one value, on the device
+  bool add_image;
+};
+
+// With g the gradient of out:   grad_image = [g] - eta F^H M F g,   grad_eta = Re <g, F^H (M y - M F x)>,
+// the latter as an inner product in k-space, in a fixed order: no result depends on scheduling.
+template <class T>
+struct DataConsistencyBackwardArgs {
+  DataConsistencyShape shape;
+  ComplexImages<const T> grad;
+  ComplexImages<const T> image;
+  ComplexImages<T> grad_image;
+  const T* samples;  // or null: y = 0
+  const T* weights;
+  const T* eta;
+  T* grad_eta;       // one value
+  double* partials;  // data_consistency_partials(shape) values of work space
+  T* workspace;      // Axes::xy only: batch * replicas * ny * nx * 2 values; else may be null
+  bool add_image;
+};
+constexpr std::int64_t data_consistency_partials(const DataConsistencyShape& s) {
+  return s.batch * s.replicas * (s.axes == Axes::x ? s.ny : s.nx);  // one per line; a backend may use fewer
+}
+
+// samples = sum over replicas of F x where weights are not zero, 0 elsewhere: the adjoint of `samples` in
+// DataConsistencyArgs up to eta (grad_samples = eta measure(grad)).
+template <class T>
+struct MeasureArgs {
+  DataConsistencyShape shape;
+  ComplexImages<const T> image;
+  const T* weights;
+  T* samples;    // (batch, tiles, n_line, 2, kTile)
+  T* workspace;  // Axes::xy only: batch * replicas * ny * nx * 2 values; else may be null
+};
+
+// pack: kspace -> samples. unpack, its adjoint: samples -> kspace. shape.replicas is 1.
+template <class T>
+struct PackArgs {
+  DataConsistencyShape shape;
+  T* kspace;      // (batch, ny, nx, 2), centred; written by unpack, only read by pack
+  const T* mask;  // (n_masks, n_line), for Axes::xy (n_masks, ny, nx): centred
+  T* samples;     // written by pack, only read by unpack
+};
+
+// weights of a centred mask, (n_masks, n_line) or (n_masks, ny, nx); shape.batch is n_masks.
+template <class T>
+struct PackMaskArgs {
+  DataConsistencyShape shape;
+  const T* mask;
+  T* weights;
+};
+
+// CPU: one entry per instruction set (core/simd.hpp). scratch: data_consistency_scratch_bytes(), 64-byte aligned.
+struct CpuWork {
+  void* scratch;
+  int threads;
+};
+std::int64_t data_consistency_scratch_bytes(const DataConsistencyShape& shape, std::int64_t element_size, int threads);
+template <Simd L, class T>
+void data_consistency_cpu(const DataConsistencyArgs<T>& args, const CpuWork& work);
+template <Simd L, class T>
+void data_consistency_backward_cpu(const DataConsistencyBackwardArgs<T>& args, const CpuWork& work);
+template <Simd L, class T>
+void data_consistency_measure_cpu(const MeasureArgs<T>& args, const CpuWork& work);
+template <Simd L, class T>
+void data_consistency_pack_cpu(const PackArgs<T>& args, const CpuWork& work);
+template <Simd L, class T>
+void data_consistency_unpack_cpu(const PackArgs<T>& args, const CpuWork& work);
+template <class T>
+void data_consistency_pack_mask_cpu(const PackMaskArgs<T>& args);
+
+// CUDA: enqueued on `stream` (a cudaStream_t) of the current device. Never allocates, never waits; every pointer is on
+// the device. Throws std::runtime_error with CUDA's message.
+template <class T>
+void data_consistency_cuda(const DataConsistencyArgs<T>& args, void* stream);
+template <class T>
+void data_consistency_backward_cuda(const DataConsistencyBackwardArgs<T>& args, void* stream);
+template <class T>
+void data_consistency_measure_cuda(const MeasureArgs<T>& args, void* stream);
+template <class T>
+void data_consistency_pack_cuda(const PackArgs<T>& args, void* stream);
+template <class T>
+void data_consistency_unpack_cuda(const PackArgs<T>& args, void* stream);
+template <class T>
+void data_consistency_pack_mask_cuda(const PackMaskArgs<T>& args, void* stream);
+// False for line lengths that no CUDA kernel covers: csmri_ext/ops refuses those with a clear error.
+bool data_consistency_cuda_supports(const DataConsistencyShape& shape);
+
+}  // namespace csmri
