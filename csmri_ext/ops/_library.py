@@ -1,0 +1,104 @@
+"""The one `torch.library.Library` of the package, and the step from tensors to the compiled core.
+
+Every op is defined here through `register`, so that each has the same parts: a schema, an implementation for CPU (and
+for CUDA where the core was built with it), a fake for tracing, a backward made of registered ops, an autocast rule, a
+FLOP formula and a clear refusal of `torch.vmap`. `_core` is reached only from implementations, through `launch`: the
+dispatcher has resolved lazy conjugates and negatives by then, which raw pointers would get wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+try:
+    from csmri_ext import _core
+except ImportError as error:
+    raise ImportError(
+        f"csmri_ext._core, the compiled part of csmri_ext, cannot be loaded ({error}); `pip install .` builds it"
+    ) from error
+
+LIBRARY = torch.library.Library("csmri_ext", "FRAGMENT")  # collected means unregistered: keep it in a module global
+CUDA_BUILT = _core.build_info()["cuda"] is not None
+
+_KERNEL_SUFFIX = {
+    torch.float32: "f32",
+    torch.float64: "f64",
+    torch.complex64: "f32",
+    torch.complex128: "f64",
+    torch.bfloat16: "bf16",
+    torch.float16: "f16",
+}
+
+
+def register(
+    schema: str,
+    implementation: Callable[..., Any],
+    *,
+    fake: Callable[..., Any],
+    flops: Callable[..., int],
+    backward: Callable[..., Any] | None = None,
+    setup_context: Callable[..., None] | None = None,
+) -> Callable[..., Any]:
+    """Define an op `torch.ops.csmri_ext.<name>` with all its parts, and return it.
+
+    Parameters
+    ----------
+    schema
+        ``"name(Tensor x, ...) -> Tensor"``. Functional: outputs are new tensors and no input changes.
+    implementation
+        Computes the op on real data, on the CPU or on a GPU: allocates outputs with ``x.new_empty(shape)`` (contiguous,
+        which `fake` must repeat) and calls `launch`.
+    fake
+        Returns empty outputs of the right shapes and dtypes (``x.new_empty(shape)``), for tracing.
+    flops
+        FLOP count, called by `torch.utils.flop_counter.FlopCounterMode` with the op's arguments, tensors replaced by
+        their shapes, and ``out_shape``.
+    backward, setup_context
+        As in `torch.library.register_autograd`. Made of registered ops and torch functions only, so that it can be
+        differentiated again. Incoming gradients may be expanded: pass them through ``.contiguous()``.
+    """
+    name = schema[: schema.index("(")]
+    qualified = f"csmri_ext::{name}"
+    LIBRARY.define(schema)
+    for key in ("CPU", "CUDA") if CUDA_BUILT else ("CPU",):
+        LIBRARY.impl(name, implementation, key)
+    torch.library.register_fake(qualified, fake, lib=LIBRARY)
+    if backward is not None:
+        torch.library.register_autograd(qualified, backward, setup_context=setup_context, lib=LIBRARY)
+    for device_type in ("cpu", "cuda"):  # float16 and bfloat16 inputs become float32, complex ones stay as they are
+        torch.library.register_autocast(qualified, device_type, torch.float32, lib=LIBRARY)
+
+    def refuse_vmap(*_: Any) -> Any:
+        raise NotImplementedError(f"torch.vmap over csmri_ext.{name}: give it the whole batch as leading dimensions")
+
+    torch.library.register_vmap(qualified, refuse_vmap, lib=LIBRARY)
+    packet = getattr(torch.ops.csmri_ext, name)
+    register_flop_formula(packet)(flops)
+    op: Callable[..., Any] = packet.default
+    return op
+
+
+def launch(name: str, like: Tensor, *arguments: Any, scratch_bytes_per_thread: int = 0) -> None:
+    """Run the kernel ``_core.<name>_<device>_<dtype>`` for the device and dtype of `like`.
+
+    CPU kernels get, after `arguments`, the address of a 64-byte aligned scratch buffer and the number of threads:
+    torch's own, since OpenMP's default differs from it in a fresh Python thread. CUDA kernels get the device index and
+    the current stream. Neither allocates; neither waits for a GPU.
+    """
+    kernel = getattr(_core, f"{name}_{like.device.type}_{_KERNEL_SUFFIX[like.dtype]}")
+    if like.is_cuda:
+        kernel(*arguments, like.device.index, torch.cuda.current_stream(like.device).cuda_stream)
+    else:
+        threads = torch.get_num_threads()
+        scratch = torch.empty(scratch_bytes_per_thread * threads, dtype=torch.uint8)
+        kernel(*arguments, scratch.data_ptr(), threads)
+
+
+def address(x: Tensor | None) -> int:
+    """Return the address of a contiguous tensor's first element; 0 for None."""
+    return 0 if x is None else x.data_ptr()
