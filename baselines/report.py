@@ -1,0 +1,243 @@
+"""Writes a comparison as one self-contained page, ``report.html``, and its figures as PNG files."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from baselines import display, figures
+from baselines.report_provenance import provenance_context
+from baselines.results import Comparison, Panel
+from baselines.summary import (
+    Column,
+    Group,
+    Line,
+    Setting,
+    sampled_fraction,
+    sampling_words,
+    shown_columns,
+    summarise,
+)
+from baselines.verdict import verdict
+from baselines.viewer import data_uri, viewer_data
+from csmri_ext.bridge.atomic import replacing
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_report(out_dir: Path, comparison: Comparison) -> Path:
+    """Write ``report.html`` and ``images/*.png`` for a comparison.
+
+    The page embeds everything it shows and loads nothing: it works from a file, by mail, or without a network. Images
+    are drawn on one grey window per slice and error maps on one scale per volume. Every file is written under a
+    temporary name and then renamed, the page last, so a failure leaves an older report as it was.
+
+    Parameters
+    ----------
+    out_dir
+        Folder of the report, created when missing.
+    comparison
+        Rows and panels; either list may be empty.
+
+    Returns
+    -------
+        Path of ``report.html``.
+
+    Raises
+    ------
+    ValueError
+        The images of one panel differ in shape; both shapes are named.
+    OSError
+        The folder cannot be written, or the disk is full.
+    """
+    for panel in comparison.panels:
+        display.check(panel)
+    groups = summarise(comparison.rows)
+    factors = _error_factors(comparison.panels)
+    drawn = _figures(groups, comparison.panels, factors)
+    page = _environment().get_template("report.html.j2").render(_context(comparison, groups, factors, drawn))
+
+    images = out_dir / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    for figure in drawn:
+        _write(images / figure["file"], figure["png"])
+    return _write(out_dir / "report.html", page.encode())
+
+
+def _context(
+    comparison: Comparison, groups: list[Group], factors: dict[str, int], drawn: list[dict[str, Any]]
+) -> dict[str, Any]:
+    script = (TEMPLATES / "report.js").read_text()
+    columns = shown_columns(comparison.rows)
+    return {
+        "verdict": verdict(groups),
+        "counts": _counts(comparison),
+        "metric": comparison.provenance.get("metric"),
+        "columns": columns,
+        "groups": [_table_group(comparison, group, columns) for group in groups],
+        "several_volumes": any(len(group.volumes) > 1 for group in groups),
+        "viewer": viewer_data(comparison, factors),
+        "error_gradient": _gradient(),
+        "not_finite": "rgb({}, {}, {})".format(*display.NOT_FINITE),
+        "figures": [
+            {key: figure[key] for key in ("caption", "alt", "file", "wide")} | _embedded(figure["png"])
+            for figure in drawn
+        ],
+        "provenance": provenance_context(comparison, groups),
+        "style": (TEMPLATES / "report.css").read_text(),
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _counts(comparison: Comparison) -> str:
+    rows = comparison.rows
+    volumes = {row.volume: row.slices for row in rows}
+    numbers = {
+        "method": len({row.method for row in rows}),
+        "volume": len(volumes),
+        "slice": sum(volumes.values()),
+        "sampling setting": len({(row.mask, row.acceleration) for row in rows}),
+    }
+    return ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for word, number in numbers.items())
+
+
+# Table
+
+
+def _table_group(comparison: Comparison, group: Group, columns: Sequence[Column]) -> dict[str, Any]:
+    words = [sampling_words(sampled_fraction(comparison, group.setting))]
+    if not group.has_reference:
+        words.append("no fully sampled reference, hence no metric")
+    return {
+        "title": group.setting.title,
+        "words": "; ".join(filter(None, words)),
+        "lines": [
+            {
+                "method": line.method,
+                "missing": "" if line.complete else f"{len(line.volumes)} of {len(group.volumes)} volumes",
+                "cells": [_cell(line, column) for column in columns],
+            }
+            for line in group.lines
+        ],
+    }
+
+
+def _cell(line: Line, column: Column) -> dict[str, Any]:
+    """Text of a cell, its standard deviation, and the number to sort by (empty when there is none)."""
+    if column.key not in line.means:
+        return {"text": "–", "sd": "", "sort": "", "best": False}
+    mean = line.means[column.key]
+    sd = "" if mean.sd is None or not math.isfinite(mean.sd) else column.format(mean.sd)
+    sort = "" if math.isnan(mean.mean) else repr(mean.mean)
+    text = "NaN" if math.isnan(mean.mean) else column.format(mean.mean)
+    return {"text": text, "sd": sd, "sort": sort, "best": column.key in line.best}
+
+
+# Figures
+
+
+def _error_factors(panels: Sequence[Panel]) -> dict[str, int]:
+    """One amplification per volume, so that its slices, settings and methods can be compared."""
+    volumes = dict.fromkeys(panel.volume for panel in panels)
+    return {name: display.error_factor(panel for panel in panels if panel.volume == name) for name in volumes}
+
+
+def _figures(groups: Sequence[Group], panels: Sequence[Panel], factors: dict[str, int]) -> list[dict[str, Any]]:
+    drawn = []
+    taken: set[str] = set()
+    for panel in _representatives(panels):
+        setting = Setting(panel.mask, panel.acceleration)
+        reference = "" if panel.target is not None else "-no-reference"
+        stem = f"recon-{setting.mask}" + ("" if setting.acceleration is None else f"-R{setting.acceleration:g}")
+        methods = ", ".join(panel.recons)
+        kind = "error" if panel.target is not None else f"difference to {display.base_method(panel)}"
+        where = f"{panel.volume}, slice {panel.slice}"
+        choice = "the slice of median PSNR" if panel.scores else "the middle slice"
+        drawn.append(
+            {
+                "file": _file_name(stem + reference, taken),
+                "png": figures.png(figures.recon_figure(panel, factors[panel.volume]), figures.PRINT_DPI),
+                "wide": True,
+                "alt": f"{setting.title}: {methods} on {where}, with details and {kind} maps",
+                "caption": f"{setting.title}. {where}, {choice}. Top to bottom: reconstructions, the marked region "
+                f"enlarged, and |{kind}| on one scale, amplified {factors[panel.volume]} times.",
+            }
+        )
+    boxes = figures.box_plots(groups)
+    if boxes is not None:
+        drawn.append(
+            {
+                "file": _file_name("boxplots", taken),
+                "png": figures.png(boxes, figures.PRINT_DPI),
+                "wide": False,
+                "alt": "Box plots of PSNR and SSIM per slice, one box per method and setting",
+                "caption": "PSNR and SSIM of every slice. Boxes span the quartiles, the thick line is the median, "
+                "whiskers reach the last slice within 1.5 interquartile ranges; points are slices.",
+            }
+        )
+    return drawn
+
+
+def _representatives(panels: Sequence[Panel]) -> list[Panel]:
+    """One panel per setting: the slice whose PSNR (mean over methods) is the median; the same slice where possible."""
+    by_setting: dict[tuple[Setting, bool], list[Panel]] = {}
+    for panel in panels:
+        key = (Setting(panel.mask, panel.acceleration), panel.target is None)
+        by_setting.setdefault(key, []).append(panel)
+    chosen: list[Panel] = []
+    for members in by_setting.values():
+        earlier = {(panel.volume, panel.slice) for panel in chosen}
+        again = [panel for panel in members if (panel.volume, panel.slice) in earlier]
+        ranked = sorted(members, key=_mean_psnr)  # stable: without scores the order stays
+        chosen.append(again[0] if again else ranked[(len(ranked) - 1) // 2])
+    return chosen
+
+
+def _mean_psnr(panel: Panel) -> float:
+    values = [scores["psnr"] for scores in panel.scores.values() if math.isfinite(scores.get("psnr", math.nan))]
+    return sum(values) / len(values) if values else 0.0
+
+
+def _file_name(stem: str, taken: set[str]) -> str:
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "figure"
+    name = f"{plain}.png"
+    number = 2
+    while name in taken:
+        name, number = f"{plain}-{number}.png", number + 1
+    taken.add(name)
+    return name
+
+
+def _embedded(png: bytes) -> dict[str, Any]:
+    copy = display.screen_copy(png)
+    width, height = display.png_size(copy)
+    return {"src": data_uri(copy), "width": width, "height": height}
+
+
+def _gradient() -> str:
+    stops = display.error_palette()[:: (display.ERROR_LEVELS - 1) // 6]
+    return "linear-gradient(90deg, " + ", ".join("#{:02x}{:02x}{:02x}".format(*color) for color in stops) + ")"
+
+
+def _write(path: Path, content: bytes) -> Path:
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return path
