@@ -1,0 +1,83 @@
+"""How the command line fails: one clear line on stderr and exit code 2; the traceback only on request."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import errno
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+BAD_INPUT = 2  # exit code of every command that was given something it cannot use
+INTERRUPTED = 130  # exit code after Ctrl-C, as shells report it
+
+
+class InputError(ValueError):
+    """The user gave something unusable; the message says what and what would work, in one line."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """`argparse.ArgumentParser` whose errors are an `InputError` instead of a usage block and an exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the parser's complaint, with the command that explains the options."""
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """Build the error for a name that does not exist, with the nearest names that do.
+
+    Parameters
+    ----------
+    kind
+        What the name should have been: ``"method"``, ``"mask"``, ``"model"``.
+    name
+        What the user wrote.
+    known
+        Every name that exists.
+    """
+    names = sorted(known)
+    nearest = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"known: {', '.join(names)}"
+    return InputError(f"unknown {kind} {name!r}; {hint}")
+
+
+def one_line(error: BaseException) -> str:
+    """Say what went wrong in one line, without Python's vocabulary."""
+    if isinstance(error, OSError) and error.strerror:
+        what = "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror.lower()
+        where = error.filename2 or error.filename
+        return f"{where}: {what}" if where else what
+    if isinstance(error, MemoryError):
+        return f"out of memory: {error}" if str(error) else "out of memory"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def run_command(command: Callable[[], int], *, debug: bool = False) -> int:
+    """Run `command` and return its exit code: 2 after bad input, 130 after Ctrl-C.
+
+    Bad input is what the package itself diagnoses (`InputError` and the bridge's errors), and what the machine says
+    about files, memory and missing packages. Anything else is a defect of ours and keeps its traceback.
+
+    Parameters
+    ----------
+    command
+        Does the work and returns an exit code.
+    debug
+        Print the traceback before the line.
+    """
+    from csmri_ext.bridge import BartError, CflError, FileFormatError
+
+    expected = (InputError, FileFormatError, CflError, BartError, OSError, MemoryError, ImportError)
+    try:
+        return command()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except expected as error:
+        if debug:
+            traceback.print_exc()
+        sys.stderr.write(f"error: {one_line(error)}\n")
+        return BAD_INPUT
