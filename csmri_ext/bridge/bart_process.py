@@ -1,0 +1,212 @@
+"""BART as a program: where it is, how it is run and ended, what its failures mean."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Sequence
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class BartError(RuntimeError):
+    """BART failed; the message ends with its own last error line.
+
+    Attributes
+    ----------
+    argv
+        The command as it was run.
+    returncode
+        As of `subprocess`: -6 after an assertion or an error of a tool, 255 for an unknown command.
+    stderr
+        All that BART wrote there, without colours.
+    """
+
+    def __init__(self, message: str, argv: Sequence[str] = (), returncode: int | None = None, stderr: str = "") -> None:
+        super().__init__(message, argv, returncode, stderr)
+        self.argv = list(argv)
+        self.returncode = returncode
+        self.stderr = stderr
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class BartNotFoundError(BartError):
+    """There is no BART on this machine, or not where it was said to be."""
+
+
+def find_bart(binary: str | os.PathLike[str] | None = None) -> str:
+    """Find BART's program.
+
+    Looks at `binary`, then in the folders named by the environment variables ``BART_TOOLBOX_PATH`` and
+    ``TOOLBOX_PATH``, on ``PATH``, and in ``/usr/local/bin`` and ``/usr/bin``.
+
+    Parameters
+    ----------
+    binary
+        The program, or the folder that holds it. Nothing else is tried when given.
+
+    Returns
+    -------
+        Path of an executable file.
+
+    Raises
+    ------
+    BartNotFoundError
+        With a hint what to install.
+    """
+    if binary is not None:
+        given = os.fspath(binary)
+        candidates = [f"{given}/bart", given]
+    else:
+        folders = [os.environ.get(name) for name in ("BART_TOOLBOX_PATH", "TOOLBOX_PATH")]
+        candidates = [f"{folder}/bart" for folder in folders if folder]
+        candidates += ["bart", "/usr/local/bin/bart", "/usr/bin/bart"]
+    for candidate in candidates:
+        found = shutil.which(candidate)
+        if found:
+            return found
+    if binary is not None:
+        raise BartNotFoundError(f"no BART program at {os.fspath(binary)}")
+    raise BartNotFoundError(
+        "BART is not installed: `apt-get install bart` on Debian and Ubuntu, else see https://mrirecon.github.io/bart; "
+        "or set BART_TOOLBOX_PATH to its folder"
+    )
+
+
+def bart_version(binary: str | os.PathLike[str] | None = None) -> str:
+    """Ask BART for its version.
+
+    Parameters
+    ----------
+    binary
+        As in `find_bart`.
+
+    Returns
+    -------
+        For example ``"v0.8.00"``.
+
+    Raises
+    ------
+    BartNotFoundError
+        As in `find_bart`.
+    BartError
+        The program does not answer as BART does.
+    """
+    return _version(find_bart(binary))
+
+
+class Children:
+    """Running processes that can be ended together, also those that start afterwards."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._killed = False
+
+    def add(self, process: subprocess.Popen[str]) -> None:
+        """List a process that was started; it is ended at once after `kill`."""
+        with self._lock:
+            self._running.add(process)
+            if self._killed:
+                process.kill()
+
+    def remove(self, process: subprocess.Popen[str]) -> None:
+        """Forget a process that ended."""
+        with self._lock:
+            self._running.discard(process)
+
+    def kill(self) -> None:
+        """End all processes, now and in future."""
+        with self._lock:
+            self._killed = True
+            for process in self._running:
+                process.kill()
+
+
+def run_bart(
+    argv: list[str],
+    threads: int = 1,
+    debug_level: int = 1,
+    timeout: float | None = None,
+    children: Children | None = None,
+    about: str = "",
+) -> tuple[str, str]:
+    """Run a command and wait for it; it is ended on Ctrl-C and any other exception.
+
+    Parameters
+    ----------
+    argv
+        The program, the command and its arguments.
+    threads, debug_level, timeout
+        As in `bart.bart`.
+    children
+        Where the process is listed while it runs.
+    about
+        Put into error messages, after the command.
+
+    Returns
+    -------
+        What it wrote to standard output and, without colours, to standard error.
+
+    Raises
+    ------
+    BartError
+        It could not be started, did not finish in time, was killed or ended with another exit code than 0.
+    """
+    level = str(debug_level)
+    # BART 0.8 reads DEBUG_LEVEL, 0.9 both, 1.0 only BART_DEBUG_LEVEL.
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "DEBUG_LEVEL": level, "BART_DEBUG_LEVEL": level}
+    pipe = subprocess.PIPE
+    try:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environment, text=True, errors="replace"
+        )
+    except OSError as error:
+        raise BartError(f"cannot run {argv[0]}: {error.strerror}", argv) from error
+    try:
+        if children is not None:
+            children.add(process)
+        stdout, stderr = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise BartError(f"bart {argv[1]} did not finish within {timeout} s{about}", argv) from None
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+        if children is not None:
+            children.remove(process)
+    stderr = _ANSI.sub("", stderr)
+    if process.returncode != 0:
+        reason = _reason(stderr, process.returncode)
+        raise BartError(f"bart {argv[1]} failed{about}: {reason}", argv, process.returncode, stderr)
+    return stdout, stderr
+
+
+def _reason(stderr: str, returncode: int) -> str:
+    """Return BART's last error line; it prints system errors on two lines and an empty ``ERROR:`` after them."""
+    lines = [line.strip(" :") for line in stderr.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("Usage:", "WARN"))]
+    if len(lines) > 1 and lines[-1] == "ERROR":
+        return ": ".join(lines[-3:-1])
+    if lines and lines[-1] != "ERROR":
+        return lines[-1].removeprefix("ERROR:").strip()
+    if returncode == -signal.SIGBUS:
+        return "killed by SIGBUS, probably because the folder for temporary files is full"
+    if returncode < 0:
+        return f"killed by {signal.Signals(-returncode).name}"
+    return f"exit code {returncode}"
+
+
+@functools.cache
+def _version(program: str) -> str:
+    stdout, _ = run_bart([program, "version"], timeout=10)
+    if not re.fullmatch(r"v?\d+\.\d+\S*\s*", stdout):
+        raise BartError(f"{program} is not BART: `version` printed {stdout[:80]!r}", [program, "version"], 0)
+    return stdout.strip()
