@@ -43,7 +43,7 @@ def format_errors(path: Path, kind: str) -> Iterator[None]:
     except (FileFormatError, MemoryError, ImportError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FileFormatError(f"{path}: not a readable {kind} file ({reason[:200]})") from error

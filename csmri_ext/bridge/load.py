@@ -1,0 +1,115 @@
+"""`load`: any supported file, recognised by its content or else its extension, becomes an `Acquisition`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from csmri_ext.bridge.acquisition import Acquisition
+from csmri_ext.bridge.cfl_kspace import load_cfl_kspace
+from csmri_ext.bridge.fastmri import read_fastmri
+from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.images import read_image
+from csmri_ext.bridge.mat import read_mat
+from csmri_ext.bridge.nifti import read_nifti
+from csmri_ext.bridge.npy import read_npy, read_npz
+
+Reader = Callable[..., Acquisition]
+
+BY_EXTENSION: dict[str, Reader] = {
+    ".h5": read_fastmri,
+    ".hdf5": read_fastmri,
+    ".cfl": load_cfl_kspace,
+    ".hdr": load_cfl_kspace,
+    ".ra": load_cfl_kspace,
+    ".nii": read_nifti,
+    ".nii.gz": read_nifti,
+    ".img": read_nifti,
+    ".png": read_image,
+    ".tif": read_image,
+    ".tiff": read_image,
+    ".npy": read_npy,
+    ".npz": read_npz,
+    ".mat": read_mat,
+}
+"""Supported extensions and their readers."""
+
+# (offset, bytes, reader); HDF5 is below, because MATLAB writes it too.
+_SIGNATURES: tuple[tuple[int, bytes, Reader], ...] = (
+    (0, b"\x89PNG\r\n\x1a\n", read_image),
+    (0, b"II*\0", read_image),
+    (0, b"MM\0*", read_image),
+    (0, b"II+\0", read_image),
+    (0, b"\x93NUMPY", read_npy),
+    (0, b"PK\x03\x04", read_npz),
+    (0, b"MATLAB 5.0 MAT-file", read_mat),
+    (0, b"MATLAB 7.3 MAT-file", read_mat),
+    (0, b"\x1f\x8b", read_nifti),
+    (344, b"n+1\0", read_nifti),
+    (344, b"ni1\0", read_nifti),
+    (4, b"n+2\0\r\n\x1a\n", read_nifti),
+    (4, b"ni2\0\r\n\x1a\n", read_nifti),
+)
+
+
+def load(path: str | os.PathLike[str], **options: Any) -> Acquisition:
+    """Open any supported file; slices are read when they are indexed.
+
+    ==========================  ================================================================
+    fastMRI ``.h5``             `fastmri.read_fastmri`
+    BART ``.cfl/.hdr``, ``.ra``  `cfl_kspace.load_cfl_kspace`; options ``sens_maps``, ``x_dim``
+    ``.nii``, ``.nii.gz``       `nifti.read_nifti`; options ``plane``, ``volume``
+    ``.png``, ``.tif``          `images.read_image`
+    ``.npy``, ``.npz``          `npy.read_npy`, `npy.read_npz`; options ``axes``, ``key``
+    ``.mat``                    `mat.read_mat`; options ``axes``, ``key``
+    ==========================  ================================================================
+
+    Parameters
+    ----------
+    path
+        One file. For BART the name with or without extension. Several images of one volume: load each, then
+        `from_slices.stack_slices`.
+    options
+        Options of the reader, as above.
+
+    Returns
+    -------
+        k-space as measured, or simulated from images (``attrs["simulated"]``).
+
+    Raises
+    ------
+    FileFormatError
+        The type of the file is not supported, or the file is damaged or cannot be used. Also when a slice with NaN,
+        infinite or only zero values is read.
+    OSError
+        The file does not exist or may not be read.
+    ImportError
+        The package for an optional format is not installed.
+    TypeError
+        An option that the reader does not have.
+    """
+    path = Path(path)
+    return _reader(path)(path, **options)
+
+
+def _reader(path: Path) -> Reader:
+    if path.is_dir():
+        raise FileFormatError(f"{path} is a folder; give the files in it")
+    if not path.is_file() and Path(f"{path}.hdr").is_file():  # BART's own way to name an array
+        return load_cfl_kspace
+    extension = ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix.lower()
+    if extension in (".cfl", ".hdr", ".ra") and not path.with_suffix(".img").is_file():
+        return load_cfl_kspace
+    with path.open("rb") as file:
+        start = file.read(352)
+    for offset, signature, reader in _SIGNATURES:
+        if start[offset:].startswith(signature):
+            return reader
+    if start.startswith(b"\x89HDF\r\n\x1a\n"):
+        return read_mat if extension == ".mat" else read_fastmri
+    if extension in BY_EXTENSION:
+        return BY_EXTENSION[extension]
+    hint = "; convert DICOM to NIfTI first, for example with dcm2niix" if start[128:132] == b"DICM" else ""
+    raise FileFormatError(f"{path}: unknown file type; supported: {' '.join(BY_EXTENSION)}{hint}")
