@@ -1,1 +1,21 @@
-"""."""
+"""The physics of the acquisition: Fourier transform, sampling masks, coils and the SENSE operator."""
+
+from __future__ import annotations
+
+from csmri_ext.physics.fourier import center_kspace, corner_kspace, corner_mask, fft2c, ifft2c
+from csmri_ext.physics.mask_properties import calibration_block, describe_mask, mask_hash
+from csmri_ext.physics.sampling import default_center_fraction, make_mask, mask_kinds
+
+__all__ = [
+    "calibration_block",
+    "center_kspace",
+    "corner_kspace",
+    "corner_mask",
+    "default_center_fraction",
+    "describe_mask",
+    "fft2c",
+    "ifft2c",
+    "make_mask",
+    "mask_hash",
+    "mask_kinds",
+]
