@@ -150,7 +150,7 @@ def format_header(dims: Sequence[int], history: str | Sequence[str] | None, prov
     padded = [*dims, *[1] * (N_DIMS - len(dims))]
     text = "# Dimensions\n" + "".join(f"{size} " for size in padded) + "\n"
     commands = [history] if isinstance(history, str) else list(history or ())
-    commands = [" ".join(command.split()).lstrip("# ") for command in commands]
+    commands = [" ".join(command.replace("\0", " ").split()).lstrip("# ") for command in commands]
     command = "\n".join(command for command in commands if command)
     if len(command) > _MAX_COMMAND_CHARS:  # so that the sections after it stay within the bytes that BART reads
         command = command[: _MAX_COMMAND_CHARS - 4] + " ..."
