@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from csmri_ext.bridge.acquisition import LazyStack
 from csmri_ext.bridge.bart import bart_map
 from csmri_ext.bridge.bart_dims import from_bart, to_bart
+from csmri_ext.bridge.bart_process import find_bart
+from csmri_ext.bridge.pics_centering import center_for_pics
 
 
 class PicsResult(NamedTuple):
@@ -87,11 +89,12 @@ def pics(
     if scale is not None:
         args += ["-w", repr(float(scale))]
     args += options
+    program = find_bart(bart_options.get("binary"))
 
     def job(i: int) -> tuple[Any, ...]:
         data = np.asarray(slices[i])
         acquired = (data != 0).any(axis=0) if patterns is None else patterns[i]
-        data = np.where(acquired, data, np.complex64(0))
+        data = center_for_pics(np.where(acquired, data, np.complex64(0)), program)
         return [*args, "-p", to_bart(acquired)], to_bart(data), to_bart(np.asarray(maps[i]))
 
     results = bart_map((job(i) for i in range(n_slices)), processes=processes, **bart_options)
