@@ -85,8 +85,9 @@ constexpr std::int64_t data_consistency_partials(const DataConsistencyShape& s) 
   return s.batch * s.replicas * (s.axes == Axes::x ? s.ny : s.nx);  // one per line; a backend may use fewer
 }
 
-// samples = sum over replicas of F x where weights are not zero, 0 elsewhere: the adjoint of `samples` in
-// DataConsistencyArgs up to eta (grad_samples = eta measure(grad)).
+// samples <- sum over replicas of 1/n DFT x, where weights are not zero (Axes::xy: everywhere); 0 elsewhere and in the
+// padding. n = n_line (Axes::xy: ny nx). This is the adjoint of `samples` in DataConsistencyArgs without its eta:
+// grad_samples = eta measure(grad).
 template <class T>
 struct MeasureArgs {
   DataConsistencyShape shape;
@@ -96,7 +97,8 @@ struct MeasureArgs {
   T* workspace;  // Axes::xy only: batch * replicas * ny * nx * 2 values; else may be null
 };
 
-// pack: kspace -> samples. unpack, its adjoint: samples -> kspace. shape.replicas is 1.
+// pack: kspace -> samples. unpack, its adjoint: samples -> kspace. shape.replicas is 1. The caller has filled what is
+// written with zeros; where nothing is acquired it may stay as it is.
 template <class T>
 struct PackArgs {
   DataConsistencyShape shape;
@@ -113,12 +115,15 @@ struct PackMaskArgs {
   T* weights;
 };
 
-// CPU: one entry per instruction set (core/simd.hpp). scratch: data_consistency_scratch_bytes(), 64-byte aligned.
+// CPU: one entry per instruction set (core/simd.hpp).
 struct CpuWork {
-  void* scratch;
+  void* scratch;  // threads * data_consistency_scratch_bytes(ny, nx), 64-byte aligned
   int threads;
 };
-std::int64_t data_consistency_scratch_bytes(const DataConsistencyShape& shape, std::int64_t element_size, int threads);
+// Per thread: two lines of up to 64-byte vectors, and a padded line (less than 4 n) for lengths with large primes.
+constexpr std::int64_t data_consistency_scratch_bytes(std::int64_t ny, std::int64_t nx) {
+  return 6 * (ny > nx ? ny : nx) * 2 * 64;
+}
 template <Simd L, class T>
 void data_consistency_cpu(const DataConsistencyArgs<T>& args, const CpuWork& work);
 template <Simd L, class T>
@@ -129,8 +134,8 @@ template <Simd L, class T>
 void data_consistency_pack_cpu(const PackArgs<T>& args, const CpuWork& work);
 template <Simd L, class T>
 void data_consistency_unpack_cpu(const PackArgs<T>& args, const CpuWork& work);
-template <class T>
-void data_consistency_pack_mask_cpu(const PackMaskArgs<T>& args);
+template <Simd L, class T>
+void data_consistency_pack_mask_cpu(const PackMaskArgs<T>& args, const CpuWork& work);
 
 // CUDA: enqueued on `stream` (a cudaStream_t) of the current device. Never allocates, never waits; every pointer is on
 // the device. Throws std::runtime_error with CUDA's message.
