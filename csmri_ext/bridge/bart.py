@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,11 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from csmri_ext.bridge.bart_process import BartError, Children, find_bart, run_bart
+from csmri_ext.bridge.bart_process import BartError, Children, find_bart, run_bart, temporary_root
 from csmri_ext.bridge.cfl import read_cfl, write_cfl
 
 _LOGGER = logging.getLogger(__name__)
-_RAM_DISK = Path("/dev/shm")
 _RECONSTRUCTIONS = frozenset({"pics", "sqpics", "ecalib", "caldir", "nlinv", "itsense", "pocsense"})
 """Commands that return an all-zero image, and exit code 0, when k-space holds NaN or nothing."""
 
@@ -152,7 +150,7 @@ def _run(
     if is_reconstruction:
         _check_inputs(str(args[0]), arrays, files)
     n_bytes = sum(8 * array.size for array in [*arrays, *files])
-    folder = settings.folder or _temporary_root(n_bytes)
+    folder = settings.folder or temporary_root(n_bytes)
     with tempfile.TemporaryDirectory(prefix="csmri_ext-bart-", dir=folder) as temporary:
         outputs = [f"{temporary}/out{i}" for i in range(settings.n_outputs)]
         argv = [settings.program]
@@ -205,15 +203,6 @@ def _as_text(arg: Argument, path: str) -> str:
         write_cfl(path, arg)
         return path
     return os.fspath(arg) if isinstance(arg, os.PathLike) else str(arg)
-
-
-def _temporary_root(n_bytes: int) -> Path:
-    try:
-        if os.access(_RAM_DISK, os.W_OK) and shutil.disk_usage(_RAM_DISK).free > 4 * n_bytes + 64 * 2**20:
-            return _RAM_DISK
-    except OSError:
-        pass
-    return Path(tempfile.gettempdir())
 
 
 def _n_cpus() -> int:

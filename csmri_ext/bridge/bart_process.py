@@ -8,9 +8,12 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
+_RAM_DISK = Path("/dev/shm")
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -100,6 +103,26 @@ def bart_version(binary: str | os.PathLike[str] | None = None) -> str:
         The program does not answer as BART does.
     """
     return _version(find_bart(binary))
+
+
+def temporary_root(n_bytes: int) -> Path:
+    """Choose where arrays are handed to BART: in memory if there is room.
+
+    Parameters
+    ----------
+    n_bytes
+        Size of the inputs.
+
+    Returns
+    -------
+        ``/dev/shm`` if it exists and has four times `n_bytes` and 64 MB left, else `tempfile.gettempdir`.
+    """
+    try:
+        if os.access(_RAM_DISK, os.W_OK) and shutil.disk_usage(_RAM_DISK).free > 4 * n_bytes + 64 * 2**20:
+            return _RAM_DISK
+    except OSError:
+        pass
+    return Path(tempfile.gettempdir())
 
 
 class Children:
