@@ -88,7 +88,8 @@ def _most_energetic(band: Any, width: int, xp: ModuleType) -> int:
     """First column of the window of `width` columns that has the largest energy."""
     energy = xp.sum(xp.abs(band).astype(xp.float64) ** 2, axis=(0, 1))
     total = xp.concatenate([xp.zeros(1), xp.cumsum(energy)])
-    return int(xp.argmax(xp.sqrt(total[width:] - total[:-width]).astype(xp.float32)))
+    # BART compares square roots in single precision: of windows that differ by less, the first one wins.
+    return int(xp.argmax(xp.sqrt((total[width:] - total[:-width]).astype(xp.float32))))
 
 
 def _centring_phase(length: int, start: int, extent: int, xp: ModuleType) -> Any:
