@@ -1,0 +1,244 @@
+"""Image quality as fastMRI's ``evaluate.py`` defines it, and what a network costs as the NasN paper counts it.
+
+All functions compare magnitude images of one **volume**, ``(slices, h, w)``. PSNR and SSIM take the maximum of the
+target volume as data range. The numbers differ from those of other packages: from means of per-slice PSNR, from a data
+range per slice, and above all from the SSIM with a Gaussian window (Wang et al. 2004), by up to 0.07. Quote
+`METRIC_VARIANT` beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from skimage.metrics import structural_similarity
+
+if TYPE_CHECKING:
+    from csmri_ext.complexity import count_flops, count_parameters
+
+__all__ = [
+    "METRIC_VARIANT",
+    "Summary",
+    "count_flops",
+    "count_parameters",
+    "mse",
+    "nmse",
+    "psnr",
+    "slice_psnr",
+    "slice_ssim",
+    "ssim",
+    "summarize",
+]
+
+METRIC_VARIANT = (
+    "fastMRI evaluate.py, per volume: MSE and NMSE over all slices; PSNR from the volume's MSE, data range = maximum "
+    "of the target volume; SSIM with a uniform 7 x 7 window, k1 = 0.01, k2 = 0.03, the same data range, mean over "
+    "slices"
+)
+
+_SSIM_WINDOW = 7
+
+
+def __getattr__(name: str) -> Any:
+    # these two need torch, which the image metrics do without
+    if name in ("count_flops", "count_parameters"):
+        from csmri_ext import complexity
+
+        return getattr(complexity, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def mse(target_volume: ArrayLike, recon_volume: ArrayLike) -> float:
+    """Mean squared error, ``mean((target - recon)^2)``.
+
+    Parameters
+    ----------
+    target_volume, recon_volume
+        Real, ``(slices, h, w)`` or one slice ``(h, w)``; arrays or CPU tensors. Computed in float64.
+
+    Raises
+    ------
+    ValueError
+        Different shapes, other than two or three axes, or complex images.
+    """
+    target, recon = _volumes(target_volume, recon_volume)
+    return float(np.mean((target - recon) ** 2))
+
+
+def nmse(target_volume: ArrayLike, recon_volume: ArrayLike) -> float:
+    """Normalised mean squared error, ``||target - recon||^2 / ||target||^2``.
+
+    Parameters
+    ----------
+    target_volume, recon_volume
+        As in `mse`.
+
+    Raises
+    ------
+    ValueError
+        As in `mse`, or a target of zeros.
+    """
+    target, recon = _volumes(target_volume, recon_volume)
+    _data_range(target, None)
+    return float(np.sum((target - recon) ** 2) / np.sum(target**2))
+
+
+def psnr(target_volume: ArrayLike, recon_volume: ArrayLike, maxval: float | None = None) -> float:
+    """Peak signal-to-noise ratio in dB, ``10 log10(maxval^2 / mse)``; inf for equal volumes.
+
+    Parameters
+    ----------
+    target_volume, recon_volume
+        As in `mse`.
+    maxval
+        Data range, > 0; default the maximum of the target volume.
+
+    Raises
+    ------
+    ValueError
+        As in `mse`, or a data range that is not positive.
+    """
+    target, recon = _volumes(target_volume, recon_volume)
+    return _decibel(_data_range(target, maxval), float(np.mean((target - recon) ** 2)))
+
+
+def ssim(target_volume: ArrayLike, recon_volume: ArrayLike, maxval: float | None = None) -> float:
+    """Structural similarity, the mean of `slice_ssim` over the slices.
+
+    Parameters
+    ----------
+    target_volume, recon_volume
+        As in `mse`; slices of at least 7 x 7.
+    maxval
+        Data range, > 0; default the maximum of the target volume.
+
+    Raises
+    ------
+    ValueError
+        As in `mse`, a data range that is not positive, or slices smaller than the window.
+    """
+    return float(np.mean(slice_ssim(target_volume, recon_volume, maxval)))
+
+
+def slice_psnr(target_volume: ArrayLike, recon_volume: ArrayLike, maxval: float | None = None) -> NDArray[np.float64]:
+    """PSNR of each slice, float64 ``(slices,)``, with one data range for the volume.
+
+    For box plots. Its mean is *not* the `psnr` of the volume.
+
+    Parameters
+    ----------
+    target_volume, recon_volume, maxval
+        As in `psnr`.
+
+    Raises
+    ------
+    ValueError
+        As in `psnr`.
+    """
+    target, recon = _volumes(target_volume, recon_volume)
+    maxval = _data_range(target, maxval)
+    return np.array([_decibel(maxval, float(error)) for error in np.mean((target - recon) ** 2, axis=(1, 2))])
+
+
+def slice_ssim(target_volume: ArrayLike, recon_volume: ArrayLike, maxval: float | None = None) -> NDArray[np.float64]:
+    """SSIM of each slice, float64 ``(slices,)``, with one data range for the volume.
+
+    scikit-image's ``structural_similarity`` with its defaults: uniform 7 x 7 window, k1 = 0.01, k2 = 0.03, sample
+    covariance, mean over the interior. Its mean over the slices is `ssim`.
+
+    Parameters
+    ----------
+    target_volume, recon_volume, maxval
+        As in `ssim`.
+
+    Raises
+    ------
+    ValueError
+        As in `ssim`.
+    """
+    target, recon = _volumes(target_volume, recon_volume)
+    if min(target.shape[1:]) < _SSIM_WINDOW:
+        raise ValueError(f"SSIM needs slices of at least {_SSIM_WINDOW} x {_SSIM_WINDOW}, got {target.shape[1:]}")
+    maxval = _data_range(target, maxval)
+    pairs = zip(target, recon, strict=True)
+    return np.array([structural_similarity(t, r, win_size=_SSIM_WINDOW, data_range=maxval) for t, r in pairs])
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and spread of one metric over volumes.
+
+    Attributes
+    ----------
+    mean
+        Arithmetic mean.
+    std
+        Sample standard deviation (n - 1 in the denominator), nan for a single volume. The papers print mean +- std.
+    n
+        Number of volumes.
+    """
+
+    mean: float
+    std: float
+    n: int
+
+    @property
+    def two_std(self) -> float:
+        """``2 std``, which fastMRI's ``evaluate.py`` prints after its "+/-"."""
+        return 2 * self.std
+
+    def __format__(self, spec: str) -> str:
+        """Format as "mean ± std", both with `spec` (default ``.4g``); the mean alone for a single volume."""
+        spec = spec or ".4g"
+        return f"{self.mean:{spec}}" if self.n == 1 else f"{self.mean:{spec}} ± {self.std:{spec}}"
+
+    def __str__(self) -> str:
+        return format(self)
+
+
+def summarize(values: Iterable[float]) -> Summary:
+    """Summarize one metric over volumes: mean and sample standard deviation (``ddof=1``).
+
+    Parameters
+    ----------
+    values
+        One number per volume.
+
+    Raises
+    ------
+    ValueError
+        No values.
+    """
+    array = np.fromiter(values, dtype=np.float64)
+    if not array.size:
+        raise ValueError("nothing to summarize: no values")
+    std = float(np.std(array, ddof=1)) if array.size > 1 else float("nan")
+    return Summary(mean=float(np.mean(array)), std=std, n=array.size)
+
+
+def _volumes(target: ArrayLike, recon: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    arrays = np.asarray(target), np.asarray(recon)
+    if arrays[0].shape != arrays[1].shape:
+        raise ValueError(f"target has shape {arrays[0].shape}, but recon has shape {arrays[1].shape}")
+    if arrays[0].ndim not in (2, 3) or not arrays[0].size:
+        raise ValueError(f"metrics need volumes (slices, h, w) or one slice (h, w), got shape {arrays[0].shape}")
+    for name, array in zip(("target", "recon"), arrays, strict=True):
+        if np.iscomplexobj(array):
+            raise ValueError(f"metrics compare magnitude images, but {name} is {array.dtype}: take its absolute value")
+    height, width = arrays[0].shape[-2:]
+    first, second = (np.asarray(array, dtype=np.float64).reshape(-1, height, width) for array in arrays)
+    return first, second
+
+
+def _data_range(target: NDArray[np.float64], maxval: float | None) -> float:
+    maxval = float(target.max()) if maxval is None else maxval
+    if not maxval > 0:
+        raise ValueError(f"the data range must be positive, got {maxval:g} (is the target empty?)")
+    return maxval
+
+
+def _decibel(maxval: float, error: float) -> float:
+    return float("inf") if error == 0 else float(10 * np.log10(maxval**2 / error))
