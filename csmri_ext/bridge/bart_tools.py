@@ -38,7 +38,8 @@ def pics(
 
     ``bart pics -S -i iterations -R regularization -p pattern kspace sens_maps image`` for each slice, which solves
     :math:`\min_x \frac12 \|P F S x - y/s\|^2 + \lambda R(x)` and returns :math:`s x`, an image in the units
-    of `kspace`.
+    of `kspace`. If a side is not a multiple of 4, BART is given k-space times a phase that makes up for an error in its
+    own centring (see `pics_centering`).
 
     Parameters
     ----------
