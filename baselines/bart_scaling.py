@@ -16,7 +16,7 @@ CALIBRATION_SIZE = 32
 
 
 def bart_scale(kspace: Any, xp: ModuleType = np) -> float:
-    r"""Scale that ``bart pics`` estimates for Cartesian k-space, as it prints it at debug level 4.
+    r"""Scale that ``bart pics`` estimates for Cartesian k-space; it prints it at debug level 4.
 
     ::
 
@@ -37,7 +37,7 @@ def bart_scale(kspace: Any, xp: ModuleType = np) -> float:
 
     Returns
     -------
-        The scale, in units of the image (orthonormal FFT); 0 for all-zero k-space.
+        The scale, in units of the image (orthonormal FFT). 1 if the block is zero, as BART does.
 
     References
     ----------
@@ -62,7 +62,7 @@ def bart_scale(kspace: Any, xp: ModuleType = np) -> float:
     n = height * width
     median, p90, largest = (float(magnitude[i]) for i in (n // 2, int(0.9 * n), n - 1))
     robust_maximum = p90 if largest - p90 < 2 * (p90 - median) else largest
-    return robust_maximum / math.sqrt(ny * nx / n)
+    return robust_maximum / math.sqrt(ny * nx / n) or 1.0
 
 
 def _sampled_block(sampled: Any) -> tuple[int, int]:

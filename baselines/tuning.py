@@ -143,10 +143,10 @@ def tune_weight(
     for _ in range(extensions if len(weights) > 1 else 0):
         best = _best(errors)
         if best == weights[0]:
-            weights.insert(0, weights[0] * weights[0] / weights[1])
+            weights.insert(0, _rounded(weights[0] * weights[0] / weights[1]))
             errors[weights[0]] = errors_of(weights[0])
         elif best == weights[-1]:
-            weights.append(weights[-1] * weights[-1] / weights[-2])
+            weights.append(_rounded(weights[-1] * weights[-1] / weights[-2]))
             errors[weights[-1]] = errors_of(weights[-1])
         else:
             break
@@ -161,6 +161,10 @@ def _nmse() -> Callable[[NDArray[Any], NDArray[Any]], float]:
     from csmri_ext import metrics
 
     return metrics.nmse
+
+
+def _rounded(weight: float) -> float:
+    return float(f"{weight:.6g}")
 
 
 def _best(errors: dict[float, NDArray[np.float64]]) -> float:

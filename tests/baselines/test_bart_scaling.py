@@ -51,5 +51,7 @@ def test_scale_of_a_point_is_its_low_resolution_peak():
     assert bart_scale(kspace) == pytest.approx(0.25)  # 1 * 32 / 64 on a side, times sqrt(32 * 32) / 64
 
 
-def test_zero_data_have_scale_zero():
-    assert bart_scale(np.zeros((2, 40, 40), np.complex64)) == 0
+def test_empty_calibration_block_means_scale_one():
+    kspace = np.zeros((2, 40, 40), np.complex64)
+    kspace[:, 3, 5] = 7
+    assert bart_scale(kspace) == 1
