@@ -3,12 +3,15 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "core/peak.hpp"
 #include "core/simd.hpp"
+#include "data_consistency/data_consistency.hpp"
 #include "pyramid_attention/pyramid_attention.hpp"
 #include "split_depthwise/split_depthwise.hpp"
 #ifdef CSMRI_WITH_CUDA
@@ -129,6 +132,132 @@ void pyramid_attention_backward_cpu(const csmri::PyramidShape& shape, const Addr
   csmri::at_simd_level([&](auto level) { csmri::pyramid_attention_backward_cpu<level(), T>(args); });
 }
 
+// Kernels end with two integers that say where they run: on the CPU scratch memory and a number of threads, on a GPU
+// the device and a stream.
+template <class Kernel>
+void on_cpu(std::int64_t scratch, std::int64_t threads, const Kernel& kernel) {
+  const csmri::CpuWork work{pointer<void>(static_cast<Address>(scratch)), static_cast<int>(threads)};
+  py::gil_scoped_release release;
+  csmri::at_simd_level([&](auto level) { kernel(level, work); });
+}
+#ifdef CSMRI_WITH_CUDA
+template <class Kernel>
+void on_cuda(std::int64_t device, std::int64_t stream, const Kernel& kernel) {
+  struct DeviceGuard {
+    int before = 0;
+    explicit DeviceGuard(int device) {
+      cudaError_t error = cudaGetDevice(&before);
+      if (error == cudaSuccess) error = cudaSetDevice(device);
+      if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
+    }
+    ~DeviceGuard() { cudaSetDevice(before); }
+  };
+  py::gil_scoped_release release;
+  const DeviceGuard guard(static_cast<int>(device));
+  kernel(pointer<void>(static_cast<Address>(stream)));
+}
+#endif
+
+using Shape = csmri::DataConsistencyShape;
+using Images = std::array<std::int64_t, 6>;  // addresses of re and im, strides of batch, replica, row, column
+
+template <class T>
+csmri::ComplexImages<T> images(const Images& x) {
+  return {pointer<T>(static_cast<Address>(x[0])), pointer<T>(static_cast<Address>(x[1])), x[2], x[3], x[4], x[5]};
+}
+
+template <class T, bool kCuda>
+void data_consistency(const Shape& shape, const Images& image, const Images& out, Address samples, Address weights,
+                      Address eta, bool add_image, std::int64_t where, std::int64_t how) {
+  const csmri::DataConsistencyArgs<T> args{shape,
+                                           images<const T>(image),
+                                           images<T>(out),
+                                           pointer<const T>(samples),
+                                           pointer<const T>(weights),
+                                           pointer<const T>(eta),
+                                           add_image};
+  if constexpr (kCuda)
+    on_cuda(where, how, [&](void* stream) { csmri::data_consistency_cuda(args, stream); });
+  else
+    on_cpu(where, how, [&](auto level, const auto& work) { csmri::data_consistency_cpu<level(), T>(args, work); });
+}
+
+template <class T, bool kCuda>
+void data_consistency_backward(const Shape& shape, const Images& grad, const Images& image, const Images& grad_image,
+                               Address samples, Address weights, Address eta, Address grad_eta, Address partials,
+                               Address workspace, bool add_image, std::int64_t where, std::int64_t how) {
+  const csmri::DataConsistencyBackwardArgs<T> args{shape,
+                                                   images<const T>(grad),
+                                                   images<const T>(image),
+                                                   images<T>(grad_image),
+                                                   pointer<const T>(samples),
+                                                   pointer<const T>(weights),
+                                                   pointer<const T>(eta),
+                                                   pointer<T>(grad_eta),
+                                                   pointer<double>(partials),
+                                                   pointer<T>(workspace),
+                                                   add_image};
+  if constexpr (kCuda)
+    on_cuda(where, how, [&](void* stream) { csmri::data_consistency_backward_cuda(args, stream); });
+  else
+    on_cpu(where, how,
+           [&](auto level, const auto& work) { csmri::data_consistency_backward_cpu<level(), T>(args, work); });
+}
+
+template <class T, bool kCuda>
+void data_consistency_measure(const Shape& shape, const Images& image, Address weights, Address samples,
+                              Address workspace, std::int64_t where, std::int64_t how) {
+  const csmri::MeasureArgs<T> args{shape, images<const T>(image), pointer<const T>(weights), pointer<T>(samples),
+                                   pointer<T>(workspace)};
+  if constexpr (kCuda)
+    on_cuda(where, how, [&](void* stream) { csmri::data_consistency_measure_cuda(args, stream); });
+  else
+    on_cpu(where, how,
+           [&](auto level, const auto& work) { csmri::data_consistency_measure_cpu<level(), T>(args, work); });
+}
+
+template <class T, bool kCuda>
+void data_consistency_pack(const Shape& shape, Address kspace, Address mask, Address samples, std::int64_t where,
+                           std::int64_t how) {
+  const csmri::PackArgs<T> args{shape, pointer<T>(kspace), pointer<const T>(mask), pointer<T>(samples)};
+  if constexpr (kCuda)
+    on_cuda(where, how, [&](void* stream) { csmri::data_consistency_pack_cuda(args, stream); });
+  else
+    on_cpu(where, how, [&](auto level, const auto& work) { csmri::data_consistency_pack_cpu<level(), T>(args, work); });
+}
+
+template <class T, bool kCuda>
+void data_consistency_unpack(const Shape& shape, Address kspace, Address mask, Address samples, std::int64_t where,
+                             std::int64_t how) {
+  const csmri::PackArgs<T> args{shape, pointer<T>(kspace), pointer<const T>(mask), pointer<T>(samples)};
+  if constexpr (kCuda)
+    on_cuda(where, how, [&](void* stream) { csmri::data_consistency_unpack_cuda(args, stream); });
+  else
+    on_cpu(where, how,
+           [&](auto level, const auto& work) { csmri::data_consistency_unpack_cpu<level(), T>(args, work); });
+}
+
+template <class T, bool kCuda>
+void data_consistency_pack_mask(const Shape& shape, Address mask, Address weights, std::int64_t where,
+                                std::int64_t how) {
+  const csmri::PackMaskArgs<T> args{shape, pointer<const T>(mask), pointer<T>(weights)};
+  if constexpr (kCuda)
+    on_cuda(where, how, [&](void* stream) { csmri::data_consistency_pack_mask_cuda(args, stream); });
+  else
+    on_cpu(where, how,
+           [&](auto level, const auto& work) { csmri::data_consistency_pack_mask_cpu<level(), T>(args, work); });
+}
+
+template <class T, bool kCuda>
+void define_data_consistency(py::module_& m, const std::string& suffix) {
+  m.def(("data_consistency" + suffix).c_str(), &data_consistency<T, kCuda>);
+  m.def(("data_consistency_backward" + suffix).c_str(), &data_consistency_backward<T, kCuda>);
+  m.def(("data_consistency_measure" + suffix).c_str(), &data_consistency_measure<T, kCuda>);
+  m.def(("data_consistency_pack" + suffix).c_str(), &data_consistency_pack<T, kCuda>);
+  m.def(("data_consistency_unpack" + suffix).c_str(), &data_consistency_unpack<T, kCuda>);
+  m.def(("data_consistency_pack_mask" + suffix).c_str(), &data_consistency_pack_mask<T, kCuda>);
+}
+
 template <class T>
 void define_float_kernels(py::module_& m, const std::string& suffix) {
   m.def(("split_depthwise_cpu_" + suffix).c_str(), &split_depthwise_cpu<T>);
@@ -157,5 +286,19 @@ PYBIND11_MODULE(_core, m) {
   py::class_<csmri::PyramidShape>(m, "PyramidShape").def(py::init(&pyramid_shape));
   define_float_kernels<float>(m, "f32");
   define_float_kernels<double>(m, "f64");
+  py::class_<Shape>(m, "DataConsistencyShape")
+      .def(py::init([](std::int64_t batch, std::int64_t replicas, std::int64_t batch_per_mask, std::int64_t ny,
+                       std::int64_t nx, const std::string& axes) {
+        const csmri::Axes which = axes == "x" ? csmri::Axes::x : axes == "y" ? csmri::Axes::y : csmri::Axes::xy;
+        return Shape{batch, replicas, batch_per_mask, ny, nx, which};
+      }));
+  define_data_consistency<float, false>(m, "_cpu_f32");
+  define_data_consistency<double, false>(m, "_cpu_f64");
+#ifdef CSMRI_WITH_CUDA
+  define_data_consistency<float, true>(m, "_cuda_f32");
+  define_data_consistency<double, true>(m, "_cuda_f64");
+#endif
+  m.def("data_consistency_scratch_bytes", &csmri::data_consistency_scratch_bytes);
+  m.def("data_consistency_partials", &csmri::data_consistency_partials);
   m.def("split_depthwise_scratch_bytes", &csmri::split_depthwise_scratch_bytes);
 }

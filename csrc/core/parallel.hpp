@@ -1,4 +1,6 @@
 // parallel_for(n, threads, f): f(i) for i in [0, n), on at most `threads` threads.
+// parallel_tasks(n, threads, f): f(i, thread), thread in [0, threads), for tasks that need scratch of their own; handed
+// out in runs of neighbours as threads become free.
 //
 // The number of threads always comes from the caller (torch.get_num_threads()): OpenMP's own default differs from
 // torch's in a fresh Python thread. Without OpenMP it is a plain loop. The order of i is unspecified: f(i) must not
@@ -27,6 +29,22 @@ inline void parallel_for(std::int64_t n, int threads, const F& f) {
   (void)threads;
 #endif
   for (std::int64_t i = 0; i < n; ++i) f(i);
+}
+
+template <class F>
+inline void parallel_tasks(std::int64_t n, int threads, const F& f) {
+#ifdef _OPENMP
+  if (threads > 1 && n > 1) {
+    const int team = n < threads ? static_cast<int>(n) : threads;
+    const std::int64_t run = n / (8 * team) + 1;
+#pragma omp parallel for num_threads(team) schedule(dynamic, run)
+    for (std::int64_t i = 0; i < n; ++i) f(i, omp_get_thread_num());
+    return;
+  }
+#else
+  (void)threads;
+#endif
+  for (std::int64_t i = 0; i < n; ++i) f(i, 0);
 }
 
 }  // namespace CSMRI_LEVEL

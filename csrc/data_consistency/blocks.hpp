@@ -1,0 +1,100 @@
+// How the CPU kernels cut images into blocks of kLanes lines, one block per task.
+#pragma once
+#include <cstdint>
+
+#include "core/lines.hpp"
+#include "core/parallel.hpp"
+#include "data_consistency/data_consistency.hpp"
+
+namespace csmri {
+inline namespace CSMRI_LEVEL {
+
+enum class Along { x, y };
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+inline Along line_axis(const DataConsistencyShape& s) { return s.axes == Axes::x ? Along::x : Along::y; }
+inline std::int64_t n_elements(const DataConsistencyShape& s, Along along) { return along == Along::x ? s.nx : s.ny; }
+inline std::int64_t n_lines(const DataConsistencyShape& s, Along along) { return along == Along::x ? s.ny : s.nx; }
+inline std::int64_t n_tiles(const DataConsistencyShape& s) { return ceil_div(n_lines(s, line_axis(s)), kTile); }
+
+template <class T>
+ComplexImages<const T> as_const(const ComplexImages<T>& x) {
+  return {x.re, x.im, x.batch_stride, x.replica_stride, x.row_stride, x.column_stride};
+}
+// A workspace of batch * replicas * ny * nx complex numbers.
+template <class T>
+ComplexImages<T> workspace_images(const DataConsistencyShape& s, T* p) {
+  return {p, p + 1, 2 * s.replicas * s.ny * s.nx, 2 * s.ny * s.nx, 2 * s.nx, 2};
+}
+
+// Image b * replicas + r as lines along an axis.
+template <class T>
+Lines<T> lines_of(const ComplexImages<T>& x, const DataConsistencyShape& s, std::int64_t image, Along along) {
+  const std::int64_t offset = image / s.replicas * x.batch_stride + image % s.replicas * x.replica_stride;
+  const bool interleaved = x.column_stride == 2;
+  if (along == Along::x) return {x.re + offset, x.im + offset, s.nx, s.ny, x.column_stride, x.row_stride, interleaved};
+  return {x.re + offset, x.im + offset, s.ny, s.nx, x.row_stride, x.column_stride, interleaved};
+}
+
+// What one thread works in: two line buffers and the work space of a transform.
+template <class T>
+struct LineBuffers {
+  Line<T> first, second, work;
+
+  LineBuffers(const DataConsistencyShape& s, const CpuWork& cpu, int thread) {
+    char* p = static_cast<char*>(cpu.scratch) + thread * data_consistency_scratch_bytes(s.ny, s.nx);
+    const std::int64_t line = (s.nx > s.ny ? s.nx : s.ny) * std::int64_t{sizeof(Complex<Vec<T>>)};
+    first = reinterpret_cast<Line<T>>(p);
+    second = reinterpret_cast<Line<T>>(p + line);
+    work = reinterpret_cast<Line<T>>(p + 2 * line);
+  }
+};
+
+// f(group, block, buffers) for every block of lines of each of n_groups images.
+template <class T, class F>
+void for_blocks(const DataConsistencyShape& s, std::int64_t n_groups, std::int64_t n_blocks, const CpuWork& cpu,
+                const F& f) {
+  parallel_tasks(n_groups * n_blocks, cpu.threads, [&](std::int64_t task, int thread) {
+    f(task / n_blocks, task % n_blocks, LineBuffers<T>(s, cpu, thread));
+  });
+}
+
+// The weights of a block of lines: one number per element, or kLanes of them.
+template <class T>
+struct BlockWeights {
+  const T* p;
+  bool per_lane;
+
+  BlockWeights(const DataConsistencyShape& s, const T* weights, std::int64_t batch_item, std::int64_t first) {
+    const std::int64_t mask = batch_item / s.batch_per_mask;
+    per_lane = s.axes == Axes::xy;
+    p = per_lane ? weights + (mask * n_tiles(s) + first / kTile) * s.ny * kTile + first % kTile
+                 : weights + mask * n_elements(s, line_axis(s)) * 2;
+  }
+};
+
+// The samples of a block of lines: real parts of element e at e * 2 * kTile, imaginary parts kTile later.
+template <class T>
+T* block_samples(const DataConsistencyShape& s, T* samples, std::int64_t batch_item, std::int64_t first) {
+  const std::int64_t n = n_elements(s, line_axis(s));
+  return samples + (batch_item * n_tiles(s) + first / kTile) * n * 2 * kTile + first % kTile;
+}
+
+// Images -> images, every row transformed; in place if both are the same.
+template <class T>
+void transform_rows(const DataConsistencyShape& s, const ComplexImages<const T>& from, const ComplexImages<T>& to,
+                    bool inverse, const CpuWork& cpu) {
+  const LinePlan<T>& plan = line_plan<T>(static_cast<int>(s.nx));
+  for_blocks<T>(s, s.batch * s.replicas, ceil_div(s.ny, kLanes<T>), cpu,
+                [&](std::int64_t image, std::int64_t block, const LineBuffers<T>& buffers) {
+                  const std::int64_t first = block * kLanes<T>;
+                  load_lines(lines_of(from, s, image, Along::x), first, buffers.first);
+                  inverse ? inverse_line(plan, buffers.first, buffers.work)
+                          : forward_line(plan, buffers.first, buffers.work);
+                  store_lines(lines_of(to, s, image, Along::x), first, buffers.first);
+                });
+}
+
+}  // namespace CSMRI_LEVEL
+}  // namespace csmri
