@@ -1,1 +1,8 @@
-"""."""
+"""Layers to drop into other people's models, backed by the operators of `csmri_ext.ops`."""
+
+from __future__ import annotations
+
+from csmri_ext.nn.pgsa import PGSA
+from csmri_ext.nn.split_depthwise import SplitDepthwiseConv
+
+__all__ = ["PGSA", "SplitDepthwiseConv"]

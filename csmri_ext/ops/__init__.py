@@ -1,1 +1,9 @@
-"""."""
+"""Operators of `torch.ops.csmri_ext`: compiled kernels with autograd, tracing, autocast and a plain-PyTorch twin."""
+
+from __future__ import annotations
+
+from csmri_ext.ops.pyramid_attention import KERNEL_SIZES, pyramid_attention, pyramid_convolution
+from csmri_ext.ops.reference import reference_ops
+from csmri_ext.ops.split_depthwise import split_depthwise
+
+__all__ = ["KERNEL_SIZES", "pyramid_attention", "pyramid_convolution", "reference_ops", "split_depthwise"]

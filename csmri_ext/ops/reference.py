@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -50,3 +50,39 @@ def ifft2c(x: Tensor) -> Tensor:
 def data_consistency(image: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor | float) -> Tensor:
     """``image + eta F^H M (kspace - F image)``; see `csmri_ext.ops.data_consistency`."""
     return image + eta * ifft2c(mask * (kspace - fft2c(image)))
+
+
+def split_depthwise(x: Tensor, weight: Tensor) -> Tensor:
+    """``B_1 = S_1, B_2 = d_2 S_2, B_i = d_i (S_i + B_{i-1})``, concatenated; see `csmri_ext.ops.split_depthwise`."""
+    groups = x.chunk(weight.shape[0] + 1, dim=1)
+    outputs = [groups[0]]
+    for i, kernel in enumerate(weight.unsqueeze(2)):
+        fed = groups[i + 1] if i == 0 else groups[i + 1] + outputs[-1]
+        outputs.append(torch.nn.functional.conv2d(fed, kernel, padding=1, groups=kernel.shape[0]))
+    return torch.cat(outputs, dim=1)
+
+
+def pyramid_convolution(
+    parts: Sequence[Tensor], weights: Sequence[Tensor], groups: Sequence[int], scales: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Group convolutions of one (concatenated, scaled) input, their means and maxima; see the op of the same name."""
+    x = torch.cat([scale * part for scale, part in zip(scales, parts, strict=True)], dim=1)
+    convolved = [
+        torch.nn.functional.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=group)
+        for weight, group in zip(weights, groups, strict=True)
+    ]
+    features = torch.cat(convolved, dim=1)
+    pixels = features.flatten(2)
+    return features, pixels.mean(-1), pixels.max(-1).values
+
+
+def pyramid_attention(
+    parts: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    groups: Sequence[int],
+    gate: Callable[[Tensor, Tensor], Tensor],
+    scales: Tensor,
+) -> Tensor:
+    """Multiply `pyramid_convolution` by ``gate(mean, maximum)``; see `csmri_ext.ops.pyramid_attention`."""
+    features, mean, maximum = pyramid_convolution(parts, weights, groups, scales)
+    return gate(mean, maximum)[..., None, None] * features

@@ -1,0 +1,151 @@
+"""`split_depthwise`: the split depth-wise convolution chain of GA-HQS (SDC)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from csmri_ext import _core
+from csmri_ext.ops import reference
+from csmri_ext.ops._library import address, launch, register
+
+MAX_SPLITS = 16
+
+
+def split_depthwise(x: Tensor, weight: Tensor) -> Tensor:
+    """Chain of depth-wise 3x3 convolutions over groups of channels, each fed by the one before.
+
+    The channels of `x` are split into ``s`` groups ``S_1 ... S_s``; with ``d_i`` a depth-wise 3x3 cross-correlation
+    (zero padding 1, no bias)
+
+        ``B_1 = S_1``,  ``B_2 = d_2 S_2``,  ``B_i = d_i (S_i + B_{i-1})``,  result ``concat(B_1 ... B_s)``
+
+    (GA-HQS, eq. 12). One pass over memory instead of one per convolution, addition and concatenation.
+
+    Parameters
+    ----------
+    x
+        float32 or float64, ``(batch, channels, ny, nx)``, channels a multiple of ``s``. Contiguous is fast; any other
+        layout, channels_last included, is copied first. Under autocast it is cast to float32.
+    weight
+        dtype of `x`, ``(s - 1, channels / s, 3, 3)``, ``2 <= s <= 16``.
+
+    Returns
+    -------
+        dtype and shape of `x`, contiguous. Equivalent to `reference.split_depthwise`. Differentiable twice.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes, devices or shapes do not fit together.
+    """
+    check(x, weight)
+    if reference.active():
+        return reference.split_depthwise(x, weight)
+    result: Tensor = _split_depthwise(x, weight)
+    return result
+
+
+def check(x: Tensor, weight: Tensor) -> None:
+    """Raise TypeError or ValueError unless `x` and `weight` fit together."""
+    if x.device != weight.device:
+        raise ValueError(f"split_depthwise: x is on {x.device}, weight on {weight.device}")
+    if not torch.is_autocast_enabled(x.device.type) and x.dtype != weight.dtype:
+        raise TypeError(f"split_depthwise: x is {x.dtype}, weight {weight.dtype}")
+    if not x.dtype.is_floating_point:
+        raise TypeError(f"split_depthwise: x is {x.dtype}, expected a real floating-point type")
+    shapes = f"x {tuple(x.shape)}, weight {tuple(weight.shape)}"
+    if x.ndim != 4 or weight.ndim != 4 or weight.shape[2:] != (3, 3):
+        raise ValueError(
+            f"split_depthwise: {shapes}; expected (batch, channels, ny, nx) and (s - 1, channels / s, 3, 3)"
+        )
+    splits = weight.shape[0] + 1
+    if not 2 <= splits <= MAX_SPLITS or x.shape[1] != splits * weight.shape[1]:
+        raise ValueError(
+            f"split_depthwise: {shapes}; {splits} groups (2 to {MAX_SPLITS} allowed) of {weight.shape[1]} channels "
+            f"need x with {splits * weight.shape[1]} channels"
+        )
+
+
+def _extents(x: Tensor, weight: Tensor) -> tuple[int, int, int, int, int]:
+    return x.shape[0], weight.shape[0] + 1, weight.shape[1], x.shape[2], x.shape[3]
+
+
+def _scratch(x: Tensor, rings: int) -> int:
+    scratch: int = _core.split_depthwise_scratch_bytes(rings, x.shape[3], x.element_size(), 1)
+    return scratch
+
+
+def _forward(x: Tensor, weight: Tensor) -> Tensor:
+    x, weight = x.contiguous(), weight.contiguous()
+    out = x.new_empty(x.shape)
+    rings = weight.shape[0]
+    arguments = (address(x), address(weight), address(out), *_extents(x, weight))
+    launch("split_depthwise", x, *arguments, scratch_bytes_per_thread=_scratch(x, rings))
+    return out
+
+
+def _backward(grad_out: Tensor, x: Tensor, out: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    grad_out, x, out, weight = grad_out.contiguous(), x.contiguous(), out.contiguous(), weight.contiguous()
+    grad_x = x.new_empty(x.shape)
+    per_image = x.new_empty((x.shape[0], *weight.shape))
+    tensors = (grad_out, x, out, weight, grad_x, per_image)
+    arguments = (*map(address, tensors), *_extents(x, weight))
+    launch("split_depthwise_backward", x, *arguments, scratch_bytes_per_thread=_scratch(x, 2 * weight.shape[0]))
+    return grad_x, per_image.sum(0)
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs, output)
+
+
+def _gradient(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor]:
+    x, weight, out = ctx.saved_tensors
+    grad_x, grad_weight = _split_depthwise_backward(grad_out, x, out, weight)
+    return grad_x, grad_weight
+
+
+def _save_for_second(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+    grad_out, x, _, weight = inputs
+    ctx.save_for_backward(grad_out, x, weight)
+
+
+def _second_gradient(ctx: Any, grad_grad_x: Tensor, grad_grad_weight: Tensor) -> tuple[Tensor | None, ...]:
+    """Differentiate the backward pass, rarely needed, through the twin; `out` counts as a function of x and weight."""
+    with torch.enable_grad():
+        grad_out, x, weight = (t.detach().requires_grad_() for t in ctx.saved_tensors)
+        out = reference.split_depthwise(x, weight)
+        first = torch.autograd.grad(out, (x, weight), grad_out, create_graph=True)
+        grads = torch.autograd.grad(
+            first, (grad_out, x, weight), (grad_grad_x, grad_grad_weight), allow_unused=True, materialize_grads=True
+        )
+    return grads[0], grads[1], None, grads[2]
+
+
+def _flops(x_shape: torch.Size, weight_shape: torch.Size, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    batch, _channels, ny, nx = x_shape
+    return 2 * 9 * batch * weight_shape[0] * weight_shape[1] * ny * nx
+
+
+def _backward_flops(grad: torch.Size, x: torch.Size, out: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
+    return 2 * _flops(x, weight)
+
+
+_split_depthwise_backward = register(
+    "split_depthwise_backward(Tensor grad_out, Tensor x, Tensor out, Tensor weight) -> (Tensor, Tensor)",
+    _backward,
+    fake=lambda grad_out, x, out, weight: (x.new_empty(x.shape), weight.new_empty(weight.shape)),
+    flops=_backward_flops,
+    backward=_second_gradient,
+    setup_context=_save_for_second,
+)
+_split_depthwise = register(
+    "split_depthwise(Tensor x, Tensor weight) -> Tensor",
+    _forward,
+    fake=lambda x, weight: x.new_empty(x.shape),
+    flops=_flops,
+    backward=_gradient,
+    setup_context=_save,
+)
