@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import uniform_filter
+from scipy.spatial import cKDTree
 
 from baselines.results import Panel
 
 ERROR_COLORS = "inferno"  # perceptually uniform, and black at zero error
 NOT_FINITE = (0, 190, 220)  # NaN and Inf: a colour that neither grey nor inferno contains
 ERROR_LEVELS = 32  # colours in the viewer's error maps; fewer levels make smaller PNGs, and the eye sees no steps
-FACTORS = tuple(step * 10**power for power in range(4) for step in (1, 2, 3, 4, 5, 8))
+COLORS_IN_COPY = 80  # of `ERROR_COLORS` in the 256 colours of an embedded figure; the rest is grey
+FACTORS = tuple(step * 10**power for power in range(4) for step in (1, 2, 4, 5, 8))
 
 FloatImage = NDArray[np.float32]
 
@@ -33,6 +36,11 @@ def check(panel: Panel) -> None:
             raise ValueError(
                 f"panel {panel.volume} slice {panel.slice}: {method} has shape {recon.shape}, expected {shape}"
             )
+
+
+def slice_title(panel: Panel) -> str:
+    """Name volume and slice, the slice counted from zero as in the arrays."""
+    return f"{panel.volume}, slice {panel.slice}"
 
 
 def base_method(panel: Panel) -> str:
@@ -64,8 +72,8 @@ def difference(panel: Panel, method: str, base: str | None = None) -> FloatImage
 def error_factor(panels: Iterable[Panel]) -> int:
     """By how much error maps are amplified, so that an error of ``white_level / factor`` is the brightest colour.
 
-    The largest of 1, 2, 3, 4, 5, 8, 10, 20 ... at which the 99th percentile of a typical method's error (median over
-    methods and slices) still fits the scale. One factor serves all methods, so the maps can be compared.
+    The one of 1, 2, 4, 5, 8, 10, 20 ... that brings the 99th percentile of a typical method's error (median over
+    methods and slices) nearest to the top of the scale. One factor serves all methods, so the maps can be compared.
     """
     sizes = []
     for panel in panels:
@@ -77,14 +85,14 @@ def error_factor(panels: Iterable[Panel]) -> int:
     typical = float(np.median(sizes)) if sizes else 0.0
     if typical == 0:
         return 1
-    return max((factor for factor in FACTORS if factor * typical <= 1), default=1)
+    return min(FACTORS, key=lambda factor: abs(math.log(factor * typical)))
 
 
 def detail_region(image: FloatImage, fraction: float = 0.25) -> tuple[int, int, int, int]:
     """Choose the region worth enlarging: the window with the largest gradient energy away from the border.
 
-    The energy is clipped at its 80th percentile inside the object, so that many edges win against one strong edge, and
-    weighted by how much of the window the object fills, so that the outline of the object does not win.
+    The energy is clipped at the 80th percentile of the edges inside the object, so that many edges win against one
+    strong edge, and weighted by how much of the window the object fills, so that its outline does not win.
 
     Parameters
     ----------
@@ -104,7 +112,8 @@ def detail_region(image: FloatImage, fraction: float = 0.25) -> tuple[int, int, 
     window = {"size": (height, width), "mode": "constant"}
     inside = filled > 0.1 * np.percentile(filled, 99.5)
     energy = np.hypot(*np.gradient(filled)) ** 2
-    energy = np.minimum(energy, np.percentile(energy[inside], 80)) if inside.any() else energy
+    edges = energy[inside & (energy > 1e-4 * energy.max())]  # a phantom is flat almost everywhere
+    energy = np.minimum(energy, np.percentile(edges, 80)) if edges.size else energy
     density = uniform_filter(energy, **window) * uniform_filter(inside.astype(np.float64), **window) ** 2
     # uniform_filter centres a window of size n on its pixel n // 2.
     tops = _starts(filled.shape[0], height)
@@ -126,13 +135,15 @@ def grey_png(image: FloatImage, white: float) -> bytes:
     if np.isfinite(image).all():
         return _png(Image.fromarray(levels))
     ramp = np.repeat(np.arange(255, dtype=np.uint8)[:, None], 3, axis=1)
-    return _palette_png(np.where(np.isfinite(image), np.minimum(levels, 254), 255).astype(np.uint8), ramp)
+    indices = np.where(np.isfinite(image), np.minimum(levels, 254), 255).astype(np.uint8)
+    return _palette_png(indices, np.vstack([ramp, NOT_FINITE]))
 
 
 def error_png(error: FloatImage, brightest: float) -> bytes:
     """Encode errors 0..brightest as a palette PNG in `ERROR_COLORS`."""
     levels = _levels(error, brightest, ERROR_LEVELS - 1)
-    return _palette_png(np.where(np.isfinite(error), levels, ERROR_LEVELS).astype(np.uint8), error_palette())
+    indices = np.where(np.isfinite(error), levels, ERROR_LEVELS).astype(np.uint8)
+    return _palette_png(indices, np.vstack([error_palette(), NOT_FINITE]))
 
 
 def error_palette() -> NDArray[np.uint8]:
@@ -146,10 +157,28 @@ def mask_png(sampling: NDArray[np.bool_]) -> bytes:
     return _png(Image.fromarray(np.where(sampling, 255, 0).astype(np.uint8)).convert("1", dither=Image.Dither.NONE))
 
 
-def screen_copy(png: bytes) -> bytes:
-    """Halve a 300 dpi figure and reduce it to 256 colours, for embedding: a tenth of the size, no visible loss."""
+def screen_copy(png: bytes, accents: Sequence[str] = ()) -> bytes:
+    """Halve a 300 dpi figure and reduce it to 256 colours, for embedding: a fifth of the size, no visible loss.
+
+    Parameters
+    ----------
+    png
+        The figure.
+    accents
+        Colours that it has besides greys and `ERROR_COLORS`.
+    """
     with Image.open(io.BytesIO(png)) as image:
-        return _png(image.convert("RGB").reduce(2).quantize(256, dither=Image.Dither.NONE))
+        pixels = np.asarray(image.convert("RGB").reduce(2))
+    extra = np.array([mpl.colors.to_rgb(color) for color in accents]).reshape(-1, 3) * 255
+    n_greys = 256 - COLORS_IN_COPY - len(extra)
+    greys = np.repeat(np.linspace(0, 255, n_greys)[:, np.newaxis], 3, axis=1)
+    colors = mpl.colormaps[ERROR_COLORS](np.linspace(0, 1, COLORS_IN_COPY))[:, :3] * 255
+    palette = np.rint(np.concatenate([greys, colors, extra])).astype(np.uint8)
+    packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
+    used, where = np.unique(packed, return_inverse=True)
+    colors_used = np.stack([used >> 16, used >> 8 & 255, used & 255], axis=1)
+    nearest = cKDTree(palette).query(colors_used)[1].astype(np.uint8)
+    return _palette_png(nearest[where].reshape(packed.shape), palette)
 
 
 def png_size(png: bytes) -> tuple[int, int]:
@@ -165,7 +194,7 @@ def _levels(image: FloatImage, top: float, highest: int) -> NDArray[np.uint8]:
 
 def _palette_png(indices: NDArray[np.uint8], colors: NDArray[np.uint8]) -> bytes:
     image = Image.frombytes("P", indices.shape[::-1], indices.tobytes())
-    image.putpalette([*colors.ravel().tolist(), *NOT_FINITE])
+    image.putpalette(colors.ravel().tolist())
     return _png(image)
 
 

@@ -12,7 +12,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from baselines import display, figures
+from baselines import display
+from baselines.box_plots import box_plots
+from baselines.canvas import ALL_COLORS, png
+from baselines.figures import recon_figure
 from baselines.report_provenance import provenance_context
 from baselines.results import Comparison, Panel
 from baselines.summary import (
@@ -79,6 +82,8 @@ def _context(
     return {
         "verdict": verdict(groups),
         "counts": _counts(comparison),
+        "judged": any(group.has_reference for group in groups),
+        "marked": any(line.best for group in groups for line in group.lines),
         "metric": comparison.provenance.get("metric"),
         "columns": columns,
         "groups": [_table_group(comparison, group, columns) for group in groups],
@@ -145,7 +150,8 @@ def _cell(line: Line, column: Column) -> dict[str, Any]:
     if column.key not in line.means:
         return {"text": "–", "sd": "", "sort": "", "best": False}
     mean = line.means[column.key]
-    sd = "" if mean.sd is None or not math.isfinite(mean.sd) else column.format(mean.sd)
+    has_sd = mean.sd is not None and math.isfinite(mean.sd) and column.higher_is_better is not None
+    sd = column.format(mean.sd) if has_sd and mean.sd is not None else ""
     sort = "" if math.isnan(mean.mean) else repr(mean.mean)
     text = "NaN" if math.isnan(mean.mean) else column.format(mean.mean)
     return {"text": text, "sd": sd, "sort": sort, "best": column.key in line.best}
@@ -163,30 +169,29 @@ def _error_factors(panels: Sequence[Panel]) -> dict[str, int]:
 def _figures(groups: Sequence[Group], panels: Sequence[Panel], factors: dict[str, int]) -> list[dict[str, Any]]:
     drawn = []
     taken: set[str] = set()
-    for panel in _representatives(panels):
+    for panel, why in _representatives(panels):
         setting = Setting(panel.mask, panel.acceleration)
         reference = "" if panel.target is not None else "-no-reference"
         stem = f"recon-{setting.mask}" + ("" if setting.acceleration is None else f"-R{setting.acceleration:g}")
         methods = ", ".join(panel.recons)
         kind = "error" if panel.target is not None else f"difference to {display.base_method(panel)}"
-        where = f"{panel.volume}, slice {panel.slice}"
-        choice = "the slice of median PSNR" if panel.scores else "the middle slice"
+        where = display.slice_title(panel)
         drawn.append(
             {
                 "file": _file_name(stem + reference, taken),
-                "png": figures.png(figures.recon_figure(panel, factors[panel.volume]), figures.PRINT_DPI),
+                "png": png(recon_figure(panel, factors[panel.volume])),
                 "wide": True,
                 "alt": f"{setting.title}: {methods} on {where}, with details and {kind} maps",
-                "caption": f"{setting.title}. {where}, {choice}. Top to bottom: reconstructions, the marked region "
+                "caption": f"{setting.title}. {where}{why}. Top to bottom: reconstructions, the marked region "
                 f"enlarged, and |{kind}| on one scale, amplified {factors[panel.volume]} times.",
             }
         )
-    boxes = figures.box_plots(groups)
+    boxes = box_plots(groups)
     if boxes is not None:
         drawn.append(
             {
                 "file": _file_name("boxplots", taken),
-                "png": figures.png(boxes, figures.PRINT_DPI),
+                "png": png(boxes),
                 "wide": False,
                 "alt": "Box plots of PSNR and SSIM per slice, one box per method and setting",
                 "caption": "PSNR and SSIM of every slice. Boxes span the quartiles, the thick line is the median, "
@@ -196,18 +201,22 @@ def _figures(groups: Sequence[Group], panels: Sequence[Panel], factors: dict[str
     return drawn
 
 
-def _representatives(panels: Sequence[Panel]) -> list[Panel]:
-    """One panel per setting: the slice whose PSNR (mean over methods) is the median; the same slice where possible."""
+def _representatives(panels: Sequence[Panel]) -> list[tuple[Panel, str]]:
+    """Choose one panel per setting, and say why: the slice of median PSNR, and the same one at later settings."""
     by_setting: dict[tuple[Setting, bool], list[Panel]] = {}
     for panel in panels:
         key = (Setting(panel.mask, panel.acceleration), panel.target is None)
         by_setting.setdefault(key, []).append(panel)
-    chosen: list[Panel] = []
+    chosen: list[tuple[Panel, str]] = []
     for members in by_setting.values():
-        earlier = {(panel.volume, panel.slice) for panel in chosen}
+        earlier = {(panel.volume, panel.slice) for panel, _ in chosen}
         again = [panel for panel in members if (panel.volume, panel.slice) in earlier]
         ranked = sorted(members, key=_mean_psnr)  # stable: without scores the order stays
-        chosen.append(again[0] if again else ranked[(len(ranked) - 1) // 2])
+        if again:
+            chosen.append((again[0], ""))
+        else:
+            why = ", the slice of median PSNR" if any(panel.scores for panel in members) else ", the middle slice"
+            chosen.append((ranked[(len(ranked) - 1) // 2], why if len(members) > 1 else ""))
     return chosen
 
 
@@ -226,8 +235,8 @@ def _file_name(stem: str, taken: set[str]) -> str:
     return name
 
 
-def _embedded(png: bytes) -> dict[str, Any]:
-    copy = display.screen_copy(png)
+def _embedded(figure: bytes) -> dict[str, Any]:
+    copy = display.screen_copy(figure, ALL_COLORS)
     width, height = display.png_size(copy)
     return {"src": data_uri(copy), "width": width, "height": height}
 

@@ -45,14 +45,14 @@ def provenance_context(comparison: Comparison, groups: Sequence[Group]) -> dict[
     shown = {choice["method"] for choice in choices if any(is_command for _, _, is_command in choice["entries"])}
     commands = comparison.provenance.get("bart_argv") or {}
     return {
-        "entries": _entries(comparison.provenance),
+        "entries": _entries(comparison.provenance, any(group.has_reference for group in groups)),
         "choices": choices,
         "commands": [(method, _command(argv)) for method, argv in commands.items() if method not in shown],
         "masks": _masks(comparison),
     }
 
 
-def _entries(provenance: dict[str, Any]) -> list[tuple[str, str, bool]]:
+def _entries(provenance: dict[str, Any], judged: bool) -> list[tuple[str, str, bool]]:
     """(label, text, is a command) in a fixed order, unknown entries last."""
     known = [key for key in LABELS if key in provenance]
     unknown = [key for key in provenance if key not in LABELS]
@@ -61,7 +61,11 @@ def _entries(provenance: dict[str, Any]) -> list[tuple[str, str, bool]]:
         if key in TABULATED:
             continue
         value = provenance[key]
-        text = "not used" if key == "bart" and value is None else _words(value)
+        text = _words(value)
+        if key == "bart" and value is None:
+            text = "not used"
+        if key == "metric" and not judged:
+            text = "none: there is no fully sampled reference"
         items.append((LABELS.get(key, key.replace("_", " ")), text, key == "command"))
     return items
 

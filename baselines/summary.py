@@ -22,7 +22,7 @@ class Column:
     heading: str
     value: Callable[[Row], float | None]
     format: Callable[[float], str]
-    higher_is_better: bool | None = None  # None: neither direction means a better image, so no best is marked
+    higher_is_better: bool | None = None  # None: neither direction means a better image; no best, no deviation shown
     note: str = ""
 
 
@@ -69,6 +69,11 @@ class Group:
     volumes: list[str]
 
 
+def three_digits(value: float) -> str:
+    """Write three significant digits, trailing zeros kept: ``0.0099 -> '0.00990'``."""
+    return f"{value:#.3g}" if abs(value) < 99.95 else f"{value:.3g}"
+
+
 def si(value: float) -> str:
     """Write a count with three digits and an SI prefix: ``1234567 -> '1.23 M'``."""
     for power, prefix in ((12, "T"), (9, "G"), (6, "M"), (3, "k")):
@@ -80,18 +85,18 @@ def si(value: float) -> str:
 COLUMNS = (
     Column("psnr", "PSNR (dB)", lambda row: row.psnr, "{:.2f}".format, True),
     Column("ssim", "SSIM", lambda row: row.ssim, "{:.4f}".format, True),
-    Column("nmse", "NMSE", lambda row: row.nmse, "{:.3g}".format, False),
-    Column("mse", "MSE", lambda row: row.mse, "{:.3g}".format, False),
+    Column("nmse", "NMSE", lambda row: row.nmse, three_digits, False),
+    Column("mse", "MSE", lambda row: row.mse, three_digits, False),
     Column(
         "kspace_residual",
         "k-space residual",
         lambda row: row.kspace_residual,
-        "{:.3g}".format,
-        note="‖M F S x − y‖ / ‖y‖: agreement with the measured samples. Small is not the same as a good image.",
+        three_digits,
+        note="‖M F S x − y‖ / ‖y‖, agreement with the samples; small is not the same as a good image",
     ),
-    Column("seconds", "s / slice", lambda row: row.seconds / max(row.slices, 1), "{:.3g}".format, note="Wall time."),
-    Column("parameters", "Parameters", lambda row: row.parameters or None, si, note="Learned parameters."),
-    Column("flops", "FLOPs / slice", lambda row: row.flops, si, note="Not defined for iterative methods."),
+    Column("seconds", "s / slice", lambda row: row.seconds / max(row.slices, 1), three_digits, note="wall time"),
+    Column("parameters", "Parameters", lambda row: row.parameters or None, si, note="learned ones"),
+    Column("flops", "FLOPs / slice", lambda row: row.flops, si, note="not defined for iterative methods"),
 )
 
 

@@ -54,7 +54,7 @@ def verdict(groups: Sequence[Group]) -> str:
             parts.append(f"{_where(group, previous_mask)}, {_judge(group)}")
             previous_mask = group.setting.mask
     else:
-        parts += [_count(judged, "psnr", "PSNR"), _count(judged, "ssim", "SSIM")]
+        parts += [_count(judged, "psnr"), _count(judged, "ssim")]
     unjudged = [group for group in groups if not group.has_reference]
     if unjudged:
         parts.append(_without_reference(unjudged, bool(judged)))
@@ -79,12 +79,15 @@ def _judge(group: Group) -> str:
     psnr, ssim = _lead(group, "psnr"), _lead(group, "ssim")
     if psnr is None or ssim is None:
         return "no method has a PSNR and SSIM on every volume, so none can be called best"
+    verb = "leads" if len(psnr.leaders) == 1 else "are level in the lead"
+    words = f"{_join(psnr.names)} {verb} in PSNR {_detail(group, psnr)}"
     if psnr.names == ssim.names:
-        verb = _lead_verb(psnr)
-        return f"{_join(psnr.names)} {verb} in PSNR {_detail(group, psnr)} and in SSIM {_detail(group, ssim)}"
-    disagree = not set(psnr.names) & set(ssim.names)
-    first = f"{_join(psnr.names)} {_lead_verb(psnr)} in PSNR {_detail(group, psnr)}"
-    return f"{first}{', but' if disagree else ' and'} {_join(ssim.names)} in SSIM {_detail(group, ssim)}"
+        words += f" and in SSIM {_detail(group, ssim)}"
+    else:
+        disagree = not set(psnr.names) & set(ssim.names)
+        words += f"{', but' if disagree else ' and'} {_join(ssim.names)} in SSIM {_detail(group, ssim)}"
+    unranked = [line.method for line in group.lines if not line.complete or math.isnan(_mean(line, "psnr"))]
+    return words + (f", {_join(unranked)} not ranked for want of some volumes or numbers" if unranked else "")
 
 
 def _lead(group: Group, key: str) -> _Lead | None:
@@ -121,21 +124,21 @@ def _wins(group: Group, lead: _Lead) -> tuple[int, int]:
     return wins, len(group.volumes)
 
 
-def _count(groups: Sequence[Group], key: str, name: str) -> str:
-    """More settings than a sentence holds: count who leads where, with the range of the margins."""
+def _count(groups: Sequence[Group], key: str) -> str:
+    """Count who leads where, with the range of the margins, when there are too many settings to spell out."""
     leads = [lead for lead in (_lead(group, key) for group in groups) if lead is not None]
     if not leads:
-        return f"no method has a {name} on every volume"
-    counts = Counter(lead.names for lead in leads)
+        return f"no method has a {key.upper()} on every volume"
     clauses = []
-    for names, count in counts.most_common():
+    for names, count in Counter(lead.names for lead in leads).most_common():
         margins = [lead.margin for lead in leads if lead.names == names and lead.margin is not None]
-        clause = f"{_join(names)} {'leads' if len(names) == 1 else 'are level in the lead'} at {count}"
+        where = f"all {count}" if count == len(groups) else f"{count} of {len(groups)}"
+        clause = f"{_join(names)} {'leads' if len(names) == 1 else 'are level in the lead'} at {where} settings"
         if margins:
             low, high = (_difference(key, margin) for margin in (min(margins), max(margins)))
             clause += f" (by {low})" if low == high else f" (by {low} to {high})"
         clauses.append(clause)
-    return f"in {name}, of {len(groups)} settings, {_join(clauses)}"
+    return f"in {key.upper()}, {_join(clauses)}"
 
 
 def _without_reference(groups: Sequence[Group], after_judged: bool) -> str:
@@ -168,10 +171,6 @@ def _score(key: str, line: Line) -> str:
 
 def _difference(key: str, value: float) -> str:
     return f"{value:.2f} dB" if key == "psnr" else f"{value:.3f}"
-
-
-def _lead_verb(lead: _Lead) -> str:
-    return "leads" if len(lead.leaders) == 1 else "are level in the lead"
 
 
 def _join(words: Sequence[str]) -> str:

@@ -123,13 +123,14 @@ def _entry(panel: Panel, images: _Images, factor: int) -> dict[str, Any]:
 
 def _scores(panel: Panel, method: str) -> list[dict[str, Any]]:
     scores = []
-    for key, label, spec in (("psnr", "PSNR", ".2f"), ("ssim", "SSIM", ".4f")):
+    for key, label, spec, unit in (("psnr", "PSNR", ".2f", " dB"), ("ssim", "SSIM", ".4f", "")):
         if key not in panel.scores.get(method, {}):
             continue
         ranked = [values[key] for values in panel.scores.values() if not math.isnan(values.get(key, math.nan))]
-        text = format(panel.scores[method][key], spec)
-        best = len(ranked) > 1 and text == format(max(ranked), spec)
-        scores.append({"label": label, "text": f"{text} dB" if key == "psnr" else text, "best": best})
+        value = panel.scores[method][key]
+        text = "NaN" if math.isnan(value) else format(value, spec) + unit
+        best = len(ranked) > 1 and text == format(max(ranked), spec) + unit
+        scores.append({"label": label, "text": text, "best": best})
     return scores
 
 

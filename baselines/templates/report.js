@@ -52,11 +52,11 @@ function startViewer(root, data) {
   }
 
   function tile(name, label, pixels, method) {
-    const scores = method ? method.scores.map((score) => `${score.label} ${score.text}`).join("  ") : "";
+    const scores = method ? method.scores.map((score) => score.text).join(" / ") : "";
     const figure = element("figure", { className: "tile" }, image(pixels, "image", label));
     const map = method && (state.panel.maps[state.base ?? ""] ?? {})[name];
     if (map !== undefined && map !== null) figure.append(image(map, "map", `${mapWords()} of ${label}`));
-    figure.append(element("figcaption", {}, element("span", { textContent: label }), element("span", { textContent: scores })));
+    figure.append(element("figcaption", {}, element("span", { textContent: label }, ...badge(name)), element("span", { textContent: scores })));
     if (method && method.notFinite) {
       const pixelWord = method.notFinite === 1 ? "pixel is" : "pixels are";
       figure.append(element("div", { className: "warning", textContent: `${method.notFinite} ${pixelWord} NaN or infinite` }));
@@ -65,13 +65,16 @@ function startViewer(root, data) {
     return figure;
   }
 
+  // In a difference map the method that the others are compared with shows its image, and says so.
+  const badge = (name) => (name && name === state.base
+    ? [element("span", { className: "badge", textContent: " (the others are compared with this)" })] : []);
   const mapWords = () => (state.panel.reference === null ? `|difference to ${state.base}|` : "|error|");
 
   function showPanel(panel) {
     state.panel = panel;
     if (panel.reference !== null) state.base = null;
     else if (!names().includes(state.base)) state.base = panel.base;
-    if (!names().includes(state.method)) state.method = names()[names().length > 1 && panel.reference === null ? 1 : 0];
+    if (!names().includes(state.method)) state.method = names().find((name) => name !== state.base) ?? names()[0];
     const tiles = panel.methods.map((method) => tile(method.name, method.name, method.image, method));
     if (panel.reference !== null) tiles.unshift(tile("", "reference", panel.reference, null));
     stage.replaceChildren(...tiles);
@@ -80,8 +83,8 @@ function startViewer(root, data) {
     const slider = byId("slice");
     slider.max = slices.length - 1;
     slider.value = slices.indexOf(panel);
-    slider.disabled = slices.length < 2;
-    byId("slice-number").value = `${panel.slice}${slices.length > 1 ? ` (${slices.indexOf(panel) + 1} of ${slices.length})` : ""}`;
+    byId("slice-picker").style.visibility = slices.length > 1 ? "visible" : "hidden";
+    byId("slice-number").value = `${panel.slice} (${slices.indexOf(panel) + 1} of ${slices.length})`;
     slider.setAttribute("aria-valuetext", `slice ${panel.slice}`);
     byId("setting").value = panel.setting;
     byId("volume").value = panel.volume;
@@ -90,7 +93,7 @@ function startViewer(root, data) {
     const mask = byId("mask");
     mask.hidden = panel.mask === null;
     if (panel.mask !== null) mask.src = data.images[panel.mask];
-    byId("mask-words").textContent = `Sampling mask. ${panel.maskWords}`;
+    byId("mask-words").textContent = `Sampling mask: ${panel.maskWords}`;
     byId("mask-hash").textContent = panel.maskHash;
 
     const prospective = panel.reference === null;
@@ -116,7 +119,6 @@ function startViewer(root, data) {
     for (const button of methodButtons) button.ariaPressed = String(button.dataset.method === state.method);
     stage.classList.toggle("errors", state.errors);
     byId("error").ariaPressed = String(state.errors);
-    byId("scale").style.visibility = state.errors ? "visible" : "hidden";
     const method = state.panel.methods.find((each) => each.name === current);
     const scores = (method?.scores ?? []).map((score) => `${score.label} ${score.text}`).join(", ");
     const slice = `${data.volumes[state.panel.volume]}, slice ${state.panel.slice}`;
@@ -195,6 +197,8 @@ function startViewer(root, data) {
     const next = slices[slices.indexOf(state.panel) + offset];
     if (next) showPanel(next);
   }
+
+  const hasOneSlice = () => panelsOf(state.panel.setting, state.panel.volume).length < 2;
 
   // Another setting or volume: stay on the same volume and slice where they exist.
   function pick(setting, volume) {
@@ -281,7 +285,9 @@ function startViewer(root, data) {
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select, input")) return;
-    if (!root.contains(document.activeElement) && !root.matches(":hover")) return;
+    const focused = root.contains(document.activeElement);
+    if (!focused && !root.matches(":hover")) return;
+    if (/^Arrow(Up|Down)$/.test(event.key) && (!focused || hasOneSlice())) return; // these scroll the page
     const action = /^[1-9]$/.test(event.key) ? () => flip(data.methods[event.key - 1]) : keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!action) return;
     event.preventDefault();
