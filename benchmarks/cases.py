@@ -1,0 +1,14 @@
+"""Every case of `ops_speed`, by short name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks import cases_convolution
+from benchmarks.timing import Case
+
+
+def all_cases(only: str | None = None) -> list[Callable[[bool], Case]]:
+    """Builders of the cases whose short name contains `only`."""
+    builders = cases_convolution.cases()
+    return [build for name, build in builders.items() if only is None or only in name]
