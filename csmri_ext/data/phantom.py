@@ -1,0 +1,302 @@
+"""Procedural MR images and k-space: endless, seeded, without a patient.
+
+The anatomy is drawn on a grid more than twice as fine as the image, with other pixel centres, and the central part of
+its k-space is kept, as a scanner does. Images made from it have Gibbs ringing and partial volumes, so reconstructing
+them on the pixel grid is no inverse crime.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from csmri_ext.bridge.acquisition import Acquisition, LazyStack
+from csmri_ext.bridge.fastmri_write import write_fastmri
+from csmri_ext.bridge.fourier import fft2c, ifft2c
+from csmri_ext.bridge.from_slices import rss_target
+from csmri_ext.data.body import draw_body
+from csmri_ext.data.brain import draw_brain
+from csmri_ext.data.coil_maps import loop_sensitivities
+from csmri_ext.data.random_fields import RandomFields
+
+ANATOMIES = ("brain", "body")
+CONTRAST_ODDS = {"t1": 0.45, "t2": 0.25, "pd": 0.15, "flair": 0.15}
+"""Known contrasts, and how often a seed draws them."""
+
+_FIELD_OF_VIEW_MM = {"brain": 232.0, "body": 360.0}  # of the shorter side of the image
+_SLICE_SPACING_MM = 5.0
+_HEAD_HEIGHT_MM = 100.0
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """All that determines a volume."""
+
+    size: tuple[int, int]
+    seed: int
+    n_slices: int
+    n_coils: int
+    anatomy: str
+    contrast: str
+    noise: float
+
+    @property
+    def field_of_view(self) -> tuple[float, float]:
+        pixel = _FIELD_OF_VIEW_MM[self.anatomy] / min(self.size)
+        return self.size[0] * pixel, self.size[1] * pixel
+
+
+def phantom(
+    size: int | tuple[int, int] = 256,
+    seed: int = 0,
+    *,
+    n_coils: int = 1,
+    anatomy: str = "brain",
+    contrast: str | None = None,
+    noise: float | None = None,
+) -> NDArray[np.complex64]:
+    """Make one image; every seed is another subject, slice height and contrast.
+
+    Parameters
+    ----------
+    size
+        ``(ny, nx)``, or one number for both; at least 16.
+    seed
+        Seed, 0 or more. The same seed gives the same anatomy at every size.
+    n_coils
+        Number of receive coils.
+    anatomy
+        ``brain`` (axial head) or ``body`` (trunk with organs).
+    contrast
+        ``t1``, ``t2``, ``pd`` or ``flair``; default: drawn by the seed (see `CONTRAST_ODDS`).
+    noise
+        Standard deviation of the noise in the real and in the imaginary part, relative to the brightest tissue
+        (about 1). Default: drawn by the seed between 0.008 and 0.025.
+
+    Returns
+    -------
+        complex64, (ny, nx); coil images (n_coils, ny, nx) where `n_coils` is above 1.
+
+    Raises
+    ------
+    ValueError
+        Unknown anatomy or contrast; size, seed, noise or number of coils out of range.
+    """
+    return phantom_volume(1, size, seed, n_coils=n_coils, anatomy=anatomy, contrast=contrast, noise=noise)[0]
+
+
+def phantom_volume(
+    n_slices: int,
+    size: int | tuple[int, int] = 256,
+    seed: int = 0,
+    *,
+    n_coils: int = 1,
+    anatomy: str = "brain",
+    contrast: str | None = None,
+    noise: float | None = None,
+) -> NDArray[np.complex64]:
+    """Make neighbouring slices of one subject, 5 mm apart (closer where more would not fit).
+
+    Parameters
+    ----------
+    n_slices
+        Number of slices, at least 1.
+    size, seed, n_coils, anatomy, contrast, noise
+        As in `phantom`.
+
+    Returns
+    -------
+        complex64, (n_slices, ny, nx), or (n_slices, n_coils, ny, nx) where `n_coils` is above 1.
+
+    Raises
+    ------
+    ValueError
+        As in `phantom`.
+    """
+    subject = _subject(size, seed, n_slices, n_coils, anatomy, contrast, noise)
+    images = np.stack([ifft2c(_kspace(subject, i)) for i in range(n_slices)])
+    return images if n_coils > 1 else images[:, 0]
+
+
+def phantom_acquisition(
+    n_slices: int = 1,
+    size: int | tuple[int, int] = 256,
+    seed: int = 0,
+    *,
+    n_coils: int = 1,
+    anatomy: str = "brain",
+    contrast: str | None = None,
+    noise: float | None = None,
+) -> Acquisition:
+    """Make a fully sampled acquisition; its slices are computed when they are indexed.
+
+    Parameters
+    ----------
+    n_slices, size, seed, n_coils, anatomy, contrast, noise
+        As in `phantom_volume`.
+
+    Returns
+    -------
+        ``kspace`` of the cropped fine grid, with noise; ``target`` is the root sum of squares of its coil images.
+        ``sens_maps`` is None: as with measured data, they have to be estimated (`coil_maps` are the true ones).
+
+    Raises
+    ------
+    ValueError
+        As in `phantom`.
+    """
+    subject = _subject(size, seed, n_slices, n_coils, anatomy, contrast, noise)
+    kspace = LazyStack(partial(_read_slice, subject), n_slices, (n_coils, *subject.size), np.complex64)
+    return Acquisition(
+        kspace=kspace,
+        target=rss_target(kspace, subject.size),
+        name=f"phantom_{anatomy}_{seed}",
+        attrs={
+            "format": "phantom",
+            "acquisition": f"phantom_{anatomy}_{subject.contrast}",
+            "recon_size": subject.size,
+            "simulated": True,
+            "note": "procedural phantom: not an image of a person",
+            "seed": seed,
+            "noise": subject.noise,
+        },
+    )
+
+
+def write_phantom(path: str | os.PathLike[str], n_slices: int = 8, **options: Any) -> None:
+    """Write a phantom as a file of the fastMRI layout (see `bridge.write_fastmri`).
+
+    Parameters
+    ----------
+    path
+        File to write, usually ``.h5``.
+    n_slices
+        Number of slices.
+    options
+        As in `phantom_acquisition`: size, seed, n_coils, anatomy, contrast, noise.
+
+    Raises
+    ------
+    ValueError
+        As in `phantom`.
+    OSError
+        The file cannot be written.
+    """
+    write_fastmri(path, phantom_acquisition(n_slices, **options))
+
+
+def coil_maps(
+    size: int | tuple[int, int], n_coils: int, seed: int = 0, *, anatomy: str = "brain"
+) -> NDArray[np.complex64]:
+    """Sensitivities of the coils of the phantom with this seed, at the pixels of its image.
+
+    Parameters
+    ----------
+    size, n_coils, seed, anatomy
+        As in `phantom`.
+
+    Returns
+    -------
+        complex64, (n_coils, ny, nx), root sum of squares 1.
+
+    Raises
+    ------
+    ValueError
+        As in `phantom`.
+    """
+    subject = _subject(size, seed, 1, n_coils, anatomy, "t1", 0.0)
+    y, x = _positions(subject, subject.size)
+    return loop_sensitivities(y, x, n_coils, seed)
+
+
+def _subject(
+    size: int | tuple[int, int],
+    seed: int,
+    n_slices: int,
+    n_coils: int,
+    anatomy: str,
+    contrast: str | None,
+    noise: float | None,
+) -> _Subject:
+    """Check what the user asked for and draw what he left open."""
+    ny, nx = size if isinstance(size, tuple) else (size, size)
+    if min(ny, nx) < 16:
+        raise ValueError(f"a phantom of {ny} x {nx} pixels is too small; the least is 16 x 16")
+    if seed < 0 or n_slices < 1 or n_coils < 1:
+        raise ValueError(f"seed {seed}, n_slices {n_slices}, n_coils {n_coils}: expected at least 0, 1 and 1")
+    if anatomy not in ANATOMIES:
+        raise ValueError(f"unknown anatomy {anatomy!r}; known: {', '.join(ANATOMIES)}")
+    if contrast is not None and contrast not in CONTRAST_ODDS:
+        raise ValueError(f"unknown contrast {contrast!r}; known: {', '.join(CONTRAST_ODDS)}")
+    if noise is not None and not 0 <= noise < math.inf:
+        raise ValueError(f"noise is {noise}; expected a standard deviation of 0 or more")
+    rng = np.random.default_rng([seed, 1])
+    drawn_contrast = str(rng.choice(list(CONTRAST_ODDS), p=list(CONTRAST_ODDS.values())))
+    drawn_noise = float(rng.uniform(0.008, 0.025))
+    return _Subject(
+        size=(ny, nx),
+        seed=seed,
+        n_slices=n_slices,
+        n_coils=n_coils,
+        anatomy=anatomy,
+        contrast=contrast or drawn_contrast,
+        noise=drawn_noise if noise is None else noise,
+    )
+
+
+def _positions(subject: _Subject, shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Centres of `shape` pixels over the field of view in mm; index ``n // 2`` lies at 0."""
+    y, x = ((np.arange(n) - n // 2) * (fov / n) for n, fov in zip(shape, subject.field_of_view, strict=True))
+    return y.astype(np.float32), x.astype(np.float32)
+
+
+def _read_slice(subject: _Subject, i: int) -> NDArray[np.complex64]:
+    return _kspace(subject, i).copy()
+
+
+@lru_cache(maxsize=2)  # the target of a slice is usually read right after its k-space
+def _kspace(subject: _Subject, i: int) -> NDArray[np.complex64]:
+    """Return k-space of slice i, (n_coils, ny, nx): the fine image transformed, cropped, and noise added."""
+    ny, nx = subject.size
+    fine = (2 * ny + 2 * (ny // 16), 2 * nx + 2 * (nx // 16))
+    y, x = _positions(subject, fine)
+    image = _fine_image(subject, i, y, x)
+    top, left = fine[0] // 2 - ny // 2, fine[1] // 2 - nx // 2
+    maps = loop_sensitivities(y, x, subject.n_coils, subject.seed)
+    kspace = np.stack([fft2c(image * coil)[top : top + ny, left : left + nx] for coil in maps])
+    # Orthonormal transforms of two sizes: without this factor the image would change its amplitude.
+    kspace *= np.float32(math.sqrt(ny * nx / (fine[0] * fine[1])))
+    noise = np.random.default_rng([subject.seed, 3, i]).standard_normal((2, *kspace.shape), np.float32)
+    kspace += np.float32(subject.noise) * (noise[0] + 1j * noise[1])
+    return kspace
+
+
+def _fine_image(subject: _Subject, i: int, y: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.complex64]:
+    """Draw slice i at the given positions, with texture, bias field and phase."""
+    spacing = min(_SLICE_SPACING_MM, 0.85 * _HEAD_HEIGHT_MM / subject.n_slices)
+    z = (i - (subject.n_slices - 1) / 2) * spacing
+    fields = RandomFields(subject.seed, y, x, z)
+    if subject.anatomy == "brain":
+        reach = (subject.n_slices - 1) / 2 * spacing / _HEAD_HEIGHT_MM
+        middle = min(max(fields.part("height").uniform(0.08, 0.85), reach), 0.95 - reach)
+        canvas = draw_brain(fields, subject.contrast, middle + z / _HEAD_HEIGHT_MM)
+    else:
+        canvas = draw_body(fields, subject.contrast)
+
+    f = fields.part("imaging")
+    blur = f.uniform(0.15, 0.6)  # mm: slice thickness, motion, relaxation during the readout
+    signal = gaussian_filter(canvas.signal, blur / canvas.pixel_mm)
+    rng = np.random.default_rng([subject.seed, 4, i])
+    grain = np.zeros_like(signal)
+    for size in np.array([0.5, 1.1]) / canvas.pixel_mm:
+        grain += size * gaussian_filter(rng.standard_normal(signal.shape, np.float32), size)
+    signal *= (1 + canvas.texture * (grain / grain.std())) * np.exp(0.12 * f.smooth(60))
+    phase = f.uniform(0, 2 * np.pi) + f.uniform(0, 0.9) * f.smooth(55) + 0.1 * f.smooth(14)
+    return np.maximum(signal, 0) * np.exp(1j * phase)
