@@ -87,8 +87,8 @@ class SenseOp:
         -------
             Complex, ``(ny, nx)`` or ``(batch, ny, nx)``.
         """
-        if self.sens_maps is not None and kspace.shape[-3:] != self.sens_maps.shape[-3:]:
-            raise ValueError(f"kspace {tuple(kspace.shape)} does not fit {_name(self.sens_maps)}")
+        if self.sens_maps is not None:
+            _require_fit(kspace, self.sens_maps, 3, f"kspace {tuple(kspace.shape)}")
         return self._combine(ifft2c(_sampled(kspace, self.mask)))
 
     def normal(self, image: Tensor) -> Tensor:
@@ -110,12 +110,8 @@ class SenseOp:
         if self.sens_maps is None:
             return image
         coils = image.unsqueeze(-3) if image.ndim > 1 else image
-        if image.shape[-2:] != self.sens_maps.shape[-2:]:
-            raise ValueError(f"image {tuple(image.shape)} does not fit {_name(self.sens_maps)}")
-        try:
-            return self.sens_maps * coils
-        except RuntimeError:
-            raise ValueError(f"image {tuple(image.shape)} does not fit {_name(self.sens_maps)}") from None
+        _require_fit(coils, self.sens_maps, 2, f"image {tuple(image.shape)}")
+        return self.sens_maps * coils
 
     def _combine(self, coil_images: Tensor) -> Tensor:
         return coil_images if self.sens_maps is None else (self.sens_maps.conj() * coil_images).sum(-3)
@@ -223,6 +219,17 @@ def _sampled(kspace: Tensor, mask: Tensor | None) -> Tensor:
 
 def _name(sens_maps: Tensor) -> str:
     return f"sens_maps {tuple(sens_maps.shape)}"
+
+
+def _require_fit(x: Tensor, sens_maps: Tensor, n_axes: int, name: str) -> None:
+    """Equal last axes, and batches that broadcast."""
+    try:
+        torch.broadcast_shapes(x.shape, sens_maps.shape)
+        fits = x.shape[-n_axes:] == sens_maps.shape[-n_axes:]
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{name} does not fit {_name(sens_maps)}")
 
 
 def _require_broadcast(small: torch.Size, large: torch.Size, small_name: str, large_name: str) -> None:
