@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +80,7 @@ def write_fastmri(
     about = {key: value for key, value in given.attrs.items() if key not in _NOT_WRITTEN} | (attrs or {})
 
     shape = (n_slices, ny, nx) if n_coils == 1 else (n_slices, n_coils, ny, nx)
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with _new_file(path) as file:
         file["ismrmrd_header"] = _header(given.attrs, (ny, nx), (recon_h, recon_w), n_slices, n_coils)
         _copy_slices(file.create_dataset("kspace", shape, np.complex64), kspace)
         if sens_maps is not None:
@@ -112,13 +115,28 @@ def write_reconstructions(path: str | os.PathLike[str], volume: NDArray[Any] | L
     """
     if volume.ndim != 3:
         raise ValueError(f"a volume of reconstructions has shape (slices, h, w), not {volume.shape}")
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with _new_file(path) as file:
         dataset = file.create_dataset("reconstruction", volume.shape, np.float32)
         for i in range(volume.shape[0]):
             image = np.asarray(volume[i])
             if not np.isfinite(image).all():
                 raise ValueError(f"{path}: the reconstruction of slice {i} has NaN or infinite values")
             dataset[i] = np.abs(image) if np.iscomplexobj(image) else image
+
+
+@contextmanager
+def _new_file(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """Open a file that replaces `path` when it is complete; what the disk refused becomes an OSError naming `path`."""
+    with replacing(path) as temporary:
+        try:
+            with h5py.File(temporary, "w") as file:
+                yield file
+        except (OSError, RuntimeError) as error:  # HDF5 hides the number of the system's error in its message
+            number = re.search(r"errno = (\d+)", str(error))
+            if number is None:
+                raise
+            code = int(number[1])
+            raise OSError(code, os.strerror(code), os.fspath(path)) from error
 
 
 def _copy_slices(dataset: h5py.Dataset, stack: NDArray[Any] | LazyStack) -> dict[str, float]:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -304,6 +306,25 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_fastmri(tmp_path / "k.h5", LazyStack(fail_late, 3, (8, 8), np.complex64))
     assert (tmp_path / "k.h5").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["k.h5"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+def test_a_full_disk_is_a_plain_error_and_leaves_nothing(tmp_path: Path) -> None:
+    code = f"""
+import resource, signal
+import numpy as np
+from csmri_ext.bridge import write_fastmri
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    write_fastmri({str(tmp_path / "k.h5")!r}, np.ones((4, 128, 128), np.complex64))
+except OSError as error:
+    print(error.strerror, error.filename)
+"""
+    root = Path(__file__).parents[2]
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert result.stdout == f"File too large {tmp_path / 'k.h5'}\n", result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_arrays_to_write(tmp_path: Path) -> None:
