@@ -284,8 +284,8 @@ def _central_block(kspace: NDArray[Any]) -> NDArray[Any]:
     """Keep the fully sampled centre and set the rest to zero."""
     acquired = (kspace != 0).any(axis=(0, 1))
     block = np.zeros_like(kspace)
-    center = (..., *calibration_block(acquired))
-    block[center] = kspace[center]
+    rows, columns = calibration_block(acquired)
+    block[..., rows, columns] = kspace[..., rows, columns]
     return block
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import difflib
 import errno
+import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 BAD_INPUT = 2  # exit code of every command that was given something it cannot use
@@ -53,6 +55,17 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return f"out of memory: {error}" if str(error) else "out of memory"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Give system errors that come without a file name, as a full disk does, the name of the file being written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def run_command(command: Callable[[], int], *, debug: bool = False) -> int:

@@ -1,0 +1,242 @@
+"""The methods that can be compared, one line each: a name, what it does, and the function that does it.
+
+A network joins by ``register(Method("name", reconstruct, "what it is", parameters=..., flops=...))``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csmri_ext.errors import InputError, unknown
+
+TV_WEIGHT = 0.01  # fastMRI's compressed-sensing baseline, and the setting of most papers
+TV_ITERATIONS = 200
+
+
+@dataclass
+class Problem:
+    """Undersampled slices of one volume, and what a method may use to reconstruct them.
+
+    Attributes
+    ----------
+    kspace
+        y, complex64 ``(slices, coils, ny, nx)``, centred, exactly zero where not sampled.
+    mask
+        M, bool ``(nx,)`` or ``(ny, nx)``, True where acquired.
+    sens_maps
+        S, complex64 ``(slices, coils, ny, nx)``, or None for one coil.
+    image_size
+        ``(h, w)`` that images are centre-cropped to afterwards.
+    weights
+        Regularisation weight by family (``"tv"``, ``"wavelet"``), relative to BART's data scaling;
+        `TV_WEIGHT` where it is missing.
+    iterations
+        Iteration budget of the iterative methods, as ``bart pics -i``.
+    device
+        ``"cpu"`` or ``"cuda"``, for the methods that can choose.
+    workers
+        Slices solved at the same time by methods that treat them one by one.
+    """
+
+    kspace: NDArray[np.complex64]
+    mask: NDArray[np.bool_]
+    sens_maps: NDArray[np.complex64] | None = None
+    image_size: tuple[int, int] = (0, 0)
+    weights: dict[str, float] = field(default_factory=dict)
+    iterations: int = TV_ITERATIONS
+    device: str = "cpu"
+    workers: int = 1
+
+
+@dataclass
+class Reconstruction:
+    """What a method returns: complex64 images ``(slices, ny, nx)`` on the full matrix, and what it chose."""
+
+    image: NDArray[np.complex64]
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One entry of the registry.
+
+    Attributes
+    ----------
+    name
+        As users type it.
+    reconstruct
+        Solves a `Problem`.
+    description
+        One line for ``--help`` and the report.
+    tags
+        Words to choose by, such as ``"classical"``, ``"network"``.
+    weight
+        Family of the regularisation weight that ``--tv-weight auto`` tunes for it, or None.
+    needs_bart
+        Runs BART's program; part of a comparison only with ``--bart``.
+    needs_weights
+        Must be trained first; never chosen by default.
+    parameters
+        Number of learned parameters.
+    flops
+        ``flops((ny, nx))`` per slice, or None where no count is defined.
+    """
+
+    name: str
+    reconstruct: Callable[[Problem], Reconstruction]
+    description: str
+    tags: tuple[str, ...] = ()
+    weight: str | None = None
+    needs_bart: bool = False
+    needs_weights: bool = False
+    parameters: Callable[[], int] = lambda: 0
+    flops: Callable[[tuple[int, int]], int | None] = lambda shape: None  # noqa: ARG005
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def register(method: Method) -> Method:
+    """Add a method to the registry.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+    if method.name in _METHODS:
+        raise ValueError(f"a method called {method.name!r} is registered already")
+    _METHODS[method.name] = method
+    return method
+
+
+def names() -> list[str]:
+    """Names of all methods, in the order of registration."""
+    return list(_METHODS)
+
+
+def get(name: str, kind: str = "method") -> Method:
+    """Look a method up by name.
+
+    Parameters
+    ----------
+    name
+        As users type it.
+    kind
+        What the user was asked for, for the message: ``"method"`` or ``"model"``.
+
+    Raises
+    ------
+    InputError
+        If there is none; the nearest names are suggested.
+    """
+    if name not in _METHODS:
+        raise unknown(kind, name, _METHODS)
+    return _METHODS[name]
+
+
+def choose(wanted: str | None, *, bart: bool) -> list[Method]:
+    """Methods of a comparison, in the order asked for.
+
+    Parameters
+    ----------
+    wanted
+        Names separated by commas; None takes every method that runs as installed, those of BART only with `bart`.
+    bart
+        Whether ``--bart`` was given.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, or an empty list.
+    """
+    if wanted is None:
+        return [m for m in _METHODS.values() if not m.needs_weights and (bart or not m.needs_bart)]
+    chosen = list(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
+    if not chosen:
+        raise InputError(f"--methods names no method; known: {', '.join(names())}")
+    return [get(name) for name in chosen]
+
+
+def tuned_by(family: str) -> Method:
+    """Return the method on which the weight of a family is tuned: the first one registered."""
+    return next(method for method in _METHODS.values() if method.weight == family)
+
+
+def _zero_filled(problem: Problem) -> Reconstruction:
+    """Apply the adjoint, ``S^H F^H y``."""
+    import torch
+
+    from csmri_ext.physics import SenseOp
+
+    kspace, mask = torch.from_numpy(problem.kspace), torch.from_numpy(problem.mask)
+    if problem.sens_maps is None:
+        return Reconstruction(SenseOp(None, mask).adjoint(kspace[:, 0]).numpy())
+    return Reconstruction(SenseOp(torch.from_numpy(problem.sens_maps), mask).adjoint(kspace).numpy())
+
+
+def _tv(problem: Problem) -> Reconstruction:
+    from baselines.tv import tv_volume
+
+    weight = problem.weights.get("tv", TV_WEIGHT)
+    details: dict[str, Any] = {"weight": weight, "iterations": problem.iterations}
+    kspace, sens_maps, mask = problem.kspace, problem.sens_maps, problem.mask
+    cupy = _cupy() if problem.device == "cuda" else None
+    if problem.device == "cuda":
+        details["device"] = "cuda" if cupy is not None else "cpu (cupy is not installed)"
+    if cupy is not None:
+        kspace, mask = cupy.asarray(kspace), cupy.asarray(mask)
+        sens_maps = None if sens_maps is None else cupy.asarray(sens_maps)
+    image = tv_volume(
+        kspace, mask, sens_maps, weight=weight, iterations=problem.iterations, workers=problem.workers, xp=cupy
+    )
+    return Reconstruction(image if cupy is None else cupy.asnumpy(image), details)
+
+
+def _cupy() -> Any:
+    try:
+        import cupy
+    except ImportError:
+        return None
+    return cupy
+
+
+def _with_bart(family: str) -> Callable[[Problem], Reconstruction]:
+    def reconstruct(problem: Problem) -> Reconstruction:
+        from baselines.bart_methods import tv_bart, wavelet_bart
+
+        weight = problem.weights.get(family, TV_WEIGHT)
+        result = {"tv": tv_bart, "wavelet": wavelet_bart}[family](
+            problem.kspace,
+            problem.mask,
+            problem.sens_maps,
+            weight=weight,
+            iterations=problem.iterations,
+            processes=problem.workers,
+        )
+        details = {"weight": weight, "iterations": problem.iterations, "bart_argv": result.argv[-1]}
+        return Reconstruction(result.image, details)
+
+    return reconstruct
+
+
+register(Method("zero-filled", _zero_filled, "adjoint of the encoding operator: missing samples are zero", ("linear",)))
+register(Method("tv", _tv, "total variation, native twin of bart pics -R T", ("classical",), "tv"))
+register(
+    Method("tv-bart", _with_bart("tv"), "total variation by bart pics -R T", ("classical",), "tv", needs_bart=True)
+)
+register(
+    Method(
+        "wavelet-bart",
+        _with_bart("wavelet"),
+        "l1-wavelets by bart pics -R W",
+        ("classical",),
+        "wavelet",
+        needs_bart=True,
+    )
+)

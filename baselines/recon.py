@@ -1,0 +1,204 @@
+"""Reconstruct one file with one method: ``csmri recon IN OUT --method NAME``, a step of a BART script."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baselines.evaluate import ChosenWeight, Problems, Setup
+from baselines.inputs import central
+from baselines.methods import TV_ITERATIONS, TV_WEIGHT, get, names
+from baselines.options import bart_path, checked_device, positive, seed, weight
+from baselines.provenance import available_cores, shareable
+from baselines.sampling import OWN_MASK, Sampling, sampling_grid
+from baselines.volumes import Volume
+from csmri_ext.bridge import Acquisition, load, write_cfl, write_reconstructions
+from csmri_ext.bridge.atomic import replacing
+from csmri_ext.bridge.cfl_header import N_DIMS
+from csmri_ext.bridge.fourier import center_crop
+from csmri_ext.errors import ArgumentParser, InputError, naming, run_command
+
+PROGRAM = "csmri recon"
+
+
+def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
+    """Run the command line and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return run_command(lambda: _recon(arguments, program), debug="--debug" in arguments)
+
+
+def argument_parser(program: str = PROGRAM) -> ArgumentParser:
+    """Options of the command."""
+    parser = ArgumentParser(
+        prog=program,
+        allow_abbrev=False,
+        description="Reconstruct k-space: undersampled files as they are, fully sampled ones after --mask.",
+        epilog=f"methods: {', '.join(names())}",
+    )
+    add = parser.add_argument
+    add("input", metavar="IN", help="k-space (.cfl .h5 .npy .mat ...) or images (.nii .png ...)")
+    add("output", metavar="OUT", help=f"images, by extension: {', '.join(_WRITERS)}")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--method", metavar="NAME", help="any method of csmri compare (default: tv)")
+    choice.add_argument("--model", metavar="NAME", help="the same, as networks are usually called")
+    add("--mask", metavar="KIND", help="undersample fully sampled data with this kind of mask")
+    add("--acceleration", type=float, metavar="R", help="with --mask: acceleration (default: 4)")
+    add("--center-fraction", type=float, metavar="F", help="with --mask: fully sampled centre (default: 0.32 / R)")
+    add("--seed", type=seed, help="with --mask: seed (default: the file name, as in fastMRI)")
+    add("--sens-maps", metavar="FILE", help="coil sensitivities (.cfl, as from bart ecalib -m 1); default: estimated")
+    add("--bart", action="store_true", help="take coil sensitivities from bart ecalib")
+    add("--slices", type=positive, metavar="N", help="only the N middle slices (default: all)")
+    add("--tv-weight", type=weight, default=TV_WEIGHT, metavar="W", help="regularisation weight (default: %(default)s)")
+    add(
+        "--tv-iterations",
+        type=positive,
+        default=TV_ITERATIONS,
+        metavar="N",
+        help="as bart pics -i (default: %(default)s)",
+    )
+    add("--full", action="store_true", help="keep the whole matrix where the file asks for a crop, as fastMRI's does")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="where methods that can choose run")
+    add("--workers", type=positive, help="slices solved at the same time (default: the number of cores)")
+    add("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _recon(arguments: list[str], program: str) -> int:
+    args = argument_parser(program).parse_args(arguments)
+    method = get(args.model, "model") if args.model else get(args.method or "tv")
+    output = Path(args.output)
+    write = _writer(output, Path(args.input))
+    bart = bart_path(args.bart, [method])
+    acquisition = _load(args.input, args.sens_maps)
+    volume = Volume(acquisition.name, acquisition, central(acquisition.n_slices, args.slices), shareable(args.input))
+    sampling = _sampling(volume, args.mask, args.acceleration, args.center_fraction)
+    sampling.mask(volume, args.seed)
+    setup = Setup(
+        seed=args.seed,
+        bart=bart,
+        iterations=args.tv_iterations,
+        device=checked_device(args.device),
+        workers=args.workers or available_cores(),
+        weights={(sampling, volume.label): dict.fromkeys(("tv", "wavelet"), ChosenWeight(args.tv_weight))},
+    )
+    start = time.perf_counter()
+    problems = Problems(setup)
+    size = acquisition.matrix_size if args.full else volume.image_size
+    images = [
+        center_crop(method.reconstruct(problems.get(volume, sampling, slices)).image, size)
+        for slices in volume.chunks()
+    ]
+    image = np.concatenate(images).astype(np.complex64)
+    history = f"{program} {shlex.join(shareable(word) if word.startswith('/') else word for word in arguments)}"
+    with naming(output):
+        write(output, image, acquisition, history)
+    seconds = time.perf_counter() - start
+    count = "1 slice" if len(image) == 1 else f"{len(image)} slices"
+    mask = "fully sampled" if sampling.mask(volume, args.seed).all() else sampling.title
+    sys.stdout.write(f"{output}: {method.name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s\n")
+    return 0
+
+
+def _load(path: str, sens_maps: str | None) -> Acquisition:
+    if sens_maps is None:
+        return load(path)
+    try:
+        return load(path, sens_maps=sens_maps)
+    except TypeError as error:
+        raise InputError(f"--sens-maps goes with k-space in .cfl files, not with {path}") from error
+
+
+def _sampling(volume: Volume, kind: str | None, acceleration: float | None, fraction: float | None) -> Sampling:
+    """Use the file's own mask, the mask asked for, or every sample."""
+    acquisition = volume.acquisition
+    if kind is None:
+        if acceleration is not None or fraction is not None:
+            raise InputError("--acceleration and --center-fraction go with --mask KIND")
+        if acquisition.mask is None:
+            acquisition.mask = np.ones(acquisition.matrix_size[1], dtype=bool)
+        return Sampling(OWN_MASK)
+    if acquisition.mask is not None:
+        raise InputError(f"{volume.source} is undersampled already: leave out --mask")
+    return sampling_grid(
+        [kind], [4.0 if acceleration is None else acceleration], None if fraction is None else [fraction]
+    )[0]
+
+
+Writer = Callable[[Path, NDArray[np.complex64], Acquisition, str], None]
+
+
+def _writer(output: Path, source: Path) -> Writer:
+    if output.suffix.lower() not in _WRITERS:
+        raise InputError(f"{output}: unknown type of output {output.suffix!r}; known: {', '.join(_WRITERS)}")
+    if not output.parent.is_dir():
+        raise InputError(f"{output}: no folder {output.parent}")
+    if output.is_dir():
+        raise InputError(f"{output} is a folder")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise InputError(f"{output} is the input: choose another name for the result")
+    return _WRITERS[output.suffix.lower()]
+
+
+def as_bart_image(images: NDArray[np.complex64], acquisition: Acquisition) -> NDArray[np.complex64]:
+    """Lay images out as BART would beside the k-space they came from.
+
+    Parameters
+    ----------
+    images
+        complex64 ``(slices, h, w)``.
+    acquisition
+        Its ``attrs["dims"]`` and ``attrs["image_dims"]`` say where a ``.cfl`` file had its axes.
+
+    Returns
+    -------
+        A view of 16 BART dimensions; by default ``w h 1 ... slices 1 1`` with the slices on 13.
+    """
+    y_dim, x_dim = acquisition.attrs.get("image_dims", (1, 0))
+    dims = acquisition.attrs.get("dims", ())
+    slice_dim = next((dim for dim in (10, 13, 15) if dim < len(dims) and dims[dim] > 1), 13)
+    placed = sorted(zip((slice_dim, y_dim, x_dim), range(3), strict=True))
+    shape = [1] * N_DIMS
+    for dim, axis in placed:
+        shape[dim] = images.shape[axis]
+    return images.transpose([axis for _, axis in placed]).reshape(shape)
+
+
+def _write_cfl(path: Path, images: NDArray[np.complex64], acquisition: Acquisition, history: str) -> None:
+    earlier = acquisition.attrs.get("command")
+    write_cfl(path, as_bart_image(images, acquisition), history=[*([earlier] if earlier else []), history])
+
+
+def _write_h5(path: Path, images: NDArray[np.complex64], *_: Any) -> None:
+    write_reconstructions(path, images)
+
+
+def _write_npy(path: Path, images: NDArray[np.complex64], *_: Any) -> None:
+    images = np.ascontiguousarray(images)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(images))
+        file.write(images.data)  # numpy's own writer would not say why it failed on a full disk
+
+
+def _write_png(path: Path, images: NDArray[np.complex64], *_: Any) -> None:
+    """Write magnitudes as 8-bit gray, the brightest pixel white; several slices as one mosaic, row by row."""
+    from PIL import Image
+
+    magnitude = np.abs(images)
+    n, h, w = magnitude.shape
+    columns = int(np.ceil(np.sqrt(n)))
+    rows = -(-n // columns)
+    canvas = np.zeros((rows * columns, h, w), np.float32)
+    canvas[:n] = magnitude / (magnitude.max() or 1)
+    mosaic = canvas.reshape(rows, columns, h, w).swapaxes(1, 2).reshape(rows * h, columns * w)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        Image.fromarray(np.round(255 * mosaic).astype(np.uint8)).save(file, format="PNG")
+
+
+_WRITERS: dict[str, Writer] = {".cfl": _write_cfl, ".h5": _write_h5, ".png": _write_png, ".npy": _write_npy}

@@ -1,0 +1,70 @@
+"""The table on the terminal: one block per mask setting, best method first, best value bold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from baselines.results import Row
+from baselines.summary import Column, Group, Line, shown_columns, summarise
+
+
+def print_tables(rows: Sequence[Row], metric: str, console: Console) -> None:
+    """Print mean (+- standard deviation over volumes, n - 1) of every method at every mask setting.
+
+    Parameters
+    ----------
+    rows
+        Finished rows of the comparison.
+    metric
+        Variant of the metrics in words; stands under the tables.
+    console
+        Where to print. A table is plain text where the console is no terminal.
+    """
+    groups = summarise(rows)
+    for group in groups:
+        console.print(_title(group), style="bold", highlight=False, soft_wrap=True)
+        console.print(_table(group))
+    if any(group.has_reference for group in groups):
+        console.print(f"metrics: {metric}", markup=False, highlight=False)
+
+
+def _title(group: Group) -> str:
+    count = len(group.volumes)
+    words = ["1 volume"] if count == 1 else [f"{count} volumes", "mean ± standard deviation over volumes"]
+    if not group.has_reference:
+        words.append("no fully sampled reference, so no image metric")
+    return f"{group.setting.title} ({', '.join(words)})"
+
+
+def _table(group: Group) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("method", no_wrap=True)
+    columns = shown_columns(group.rows)
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
+    for line in sorted(group.lines, key=_order):
+        name = line.method if line.complete else f"{line.method} ({len(line.volumes)} of {len(group.volumes)})"
+        table.add_row(name, *(_cell(line, column) for column in columns))
+    return table
+
+
+def _order(line: Line) -> tuple[bool, float]:
+    """Best PSNR first, then what has none."""
+    mean = line.means.get("psnr")
+    known = mean is not None and not math.isnan(mean.mean)
+    return not known, -mean.mean if known and mean else 0.0
+
+
+def _cell(line: Line, column: Column) -> str:
+    value = line.means.get(column.key)
+    if value is None:
+        return "-"
+    text = column.format(value.mean)
+    if value.sd is not None and column.higher_is_better is not None:
+        text += f" ± {column.format(value.sd)}"
+    return f"[bold]{text}[/bold]" if column.key in line.best else text

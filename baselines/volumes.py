@@ -1,0 +1,115 @@
+"""The volumes of a comparison: files, folders or the procedural phantom, opened, checked and cut to slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csmri_ext.bridge import Acquisition
+from csmri_ext.errors import InputError
+
+CHUNK_BYTES = 128 * 2**20  # k-space held in memory at once
+CHUNK_SLICES = 16  # and at most this many slices, so that progress shows
+
+
+@dataclass
+class Volume:
+    """One input volume and the slices of it that take part.
+
+    Attributes
+    ----------
+    label
+        Unique name in tables and results: the file name, with its folder where two files share a name.
+    acquisition
+        What the bridge read.
+    slices
+        Indices into the file's slices.
+    source
+        Where it came from, for the provenance.
+    sha256
+        Of the file's bytes; of the k-space for the phantom.
+    """
+
+    label: str
+    acquisition: Acquisition
+    slices: range
+    source: str
+    sha256: str = ""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """``(h, w)`` that reconstructions are centre-cropped to: the reference's size, else the matrix size."""
+        target, matrix_size = self.acquisition.target, self.acquisition.matrix_size
+        if target is not None:
+            return target.shape[1], target.shape[2]
+        height, width = self.acquisition.attrs.get("recon_size", matrix_size)
+        return min(height, matrix_size[0]), min(width, matrix_size[1])
+
+    def chunks(self) -> Iterator[list[int]]:
+        """Cut the slices into runs whose k-space fits into `CHUNK_BYTES`."""
+        slice_bytes = 8 * self.acquisition.n_coils * int(np.prod(self.acquisition.matrix_size))
+        length = int(np.clip(CHUNK_BYTES // slice_bytes, 1, CHUNK_SLICES))
+        for start in range(0, len(self.slices), length):
+            yield list(self.slices[start : start + length])
+
+    def kspace(self, slices: Sequence[int]) -> NDArray[np.complex64]:
+        """Read k-space of some slices: complex64 ``(len(slices), coils, ny, nx)``."""
+        return np.stack([np.asarray(self.acquisition.kspace[i], np.complex64) for i in slices])
+
+    def sens_maps(self, slices: Sequence[int]) -> NDArray[np.complex64] | None:
+        """Read the file's own sensitivity maps of some slices, or None where it has none."""
+        maps = self.acquisition.sens_maps
+        return None if maps is None else np.stack([np.asarray(maps[i], np.complex64) for i in slices])
+
+    def target(self, slices: Sequence[int]) -> NDArray[np.float32] | None:
+        """Read the reference magnitude of some slices, float32 ``(len(slices), h, w)``; None where there is none."""
+        reference = self.acquisition.target
+        return None if reference is None else np.stack([np.asarray(reference[i], np.float32) for i in slices])
+
+    def check(self) -> None:
+        """Read every slice once and refuse what no method could use.
+
+        Raises
+        ------
+        InputError
+            For NaN or infinite samples, an all-zero slice, or a mask or maps of another shape.
+        """
+        acquisition, where = self.acquisition, self.source
+        ny, nx = acquisition.matrix_size
+        mask, maps = acquisition.mask, acquisition.sens_maps
+        if mask is not None and mask.shape not in {(nx,), (ny, nx)}:
+            raise InputError(f"{where}: mask {mask.shape} does not fit k-space (ny, nx) = {(ny, nx)}")
+        if maps is not None and maps.shape[1:] != acquisition.kspace.shape[1:]:
+            raise InputError(
+                f"{where}: sensitivity maps (slices, coils, ny, nx) = {maps.shape} do not fit "
+                f"k-space {acquisition.kspace.shape}"
+            )
+        for index in self.slices:
+            samples = self.kspace([index])
+            bad = int(np.count_nonzero(~np.isfinite(samples)))
+            if bad:
+                raise InputError(f"{where}: k-space of slice {index} has {bad} NaN or infinite samples")
+            if not samples.any():
+                raise InputError(f"{where}: k-space of slice {index} is all zero")
+
+    def describe(self) -> dict[str, Any]:
+        """Entry of ``provenance["inputs"]``."""
+        return {
+            "volume": self.label,
+            "source": self.source,
+            "sha256": self.sha256,
+            "slices": [self.slices.start, self.slices.stop],
+            "kspace": list(self.acquisition.kspace.shape),
+            "image_size": list(self.image_size),
+            "fully_sampled": self.acquisition.mask is None,
+        }
+
+
+def spread(n_slices: int, count: int) -> list[int]:
+    """Pick `count` positions spread over a volume, away from its ends: ``spread(9, 2) == [2, 6]``."""
+    count = min(count, n_slices)
+    return sorted({round((i + 1) * (n_slices + 1) / (count + 1)) - 1 for i in range(count)})
