@@ -19,12 +19,20 @@
 #endif
 
 #include "core/host_device.hpp"
+#include "core/storage.hpp"
 
 // The architecture whose instructions the bodies below may use; 0: portable.
 #if defined(__CUDA_ARCH__) && !defined(CSMRI_PORTABLE)
 #define CSMRI_SM __CUDA_ARCH__
 #else
 #define CSMRI_SM 0
+#endif
+
+// For bodies of a thousand multiply-adds: unrolled by nvcc, left as loops by a C++ compiler, whom they would take minutes.
+#ifdef __CUDACC__
+#define CSMRI_DEVICE_UNROLL _Pragma("unroll")
+#else
+#define CSMRI_DEVICE_UNROLL
 #endif
 
 namespace csmri {
@@ -36,6 +44,14 @@ struct LaunchShape {
   cudaStream_t stream = nullptr;
   int cluster = 1;  // blocks per cluster, along x; more than 1 needs sm_90
 };
+
+#ifdef __CUDACC__
+inline void check(cudaError_t error) {
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // or the next CUDA call of the process would report it again
+  throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
+}
+#endif
 
 // Enqueues kernel(args...) on the stream; does nothing for an empty grid. Throws std::runtime_error with CUDA's
 // message.
@@ -61,12 +77,30 @@ void launch(void (*kernel)(Params...), const LaunchShape& shape, Args&&... args)
     config.numAttrs = shape.cluster > 1 ? 1 : 0;
     error = cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...);
   }
-  if (error != cudaSuccess) {
-    cudaGetLastError();  // or the next CUDA call of the process would report it again
-    throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
-  }
+  check(error);
 #else
   cuda_on_cpu::launch(shape.grid, shape.block, shape.shared_bytes, shape.cluster, [&] { kernel(args...); });
+#endif
+}
+
+// Enqueues zeros over `bytes` bytes at p.
+inline void zero_async(void* p, std::size_t bytes, [[maybe_unused]] cudaStream_t stream) {
+#ifdef __CUDACC__
+  check(cudaMemsetAsync(p, 0, bytes, stream));
+#else
+  std::memset(p, 0, bytes);
+#endif
+}
+
+// Multiprocessors of the current device.
+inline int multiprocessors() {
+#ifdef __CUDACC__
+  int device = 0, count = 1;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+  return count;
+#else
+  return 132;
 #endif
 }
 
@@ -98,6 +132,59 @@ __device__ __forceinline__ void store_streaming(T* p, T value) {
 #else
   *p = value;
 #endif
+}
+
+// --- 16-bit storage -------------------------------------------------------------------------------------------
+// widen: exact. narrow: to the nearest, ties to even.
+__device__ __forceinline__ float widen(float value) { return value; }
+__device__ __forceinline__ double widen(double value) { return value; }
+__device__ __forceinline__ float widen(BFloat16 value) { return __uint_as_float(std::uint32_t{value.bits} << 16); }
+__device__ __forceinline__ float widen(Float16 value) {
+#if CSMRI_SM >= 800
+  float result;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(value.bits));
+  return result;
+#else
+  const std::uint32_t sign = (value.bits & 0x8000u) << 16, rest = (value.bits & 0x7fffu) << 13;
+  const float scaled = __uint_as_float(rest) * 0x1p112f;  // exponents of half precision are biased by 112 less
+  const std::uint32_t infinite = rest >= 0x0f800000u ? 0x7f800000u : 0u;
+  return __uint_as_float(__float_as_uint(scaled) | infinite | sign);
+#endif
+}
+
+template <class T>
+__device__ __forceinline__ T narrow(Sum<T> value) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    BFloat16 result;
+#if CSMRI_SM >= 800
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(result.bits) : "f"(value));
+#else
+    const std::uint32_t bits = __float_as_uint(value);
+    const std::uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+    result.bits = static_cast<std::uint16_t>(value != value ? 0x7fffu : rounded);
+#endif
+    return result;
+  } else if constexpr (std::is_same_v<T, Float16>) {
+    Float16 result;
+#if CSMRI_SM >= 800
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(result.bits) : "f"(value));
+#else
+    const std::uint32_t bits = __float_as_uint(value), rest = bits & 0x7fffffffu;
+    std::uint32_t half;
+    if (rest > 0x7f800000u)
+      half = 0x7fffu;  // NaN
+    else if (rest >= 0x477ff000u)
+      half = 0x7c00u;  // rounds to infinity
+    else if (rest < 0x38800000u)  // subnormal: 0.5 has their spacing as its last place
+      half = __float_as_uint(__uint_as_float(rest) + 0.5f) - 0x3f000000u;
+    else
+      half = (rest - 0x38000000u + 0xfffu + (rest >> 13 & 1u)) >> 13;
+    result.bits = static_cast<std::uint16_t>(half | (bits >> 16 & 0x8000u));
+#endif
+    return result;
+  } else {
+    return value;
+  }
 }
 
 // --- asynchronous copy, global to shared ----------------------------------------------------------------------

@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[2]
 SHIM = Path(__file__).parent / "shim"
 ORDERS = ("forward", "reverse", "random:1")
 SANITIZERS = {
-    "": ["-O2"],
-    "address,undefined": ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
-    "thread": ["-O1", "-g1", "-fsanitize=thread"],
+    "": [],
+    "address,undefined": ["-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    "thread": ["-g1", "-fsanitize=thread"],
 }
 FLAGS = ["-x", "c++", "-std=c++17", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fno-math-errno"]
 ENVIRONMENT = {
@@ -64,6 +64,8 @@ class Emulator:
         "", "address,undefined" or "thread".
     defines
         Preprocessor definitions, "NAME=VALUE".
+    optimize
+        "-O0" is quickest to build; kernels of many operations are then slow to run.
     edits
         (file, old, new): compile a copy of that file of csrc, with `old`, which occurs once, replaced.
     """
@@ -72,6 +74,7 @@ class Emulator:
     cache: Path
     sanitizer: str = ""
     defines: Sequence[str] = ()
+    optimize: str = "-O1"
     edits: Sequence[tuple[Path, str, str]] = ()
     _library: list[ctypes.CDLL] = field(default_factory=list, init=False, repr=False, compare=False)
 
@@ -138,23 +141,28 @@ class Emulator:
         return overlay
 
     def _object(self, source: Path) -> Path:
-        folders = [SHIM, ROOT / "csrc"]
-        if self.edits:
-            folders.insert(0, self._overlay())
+        command, files = self._command(source, [SHIM, ROOT / "csrc"])
+        if any(path in files for path, _, _ in self.edits):
+            overlay = self._overlay()
             if any(path == source for path, _, _ in self.edits):
-                source = folders[0] / source.relative_to(ROOT / "csrc")
-        flags = [*FLAGS, *SANITIZERS[self.sanitizer], *[f"-I{folder}" for folder in folders]]
-        command = [str(compiler()), *flags, *[f"-D{define}" for define in self.defines]]
-        listed = subprocess.run([*command, "-MM", source], capture_output=True, text=True)
-        if listed.returncode:
-            raise RuntimeError(listed.stderr)
+                source = overlay / source.relative_to(ROOT / "csrc")
+            command, files = self._command(source, [overlay, SHIM, ROOT / "csrc"])
         digest = hashlib.sha256(repr(command).encode())
-        for name in listed.stdout.split(":", 1)[1].replace("\\\n", " ").split():
-            digest.update(Path(name).read_bytes())
+        for file in files:
+            digest.update(file.read_bytes())
         target = self.cache / f"{source.stem}-{digest.hexdigest()[:20]}.o"
         if not target.exists():
             self._run([*command, "-c", source], target)
         return target
+
+    def _command(self, source: Path, include: Sequence[Path]) -> tuple[list[str], list[Path]]:
+        """The compiler's command without input and output, and all files that it reads."""
+        flags = [*FLAGS, self.optimize, *SANITIZERS[self.sanitizer], *[f"-I{folder}" for folder in include]]
+        command = [str(compiler()), *flags, *[f"-D{define}" for define in self.defines]]
+        listed = subprocess.run([*command, "-MM", source], capture_output=True, text=True)
+        if listed.returncode:
+            raise RuntimeError(listed.stderr)
+        return command, [Path(name) for name in listed.stdout.split(":", 1)[1].replace("\\\n", " ").split()]
 
     def _link(self, objects: Sequence[Path], flags: Sequence[str], suffix: str) -> Path:
         digest = hashlib.sha256(repr([objects, flags, self.sanitizer]).encode())

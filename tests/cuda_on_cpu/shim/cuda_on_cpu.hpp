@@ -54,6 +54,7 @@ inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return
 #define gridDim (cuda_on_cpu::machine.grid)
 
 #define __syncthreads() cuda_on_cpu::block_barrier(__LINE__)
+#define __syncthreads_count(predicate) cuda_on_cpu::block_count(__LINE__, predicate)
 #define __syncwarp(...) cuda_on_cpu::warp_sync(__LINE__, ##__VA_ARGS__)
 #define __shfl_sync(mask, value, lane) cuda_on_cpu::shuffle(mask, __LINE__, value, lane)
 #define __shfl_xor_sync(mask, value, bits) \
@@ -65,6 +66,16 @@ inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return
 #define __ballot_sync(mask, predicate) cuda_on_cpu::ballot(mask, __LINE__, predicate)
 
 namespace cuda_on_cpu {
+
+// __syncthreads_count. Generations take turns with three counters: one is counted, one read, one cleared.
+CUDA_ON_CPU_QUIET inline int block_count(int line, bool predicate) {
+  Block& block = *machine.current->block;
+  const unsigned generation = block.generation;
+  block.counts[generation % 3] += predicate;
+  block_barrier(line);
+  block.counts[(generation + 2) % 3] = 0;
+  return block.counts[generation % 3];
+}
 
 inline void warp_sync(int line, unsigned mask = 0xffffffffu) {
   char nothing = 0;
@@ -130,6 +141,11 @@ inline unsigned __float_as_uint(float value) {
   unsigned bits;
   std::memcpy(&bits, &value, sizeof bits);
   return bits;
+}
+inline void sincospi(double x, double* sine, double* cosine) {
+  const double pi = 3.14159265358979323846;
+  *sine = std::sin(pi * x);
+  *cosine = std::cos(pi * x);
 }
 template <class T>
 T __ldg(const T* p) {

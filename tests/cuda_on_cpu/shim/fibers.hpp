@@ -50,7 +50,7 @@ struct dim3 {
 
 namespace cuda_on_cpu {
 
-constexpr std::size_t kStackBytes = 256 * 1024;
+constexpr std::size_t kStackBytes = 1024 * 1024;  // unoptimised kernels have large frames; pages that nobody touches cost nothing
 constexpr int kWarp = 32;
 
 enum class State : unsigned char { ready, at_block_barrier, at_cluster_barrier, at_warp, done, failed };
@@ -60,8 +60,9 @@ struct Block {
   unsigned char* shared = nullptr;
   int rank = 0, arrived = 0, line = 0, finished = 0;
   unsigned generation = 0;
-  char tags[2] =
-      {};  // one per parity of `generation`: a thread that is late to leave one barrier must not see the next
+  int counts[3] = {};  // of __syncthreads_count
+  // One per parity of `generation`: a thread that is late to leave one barrier must not see the next.
+  char tags[2] = {};
 };
 
 struct Copy {  // an asynchronous copy that has not arrived
