@@ -101,7 +101,7 @@ class TestRadial:
     @pytest.mark.parametrize("acceleration", [2, 4, 6.5, 10])
     def test_acceleration_is_close(self, kind: str, acceleration: float) -> None:
         mask = make_mask(kind, (160, 128), acceleration)
-        assert abs(acceleration * mask.float().mean().item() - 1) < 0.02
+        assert abs(acceleration * mask.float().mean().item() - 1) < 0.05  # half of one line in ten
         lines = next(n for n in range(1, 300) if torch.equal(make_mask(kind, (160, 128), lines=n), mask))
         for other in (lines - 1, lines + 1):
             neighbour = make_mask(kind, (160, 128), lines=other).float().mean()
