@@ -2,58 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import REQUIRED
+from browsing import every, one, opened, pixels, screenshot
 from made_comparison import made_comparison
-from numpy.typing import NDArray
-from PIL import Image
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
+from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
 
 from baselines.report import write_report
-
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
-Opener = Callable[..., Chrome]
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    chromedriver = shutil.which("chromedriver")
-    if chromedriver is None:
-        message = "chromedriver is not installed (Debian: apt-get install chromium-driver)"
-        if "chromium" in REQUIRED:
-            pytest.fail(message)
-        pytest.skip(message)
-    options = ChromeOptions()
-    options.binary_location = chromium_binary
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options=options, service=ChromeService(chromedriver))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -65,53 +25,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prospective(tmp_path_factory: pytest.TempPathFactory) -> Path:
     comparison = made_comparison(reference=False, accelerations=(4.0,), volumes=("scan",), slices=1, mask="acquired")
     return write_report(tmp_path_factory.mktemp("prospective"), comparison)
-
-
-@contextmanager
-def opened(
-    browser: Chrome, path: Path, *, width: int = 1280, height: int = 1000, dark: bool = False, media: str = ""
-) -> Iterator[Chrome]:
-    """Open a page; on leaving, fail if it wrote to the console or asked the network for anything."""
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [scheme]})
-    browser.get_log("browser")
-    browser.get_log("performance")
-    browser.get(path.as_uri())
-    browser.execute_script("document.getElementById('viewer')?.scrollIntoView()")
-    yield browser
-    assert browser.get_log("browser") == []
-    assert [url for url in requested(browser) if not url.startswith("data:")] == [path.as_uri()]
-
-
-def requested(browser: Chrome) -> list[str]:
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-
-
-def one(browser: Chrome, selector: str) -> WebElement:
-    return browser.find_element(By.CSS_SELECTOR, selector)
-
-
-def every(browser: Chrome, selector: str) -> list[WebElement]:
-    return browser.find_elements(By.CSS_SELECTOR, selector)
-
-
-def pixels(element: WebElement) -> NDArray[np.uint8]:
-    """What the element shows, without its rounded corners and the focus ring."""
-    return np.asarray(Image.open(io.BytesIO(element.screenshot_as_png)).convert("RGB"))[8:-8, 8:-8]
-
-
-def screenshot(browser: Chrome, path: Path) -> NDArray[np.uint8]:
-    """The whole page, not only the window."""
-    height, width = browser.execute_script(
-        "const page = document.documentElement; return [page.scrollHeight, page.clientWidth]"
-    )
-    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-    taken = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
-    path.write_bytes(base64.b64decode(taken["data"]))
-    return np.asarray(Image.open(path).convert("RGB"))
 
 
 def choose(browser: Chrome, method: str) -> None:
@@ -439,7 +352,8 @@ def test_without_scripts_tables_and_figures_are_there(browser: Chrome, report: P
 
 
 def test_print_leaves_the_viewer_out(browser: Chrome, report: Path) -> None:
-    with opened(browser, report, dark=True, media="print") as page:
+    with opened(browser, report, width=690, dark=True, media="print") as page:  # A4 less its margins
+        assert page.execute_script("return document.documentElement.scrollWidth") <= 690
         assert not one(page, "#viewer").is_displayed()
         assert one(page, ".plate img").is_displayed()
         assert one(page, "body").value_of_css_property("background-color") in {
