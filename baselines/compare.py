@@ -8,16 +8,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from baselines import provenance
-from baselines.evaluate import Problems, Setup, evaluate
+from baselines.evaluate import ChosenWeight, Problems, Setup, evaluate
 from baselines.inputs import inspect, open_volumes, phantom_volumes
-from baselines.methods import TV_ITERATIONS, Method, choose, names
+from baselines.methods import TV_ITERATIONS, Method, choose, names, warm_up
 from baselines.options import bart_path, checked_device, positive, seed, weight_or_auto
 from baselines.progress import stage
 from baselines.results import Comparison
@@ -238,19 +239,29 @@ def choose_weights(plan: Plan, store: Store, log: Console) -> None:
             usual = {family: untuned(plan.fixed_weights[family]) for family in families}
             plan.setup.weights[sampling, volume.label] = usual
     judged = [volume for volume in plan.volumes if has_reference(volume)]
-    jobs = [(family, sampling) for family in families if plan.fixed_weights[family] is None for sampling in plan.grid]
-    jobs = jobs if judged else []
-    problems = Problems(plan.setup)
+    jobs = [
+        (family, sampling)
+        for family in families
+        for sampling in plan.grid
+        if judged and plan.fixed_weights[family] is None and not store.tuned(family, sampling.title)
+    ]
+    one_at_a_time = replace(plan.setup, workers=1)
     trials = sum(number_of_trials(family, plan.validation or judged) for family, _ in jobs)
     with stage("choosing weights", trials, log) as progress:
-        for family, sampling in jobs:
-            progress.describe(f"weight of {family}, {sampling.title}")
-            chosen = store.tuned(family, sampling.title)
-            if chosen is None:
-                chosen, table = tune(family, sampling, judged, plan.validation, problems, lambda: progress.advance(1))
-                store.keep_tuning(family, sampling.title, chosen, table)
-            for label, weight in chosen.items():
-                plan.setup.weights[sampling, label][family] = weight
+
+        def tune_one(job: tuple[str, Sampling]) -> tuple[dict[str, ChosenWeight], list[dict[str, Any]]]:
+            return tune(*job, judged, plan.validation, Problems(one_at_a_time), lambda: progress.advance(1))
+
+        with ThreadPoolExecutor(plan.setup.workers) as pool:
+            try:
+                for (family, sampling), (chosen, table) in zip(jobs, pool.map(tune_one, jobs), strict=True):
+                    store.keep_tuning(family, sampling.title, chosen, table)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    for (sampling, label), weights in plan.setup.weights.items():
+        for family in families:
+            weights[family] = store.tuned(family, sampling.title).get(label, weights[family])
 
 
 def run(plan: Plan, store: Store, log: Console) -> None:
@@ -262,9 +273,7 @@ def run(plan: Plan, store: Store, log: Console) -> None:
         for method in plan.methods
         if store.find(method.name, sampling.kind, sampling.acceleration, volume.label) is None
     ]
-    import torch
-
-    torch.fft.fft2(torch.ones(8, 8))  # the first one loads the library; that time is no method's
+    warm_up()
     problems = Problems(plan.setup)
     with stage("reconstructing", sum(len(volume.slices) for volume, _, _ in pending), log) as progress:
         for volume, sampling, method in pending:

@@ -170,11 +170,9 @@ class Store:
         path = self.recons / str(row.details.get("recon"))
         return from_bart(read_cfl(path))[:, 0] if path.exists() else None
 
-    def tuned(self, family: str, setting: str) -> dict[str, ChosenWeight] | None:
-        """Weights that were tuned for a family at a mask setting, by volume; None where none were."""
-        entry = self.provenance.get("tuning", {}).get(f"{family}, {setting}")
-        if entry is None:
-            return None
+    def tuned(self, family: str, setting: str) -> dict[str, ChosenWeight]:
+        """Weights that were tuned for a family at a mask setting, by volume; empty where none were."""
+        entry = self.provenance.get("tuning", {}).get(f"{family}, {setting}", {"weights": {}})
         return {label: ChosenWeight(weight, entry["how"]) for label, weight in entry["weights"].items()}
 
     def keep_tuning(

@@ -54,10 +54,10 @@ def _table(group: Group) -> Table:
 
 
 def _order(line: Line) -> tuple[bool, float]:
-    """Best PSNR first, then what has none."""
+    """Best PSNR first, as far as it is shown, then what has none; equals stay in the order they ran."""
     mean = line.means.get("psnr")
     known = mean is not None and not math.isnan(mean.mean)
-    return not known, -mean.mean if known and mean else 0.0
+    return not known, -round(mean.mean, 2) if known and mean else 0.0
 
 
 def _cell(line: Line, column: Column) -> str:
