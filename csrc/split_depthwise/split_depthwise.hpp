@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "core/simd.hpp"
+#include "core/storage.hpp"
 
 namespace csmri {
 
@@ -31,22 +32,22 @@ struct SplitDepthwiseArgs {
   const T* x;       // (batch, splits * channels, ny, nx)
   const T* weight;  // (splits - 1, channels, 3, 3)
   T* out;           // (batch, splits * channels, ny, nx)
-  void* scratch;    // split_depthwise_scratch_bytes(splits - 1, ...), 64-byte aligned
+  void* scratch;    // CPU only: split_depthwise_scratch_bytes(splits - 1, ...), 64-byte aligned
   std::int64_t batch, splits, channels, ny, nx;
-  int threads;
+  int threads;  // CPU only
 };
 
 template <class T>
 struct SplitDepthwiseBackwardArgs {
-  const T* grad_out;  // (batch, splits * channels, ny, nx)
-  const T* x;         // (batch, splits * channels, ny, nx)
-  const T* out;       // (batch, splits * channels, ny, nx), what the forward pass returned
-  const T* weight;    // (splits - 1, channels, 3, 3)
-  T* grad_x;          // (batch, splits * channels, ny, nx)
-  T* grad_weight;     // (batch, splits - 1, channels, 3, 3): one term per image, for the caller to sum in order
-  void* scratch;      // split_depthwise_scratch_bytes(2 * (splits - 1), ...), 64-byte aligned
+  const T* grad_out;    // (batch, splits * channels, ny, nx)
+  const T* x;           // (batch, splits * channels, ny, nx)
+  const T* out;         // (batch, splits * channels, ny, nx), what the forward pass returned
+  const T* weight;      // (splits - 1, channels, 3, 3)
+  T* grad_x;            // (batch, splits * channels, ny, nx)
+  Sum<T>* grad_weight;  // (batch, splits - 1, channels, 3, 3): one term per image, for the caller to sum in order
+  void* scratch;        // split_depthwise_scratch_bytes(2 * (splits - 1), ...), 64-byte aligned; CUDA: partial results
   std::int64_t batch, splits, channels, ny, nx;
-  int threads;
+  int threads;  // CPU only
 };
 
 // T is float or double; 2 <= splits <= kMaxSplits.
@@ -54,5 +55,20 @@ template <Simd L, class T>
 void split_depthwise_cpu(const SplitDepthwiseArgs<T>& args);
 template <Simd L, class T>
 void split_depthwise_backward_cpu(const SplitDepthwiseBackwardArgs<T>& args);
+
+// CUDA: enqueued on `stream` (a cudaStream_t) of the current device; T is float, double, BFloat16 or Float16. Never
+// allocates, never waits; every pointer is on the device. Throws std::runtime_error with CUDA's message.
+constexpr std::int64_t kSplitDepthwiseTileY = 32, kSplitDepthwiseTileX = 64;
+template <class T>
+void split_depthwise_cuda(const SplitDepthwiseArgs<T>& args, void* stream);
+template <class T>
+void split_depthwise_backward_cuda(const SplitDepthwiseBackwardArgs<T>& args, void* stream);
+// Values of type Sum<T> in `scratch` of the backward pass: the weight gradient of each tile.
+constexpr std::int64_t split_depthwise_partials(std::int64_t batch, std::int64_t splits, std::int64_t channels,
+                                                std::int64_t ny, std::int64_t nx) {
+  const std::int64_t tiles_y = (ny + kSplitDepthwiseTileY - 1) / kSplitDepthwiseTileY;
+  const std::int64_t tiles_x = (nx + kSplitDepthwiseTileX - 1) / kSplitDepthwiseTileX;
+  return batch * (splits - 1) * channels * 9 * tiles_y * tiles_x;
+}
 
 }  // namespace csmri

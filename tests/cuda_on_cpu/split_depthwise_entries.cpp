@@ -1,0 +1,50 @@
+// Calls of csrc/split_depthwise/split_depthwise.hpp for test_split_depthwise_cuda.py, which documents the arguments.
+#include "entry.hpp"
+#include "split_depthwise/split_depthwise.hpp"
+
+using namespace csmri;
+
+namespace {
+
+template <class T>
+T* array(void* const* arrays, int i) {
+  return static_cast<T*>(arrays[i]);
+}
+
+template <class Args>
+void set_extents(Args& args, const std::int64_t* n) {
+  args.batch = n[0], args.splits = n[1], args.channels = n[2], args.ny = n[3], args.nx = n[4];
+}
+
+template <class T>
+void forward(void* const* a, const std::int64_t* numbers) {
+  SplitDepthwiseArgs<T> args{};
+  args.x = array<T>(a, 0), args.weight = array<T>(a, 1), args.out = array<T>(a, 2);
+  set_extents(args, numbers);
+  split_depthwise_cuda(args, nullptr);
+}
+template <class T>
+void backward(void* const* a, const std::int64_t* numbers) {
+  SplitDepthwiseBackwardArgs<T> args{};
+  args.grad_out = array<T>(a, 0), args.x = array<T>(a, 1), args.out = array<T>(a, 2), args.weight = array<T>(a, 3);
+  args.grad_x = array<T>(a, 4), args.grad_weight = array<Sum<T> >(a, 5), args.scratch = a[6];
+  set_extents(args, numbers);
+  split_depthwise_backward_cuda(args, nullptr);
+}
+
+}  // namespace
+
+CUDA_ON_CPU_ENTRY(partials) {
+  *array<std::int64_t>(arrays, 0) =
+      split_depthwise_partials(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]);
+}
+CUDA_ON_CPU_ENTRY(forward_f32) { forward<float>(arrays, numbers); }
+CUDA_ON_CPU_ENTRY(backward_f32) { backward<float>(arrays, numbers); }
+#ifndef CSMRI_ONLY_FLOAT
+CUDA_ON_CPU_ENTRY(forward_f64) { forward<double>(arrays, numbers); }
+CUDA_ON_CPU_ENTRY(forward_bf16) { forward<BFloat16>(arrays, numbers); }
+CUDA_ON_CPU_ENTRY(forward_f16) { forward<Float16>(arrays, numbers); }
+CUDA_ON_CPU_ENTRY(backward_f64) { backward<double>(arrays, numbers); }
+CUDA_ON_CPU_ENTRY(backward_bf16) { backward<BFloat16>(arrays, numbers); }
+CUDA_ON_CPU_ENTRY(backward_f16) { backward<Float16>(arrays, numbers); }
+#endif
