@@ -16,7 +16,7 @@ from baselines import display
 from baselines.box_plots import box_plots
 from baselines.canvas import ALL_COLORS, png
 from baselines.figures import recon_figure
-from baselines.report_provenance import provenance_context
+from baselines.report_provenance import are_records, are_texts, provenance_context, words
 from baselines.results import Comparison, Panel
 from baselines.summary import (
     Column,
@@ -103,13 +103,16 @@ def _context(
 
 
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["words"] = words
+    environment.tests |= {"records": are_records, "several_texts": are_texts}
+    return environment
 
 
 def _counts(comparison: Comparison) -> str:
@@ -128,12 +131,12 @@ def _counts(comparison: Comparison) -> str:
 
 
 def _table_group(comparison: Comparison, group: Group, columns: Sequence[Column]) -> dict[str, Any]:
-    words = [sampling_words(sampled_fraction(comparison, group.setting))]
+    facts = [sampling_words(sampled_fraction(comparison, group.setting))]
     if not group.has_reference:
-        words.append("no fully sampled reference, hence no metric")
+        facts.append("no fully sampled reference, hence no metric")
     return {
         "title": group.setting.title,
-        "words": "; ".join(filter(None, words)),
+        "words": "; ".join(filter(None, facts)),
         "lines": [
             {
                 "method": line.method,

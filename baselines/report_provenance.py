@@ -34,11 +34,11 @@ FILES = {"recon"}  # details that name output, and say nothing about the method
 
 
 def provenance_context(comparison: Comparison, groups: Sequence[Group]) -> dict[str, Any]:
-    """Everything of the section as text, ready for the template.
+    """Gather the section for the template.
 
     Returns
     -------
-        ``entries``: (label, text, is a command); ``choices``: what each method chose at each setting; ``commands``:
+        ``entries``: (label, value, is a command); ``choices``: what each method chose at each setting; ``commands``:
         (method, command line) of those whose rows did not record one; ``masks``: one entry per different mask.
     """
     choices = _choices(groups)
@@ -52,22 +52,21 @@ def provenance_context(comparison: Comparison, groups: Sequence[Group]) -> dict[
     }
 
 
-def _entries(provenance: dict[str, Any], judged: bool) -> list[tuple[str, str, bool]]:
-    """(label, text, is a command) in a fixed order, unknown entries last."""
-    known = [key for key in LABELS if key in provenance]
-    unknown = [key for key in provenance if key not in LABELS]
-    items = []
-    for key in known + unknown:
-        if key in TABULATED:
-            continue
-        value = provenance[key]
-        text = _words(value)
-        if key == "bart" and value is None:
-            text = "not used"
-        if key == "metric" and not judged:
-            text = "none: there is no fully sampled reference"
-        items.append((LABELS.get(key, key.replace("_", " ")), text, key == "command"))
-    return items
+def _entries(provenance: dict[str, Any], judged: bool) -> list[tuple[str, Any, bool]]:
+    """(label, value, is a command) in a fixed order, unknown entries last."""
+    shown = dict(provenance)
+    if "bart" in shown and shown["bart"] is None:
+        shown["bart"] = "not used"
+    if "metric" in shown and not judged:
+        shown["metric"] = "none: there is no fully sampled reference"
+    known = [key for key in LABELS if key in shown]
+    unknown = [key for key in shown if key not in LABELS and key not in TABULATED]
+    return [(LABELS.get(key, _title(key)), shown[key], key == "command") for key in known + unknown]
+
+
+def _title(key: str) -> str:
+    plain = key.replace("_", " ")
+    return plain[:1].upper() + plain[1:]
 
 
 def _choices(groups: Sequence[Group]) -> list[dict[str, Any]]:
@@ -79,31 +78,48 @@ def _choices(groups: Sequence[Group]) -> list[dict[str, Any]]:
             items = []
             for key in dict.fromkeys(key for row in rows for key in row.details if key not in FILES):
                 texts = {row.volume: _detail(key, row.details[key]) for row in rows if key in row.details}
-                words = "; ".join(f"{name}: {text}" for name, text in texts.items())
+                line_of_all = "; ".join(f"{name}: {text}" for name, text in texts.items())
                 if len(set(texts.values())) == 1:
-                    words = next(iter(texts.values()))
-                items.append((DETAIL_LABELS.get(key, key.replace("_", " ")), words, key in COMMAND_KEYS))
+                    line_of_all = next(iter(texts.values()))
+                items.append((DETAIL_LABELS.get(key, key.replace("_", " ")), line_of_all, key in COMMAND_KEYS))
             if items:
                 choices.append({"method": line.method, "setting": group.setting.title, "entries": items})
     return choices
 
 
 def _detail(key: str, value: Any) -> str:
-    return _command(value) if key in COMMAND_KEYS else _words(value)
+    return _command(value) if key in COMMAND_KEYS else words(value)
 
 
 def _command(argv: Any) -> str:
     return shlex.join(map(str, argv)) if isinstance(argv, (list, tuple)) else str(argv)
 
 
-def _words(value: Any) -> str:
+def words(value: Any) -> str:
+    """Write a value of the provenance in one line."""
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {_words(entry)}" for key, entry in value.items())
+        return ", ".join(f"{key}: {words(entry)}" for key, entry in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_words, value))
+        return ", ".join(map(words, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:.4g}"
     return "none" if value is None else str(value)
+
+
+def are_records(value: Any) -> bool:
+    """Whether a value is a list of mappings with the same keys, which reads best as a table."""
+    return (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(isinstance(entry, dict) and list(entry) == list(value[0]) for entry in value)
+    )
+
+
+def are_texts(value: Any) -> bool:
+    """Whether a value is a list of sentences rather than of names or numbers."""
+    return isinstance(value, list) and any(isinstance(entry, str) and len(entry) > 40 for entry in value)
 
 
 def _masks(comparison: Comparison) -> list[dict[str, Any]]:

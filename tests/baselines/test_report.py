@@ -33,6 +33,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
         self.tags.append(tag)
+        self.text += " "
         self.addresses += [value for key, value in attrs if key in {"src", "href", "srcset", "action"} and value]
         self._inside = tag if values.get("id") != "viewer-data" else "viewer-data"
 
@@ -123,10 +124,14 @@ def test_provenance(page: Page) -> None:
 def test_unknown_provenance_and_missing_provenance(tmp_path: Path) -> None:
     comparison = made_comparison(slices=1, volumes=("a",))
     comparison.provenance["machine"] = {"cpu": "Some <CPU>", "cores": 2}
+    comparison.provenance["tuning"] = [{"weight": 0.01, "chosen": False}, {"weight": 0.05, "chosen": True}]
+    comparison.provenance["notes"] = ["a sentence about the data that is quite long", "and another one"]
     comparison.provenance["bart"] = None
     text = squeezed(Page(write_report(tmp_path, comparison)).text)
-    assert "machinecpu: Some <CPU>, cores: 2" in text
-    assert "BARTnot used" in text
+    assert "Machine cpu Some <CPU> cores 2 " in text
+    assert "weight chosen 0.01 no 0.05 yes" in text
+    assert "a sentence about the data that is quite long and another one" in text
+    assert "BART not used" in text
     comparison.provenance = {}
     text = squeezed(Page(write_report(tmp_path, comparison)).text)
     assert comparison.panels[0].mask_hash in text  # masks fall back to the panels

@@ -333,6 +333,9 @@ def test_fits_every_width_and_scheme(browser: Chrome, report: Path, tmp_path: Pa
         assert corner < 150 if dark else corner > 700
         for selector in ("#verdict", "#results", "#stage", "#methods", "#mask", "#provenance"):
             assert one(page, selector).is_displayed()
+        for figure in every(page, ".plate img"):
+            natural = [int(figure.get_attribute(key) or 0) for key in ("naturalWidth", "naturalHeight")]
+            assert figure.rect["width"] / figure.rect["height"] == pytest.approx(natural[0] / natural[1], rel=0.01)
         stage = one(page, "#stage").rect
         assert stage["width"] > 0.5 * min(width, 700)
         assert stage["x"] + stage["width"] <= width
