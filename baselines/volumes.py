@@ -49,6 +49,13 @@ class Volume:
         height, width = self.acquisition.attrs.get("recon_size", matrix_size)
         return min(height, matrix_size[0]), min(width, matrix_size[1])
 
+    @property
+    def measured_columns(self) -> NDArray[np.bool_]:
+        """Columns that were acquired, bool ``(nx,)``: False where fastMRI's files are padded with zeros."""
+        nx = self.acquisition.matrix_size[1]
+        left, right = self.acquisition.attrs.get("padding") or (0, nx)
+        return (np.arange(nx) >= left) & (np.arange(nx) < right)
+
     def chunks(self) -> Iterator[list[int]]:
         """Cut the slices into runs whose k-space fits into `CHUNK_BYTES`."""
         slice_bytes = 8 * self.acquisition.n_coils * int(np.prod(self.acquisition.matrix_size))

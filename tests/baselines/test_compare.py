@@ -1,63 +1,24 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_comparisons import FAST, comparable, images, results, run, save
 
-from baselines import compare, evaluate, methods, report
-from baselines.methods import Method, Problem, Reconstruction
+from baselines import compare, evaluate, methods
+from baselines.methods import Method, Reconstruction
 from baselines.panels import MOST_PANELS
-from baselines.volumes import spread
+from baselines.sampling import Sampling
+from baselines.volumes import Volume, spread
 from csmri_ext import metrics
-from csmri_ext.bridge import bart, from_bart, load, read_cfl, write_cfl, write_fastmri
+from csmri_ext.bridge import Acquisition, bart, from_bart, load, read_cfl, write_cfl, write_fastmri
 from csmri_ext.bridge.fourier import center_crop, fft2c, ifft2c
 from csmri_ext.data.phantom import phantom_acquisition
 from csmri_ext.physics import make_mask
 
-FAST = ["--methods", "zero-filled,tv", "--tv-weight", "0.01", "--tv-iterations", "5"]
-
-
-@pytest.fixture(autouse=True)
-def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def without_report(monkeypatch: pytest.MonkeyPatch) -> list:
-    """Keep the comparison instead of drawing it: most tests look at the numbers."""
-    reports: list = []
-
-    def keep(folder: Path, comparison: object) -> Path:
-        reports.append(comparison)
-        return folder / "report.html"
-
-    monkeypatch.setattr(report, "write_report", keep)
-    return reports
-
-
-def images(n_slices: int = 2, size: int = 32, seed: int = 0) -> np.ndarray:
-    blocks = np.random.default_rng(seed).random((n_slices, size // 4, size // 4)).astype(np.float32)
-    return np.kron(blocks, np.ones((1, 4, 4), np.float32))
-
-
-def save(name: str, **options: int) -> str:
-    np.save(name, images(**options))
-    return name
-
-
-def results(folder: str = "comparison") -> dict:
-    return json.loads((Path(folder) / "results.json").read_text())
-
-
-def comparable(rows: list[dict]) -> list[dict]:
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
-
-
-def run(*words: str) -> None:
-    assert compare.main([*words]) == 0
+pytestmark = pytest.mark.usefixtures("in_empty_folder")
 
 
 def test_everything_the_command_promises_is_written(capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,6 +56,22 @@ def test_numbers_are_fastmri_metrics_of_the_cropped_magnitude(without_report: li
     assert row["slice_psnr"] == pytest.approx(metrics.slice_psnr(target, recon), rel=1e-5)
     assert (row["slices"], row["parameters"], row["flops"]) == (3, 0, None)
     assert row["kspace_residual"] < 1e-5
+
+
+def test_zero_padding_of_fastmri_files_does_not_count_as_acquired() -> None:
+    kspace = fft2c(images(1))
+    kspace[..., :3], kspace[..., -5:] = 0, 0
+    acquisition = Acquisition(kspace=kspace[:, None], name="a.h5", attrs={"padding": (3, 27)})
+    volume = Volume("a.h5", acquisition, range(1), "a.h5")
+    sampling = Sampling("equispaced", 2.0, 0.2)
+    problem = evaluate.Problems(evaluate.Setup(seed=0)).get(volume, sampling, [0])
+    mask = make_mask("equispaced", (32, 32), 2, 0.2, seed=0).numpy()
+    assert mask[:3].any(), "the mask itself is fastMRI's"
+    assert mask[-5:].any()
+    np.testing.assert_array_equal(problem.mask[3:27], mask[3:27])
+    assert not problem.mask[:3].any()
+    assert not problem.mask[27:].any()
+    np.testing.assert_array_equal(problem.kspace[0, 0], np.where(mask, kspace[0], 0))
 
 
 def test_same_seed_same_results(without_report: list) -> None:
@@ -159,101 +136,6 @@ def test_many_volumes_do_not_make_an_endless_report(without_report: list) -> Non
 )
 def test_shown_slices_are_spread_over_the_volume(n: int, count: int, positions: list[int]) -> None:
     assert spread(n, count) == positions
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, calls: int, error: BaseException) -> None:
-    """Make the reconstruction number `calls` fail."""
-    done = []
-    real = evaluate.kspace_distance
-
-    def counted(problem: Problem, image: np.ndarray) -> tuple[float, float]:
-        done.append(1)
-        if len(done) == calls:
-            raise error
-        return real(problem, image)
-
-    monkeypatch.setattr(evaluate, "kspace_distance", counted)
-
-
-def test_interrupt_keeps_finished_rows_and_resume_adds_the_rest(
-    without_report: list, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = [save("a.npy"), *FAST]
-    with monkeypatch.context() as patch:
-        stop_at(patch, 3, KeyboardInterrupt())
-        assert compare.main(words) == 130
-    assert len(results()["rows"]) == 2
-    assert len(without_report[0].rows) == 2, "the report shows what has finished"
-    out, err = capsys.readouterr()
-    assert err.endswith("interrupted\n")
-    assert "zero-filled" in out
-
-    kept = results()["rows"]
-    run(*words, "--resume")
-    assert "resuming: 2 finished rows" in capsys.readouterr().err
-    assert results()["rows"][:2] == kept, "finished rows are not computed again"
-    run(*words, "--out", "whole")
-    assert comparable(results()["rows"]) == comparable(results("whole")["rows"])
-
-
-def test_resume_adds_methods_and_accelerations(without_report: list) -> None:
-    path = save("a.npy")
-    run(path, "--methods", "zero-filled", "--acceleration", "4")
-    run(path, "--methods", "zero-filled,tv", "--acceleration", "6", "--resume")
-    assert [(row["acceleration"], row["method"]) for row in results()["rows"]] == [
-        (4, "zero-filled"),
-        (6, "zero-filled"),
-        (6, "tv"),
-    ]
-    assert len(results()["provenance"]["masks"]) == 2
-    assert {panel.acceleration for panel in without_report[-1].panels} == {4, 6}, "the report shows all rows"
-
-
-@pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
-        (["--seed", "7"], "mask seed 'file name' then, 7 now"),
-        (["--tv-weight", "0.02"], "tv weight 0.01 then, 0.02 now"),
-        (["--tv-iterations", "6"], "iterations 5 then, 6 now"),
-        (["--slices", "1"], "input a.npy: slices 0-2 then, 0-1 now"),
-        (["--center-fraction", "0.2"], "mask equispaced_fraction 4x of a.npy has changed"),
-    ],
-)
-def test_resume_with_other_settings_says_what_differs(
-    change: list[str], complaint: str, without_report: list, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = [save("a.npy"), *FAST, "--acceleration", "4"]
-    run(*words)
-    before = results()
-    capsys.readouterr()
-    assert compare.main([*words, *change, "--resume"]) == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("error: --resume: ")
-    assert complaint in error
-    assert results() == before
-
-
-def test_resume_with_a_changed_file_says_so(without_report: list, capsys: pytest.CaptureFixture[str]) -> None:
-    run(save("a.npy"), *FAST)
-    save("a.npy", seed=9)
-    assert compare.main(["a.npy", *FAST, "--resume"]) == 2
-    assert "input a.npy has changed" in capsys.readouterr().err
-
-
-def test_new_run_replaces_the_old_one(without_report: list) -> None:
-    path = save("a.npy")
-    run(path, *FAST)
-    run(path, "--methods", "zero-filled", "--acceleration", "4")
-    assert len(results()["rows"]) == 1
-    assert len(list(Path("comparison/recons").glob("*.cfl"))) == 1
-
-
-def test_bad_input_leaves_the_old_results_alone(without_report: list) -> None:
-    run(save("a.npy"), *FAST)
-    before = {path: path.read_bytes() for path in Path("comparison").rglob("*") if path.is_file()}
-    assert compare.main(["a.npy", "--methods", "zero-fil"]) == 2
-    assert compare.main(["missing.npy"]) == 2
-    assert {path: path.read_bytes() for path in Path("comparison").rglob("*") if path.is_file()} == before
 
 
 def multi_coil(n_coils: int = 3, size: int = 48) -> tuple[np.ndarray, np.ndarray]:
