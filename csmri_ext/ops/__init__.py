@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+from csmri_ext.ops.data_consistency import (
+    PreparedKspace,
+    data_consistency,
+    data_consistency_normal_term,
+    data_consistency_prepared,
+    data_consistency_terms,
+    prepare_data_consistency,
+)
 from csmri_ext.ops.pyramid_attention import KERNEL_SIZES, pyramid_attention, pyramid_convolution
 from csmri_ext.ops.reference import reference_ops
 from csmri_ext.ops.split_depthwise import split_depthwise
 
-__all__ = ["KERNEL_SIZES", "pyramid_attention", "pyramid_convolution", "reference_ops", "split_depthwise"]
+__all__ = [
+    "KERNEL_SIZES",
+    "PreparedKspace",
+    "data_consistency",
+    "data_consistency_normal_term",
+    "data_consistency_prepared",
+    "data_consistency_terms",
+    "prepare_data_consistency",
+    "pyramid_attention",
+    "pyramid_convolution",
+    "reference_ops",
+    "split_depthwise",
+]

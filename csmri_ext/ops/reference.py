@@ -49,7 +49,36 @@ def ifft2c(x: Tensor) -> Tensor:
 
 def data_consistency(image: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor | float) -> Tensor:
     """``image + eta F^H M (kspace - F image)``; see `csmri_ext.ops.data_consistency`."""
+    if not image.is_complex():
+        one_k_space = (image.shape[0], 1, *image.shape[-2:])
+        shared = kspace.reshape(one_k_space), mask.expand(kspace.shape).reshape(one_k_space)
+        return _from_replicas(data_consistency(_to_replicas(image), *shared, eta))
     return image + eta * ifft2c(mask * (kspace - fft2c(image)))
+
+
+def data_consistency_normal_term(image: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor | float) -> Tensor:
+    """``-eta F^H M F image``; see `csmri_ext.ops.data_consistency_normal_term`."""
+    return data_consistency(image, torch.zeros_like(kspace), mask, eta) - image
+
+
+def data_consistency_terms(
+    image: Tensor, zero_filled: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor | float
+) -> Tensor:
+    """``concat[image, eta F^H M kspace, -eta F^H M F image]``; see `csmri_ext.ops.data_consistency_terms`."""
+    replicas = zero_filled.unsqueeze(1).expand(-1, image.shape[1] // 2, -1, -1)
+    third = data_consistency_normal_term(image, kspace, mask, eta)
+    return torch.cat([image, eta * _from_replicas(replicas), third], dim=1)
+
+
+def _to_replicas(image: Tensor) -> Tensor:
+    """Real ``(batch, 2 m, ny, nx)`` to complex ``(batch, m, ny, nx)``."""
+    return (
+        torch.complex(*image.float().chunk(2, dim=1)) if image.itemsize < 4 else torch.complex(*image.chunk(2, dim=1))
+    )
+
+
+def _from_replicas(image: Tensor) -> Tensor:
+    return torch.cat([image.real, image.imag], dim=1)
 
 
 def split_depthwise(x: Tensor, weight: Tensor) -> Tensor:

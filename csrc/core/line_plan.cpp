@@ -1,5 +1,6 @@
 #include "core/line_plan.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <complex>
 #include <deque>
@@ -24,15 +25,19 @@ Complex64 turn(long long numerator, long long denominator) {
   return std::polar(1.0, 2 * kPi * static_cast<double>(numerator) / static_cast<double>(denominator));
 }
 
-// The radices in the order of the forward passes; empty if n has a large prime factor.
+// The radices in the order of the forward passes; empty if n has a large prime factor. Large primes come first, where
+// they meet no twiddle factors; powers of two come last, as fours and eights.
 std::vector<int> radices(int n) {
   std::vector<int> factors;
-  for (int radix : {16, 8, 4, 2, 9, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31})
-    while (n % radix == 0) {
-      factors.push_back(radix);
-      n /= radix;
-    }
-  return n == 1 ? factors : std::vector<int>();
+  int twos = 0;
+  for (int p = 2; p <= kMaxPrime; ++p)
+    for (; n % p == 0; n /= p) p == 2 ? void(++twos) : factors.push_back(p);
+  if (n > 1) return {};
+  std::reverse(factors.begin(), factors.end());
+  for (; twos > 1 && twos % 3; twos -= 2) factors.push_back(4);
+  if (twos == 1) factors.push_back(2);
+  for (; twos > 2; twos -= 3) factors.push_back(8);
+  return factors;
 }
 
 bool is_smooth(int n) {
@@ -60,6 +65,20 @@ void append_turn(std::vector<T>& table, Complex64 w) {
 }
 
 template <class T>
+std::vector<T> prime_turns(int p) {
+  std::vector<T> table;
+  const int pairs = (p - 1) / 2;
+  for (int k = 1; k <= pairs; k += 2)
+    for (int j = 1; j <= pairs; ++j)
+      for (int of = k; of <= std::min(k + 1, pairs); ++of) {
+        const Complex64 w = turn(static_cast<long long>(j) * of, p);
+        table.push_back(static_cast<T>(w.real()));
+        table.push_back(static_cast<T>(w.imag()));
+      }
+  return table;
+}
+
+template <class T>
 void plan_mixed_radix(OwnedPlan<T>& owned, const std::vector<int>& factors) {
   LinePlan<T>& plan = owned.plan;
   std::vector<int> kappa{0};  // frequencies of the blocks, modulo their number
@@ -74,6 +93,7 @@ void plan_mixed_radix(OwnedPlan<T>& owned, const std::vector<int>& factors) {
       for (int j = 1; j < radix; ++j) append_turn(inverse, turn(static_cast<long long>(j) * t, span * radix));
     plan.forward_twiddles[i] = owned.keep(std::move(forward));
     plan.inverse_twiddles[i] = owned.keep(std::move(inverse));
+    if (radix > kMaxCodelet) plan.prime_turns[i] = owned.keep(prime_turns<T>(radix));
     std::vector<int> next;
     for (int k : kappa)
       for (int j = 0; j < radix; ++j) next.push_back(k + blocks * j);

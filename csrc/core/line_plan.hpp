@@ -4,12 +4,14 @@
 // round. Nothing is ever reordered, since only diagonal operators are applied between the two. With radices r_1 ...
 // r_k, slot (k_1, ..., k_k), k_1 the most significant digit, holds frequency k_1 + r_1 k_2 + r_1 r_2 k_3 + ...
 //
-// A length with a prime factor above kMaxPrime is a convolution with a chirp (Bluestein) of a longer, smooth length.
+// A length with a prime factor above kMaxPrime is a convolution with a chirp (Bluestein) of a longer, smooth length: up
+// to there the direct sum of a prime radix takes no longer, and is more accurate.
 #pragma once
 
 namespace csmri {
 
-constexpr int kMaxPrime = 31;
+constexpr int kMaxCodelet = 8;  // prime radices above take run-time loops
+constexpr int kMaxPrime = 113;
 constexpr int kMaxPasses = 32;
 
 struct FftPass {
@@ -26,7 +28,10 @@ struct LinePlan {
   FftPass passes[kMaxPasses];
   const T* forward_twiddles[kMaxPasses];  // (blocks, radix - 1, 2), cos and tan of 2 pi j kappa(block) / (blocks radix)
   const T* inverse_twiddles[kMaxPasses];  // (span, radix - 1, 2), cos and tan of 2 pi j t / (span radix)
-  const int* frequency;                   // (n) of each slot
+  // Radices above kMaxCodelet: cos and sin of 2 pi j k / radix for j, k = 1 ... (radix - 1) / 2, for two k side by
+  // side: (k / 2, j, 2, 2); an odd last k alone.
+  const T* prime_turns[kMaxPasses];
+  const int* frequency;  // (n) of each slot
   const T* centring;  // (n, 2), slot order: sqrt(n) exp(-2 pi i k floor(n / 2) / n), from centred unitary to plain DFT
 
   // Bluestein: X = chirp . convolve(chirp . x, conj(chirp)), with chirp[j] = exp(-i pi j^2 / n)

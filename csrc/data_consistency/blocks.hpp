@@ -60,25 +60,28 @@ void for_blocks(const DataConsistencyShape& s, std::int64_t n_groups, std::int64
   });
 }
 
-// The weights of a block of lines: one number per element, or kLanes of them.
-template <class T>
-struct BlockWeights {
-  const T* p;
-  bool per_lane;
-
-  BlockWeights(const DataConsistencyShape& s, const T* weights, std::int64_t batch_item, std::int64_t first) {
-    const std::int64_t mask = batch_item / s.batch_per_mask;
-    per_lane = s.axes == Axes::xy;
-    p = per_lane ? weights + (mask * n_tiles(s) + first / kTile) * s.ny * kTile + first % kTile
-                 : weights + mask * n_elements(s, line_axis(s)) * 2;
-  }
-};
-
-// The samples of a block of lines: real parts of element e at e * 2 * kTile, imaginary parts kTile later.
+// The samples of lines first, first + 1, ... of a batch item.
 template <class T>
 T* block_samples(const DataConsistencyShape& s, T* samples, std::int64_t batch_item, std::int64_t first) {
   const std::int64_t n = n_elements(s, line_axis(s));
   return samples + (batch_item * n_tiles(s) + first / kTile) * n * 2 * kTile + first % kTile;
+}
+
+template <class T>
+alignas(64) static const T kZeros[2 * kTile] = {};
+
+// (identity - eta M) w + eta samples for these lines; samples may be null.
+template <class T>
+LineDiagonal<T> block_diagonal(const DataConsistencyShape& s, T identity, T eta, const T* weights, const T* samples,
+                               std::int64_t batch_item, std::int64_t first) {
+  const std::int64_t mask = batch_item / s.batch_per_mask, n = n_elements(s, line_axis(s));
+  const bool per_lane = s.axes == Axes::xy;
+  const std::int64_t offset = per_lane ? (mask * n_tiles(s) + first / kTile) * n * kTile + first % kTile : mask * n * 2;
+  return {identity,         eta,
+          weights + offset, samples ? block_samples(s, samples, batch_item, first) : nullptr,
+          kZeros<T>,        per_lane ? kTile : 2,
+          2 * kTile,        kTile,
+          per_lane};
 }
 
 // Images -> images, every row transformed; in place if both are the same.

@@ -15,12 +15,10 @@
 //
 // Packed forms. Their sizes are fixed, their order is the business of each backend: pack and apply on the same one.
 // "Line" axis: x for Axes::x, else y; n_line its extent. "Lane" axis: the other one; tiles = ceil(n_lane / kTile).
-//     samples  (batch_kspace, tiles, n_line, 2, kTile)   M y as above, zero in the padding
+//     samples  (batch, tiles, n_line, 2, kTile)   M y as above; zero where nothing is stored
 //     weights  (n_masks, n_line, 2)   or, for Axes::xy, (n_masks, tiles, n_line, kTile)
-// In the first form of the weights, the second value is the backend's own (CUDA: the rank of the acquired line, so that
-// the samples of a line can lie side by side).
-// CPU: position s along n_line is slot s of LinePlan's order, for Axes::xy lane j is slot j of the other axis's order;
-// lanes beyond n_lane are zero; n_line positions where all weights of a mask are zero may be skipped by readers.
+// Pairs of weights are (m, position): the samples of acquired elements lie side by side, in the order of position.
+// CPU: elements in the slot order of LinePlan, position -1 where m = 0; for Axes::xy tiles hold slots of the x axis.
 #pragma once
 #include <cstdint>
 
@@ -28,7 +26,7 @@
 
 namespace csmri {
 
-constexpr std::int64_t kTile = 16;
+constexpr int kTile = 16;
 
 enum class Axes : int { x, y, xy };
 
@@ -85,9 +83,9 @@ constexpr std::int64_t data_consistency_partials(const DataConsistencyShape& s) 
   return s.batch * s.replicas * (s.axes == Axes::x ? s.ny : s.nx);  // one per line; a backend may use fewer
 }
 
-// samples <- sum over replicas of 1/n DFT x, where weights are not zero (Axes::xy: everywhere); 0 elsewhere and in the
-// padding. n = n_line (Axes::xy: ny nx). This is the adjoint of `samples` in DataConsistencyArgs without its eta:
-// grad_samples = eta measure(grad).
+// samples += sum over replicas of 1/n DFT x, where weights are not zero (Axes::xy: everywhere), onto zeros that the
+// caller has written. n = n_line (Axes::xy: ny nx). This is the adjoint of `samples` in DataConsistencyArgs without its
+// eta: grad_samples = eta measure(grad).
 template <class T>
 struct MeasureArgs {
   DataConsistencyShape shape;

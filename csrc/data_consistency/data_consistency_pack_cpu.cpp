@@ -14,10 +14,11 @@ template <class T>
 struct AcquiredSlots {
   int slot[kLanes<T>];
   int count = 0;
+  std::int64_t position;  // of the first, among all acquired slots; their samples are neighbours in this order
 
   // Number `chunk` of the chunks of kLanes acquired slots.
-  AcquiredSlots(const LinePlan<T>& plan, const T* mask, std::int64_t chunk) {
-    std::int64_t skip = chunk * kLanes<T>;
+  AcquiredSlots(const LinePlan<T>& plan, const T* mask, std::int64_t chunk) : position(chunk * kLanes<T>) {
+    std::int64_t skip = position;
     for (int s = 0; s < plan.n && count < kLanes<T>; ++s)
       if (mask[centred(plan, s)] != 0 && skip-- <= 0) slot[count++] = s;
   }
@@ -62,9 +63,9 @@ struct HybridSpace {
     return AcquiredSlots<T>::centred(line, line_slot) * line_stride +
            AcquiredSlots<T>::centred(across, across_slot) * across_stride;
   }
-  // Real part of a sample; the imaginary part is kTile later.
-  std::int64_t sample_offset(std::int64_t item, int line_slot, std::int64_t position) const {
-    return ((item * n_tiles(s) + position / kTile) * line.n + line_slot) * 2 * kTile + position % kTile;
+  // Real part of the sample of an acquired slot, by its position, and a lane; the imaginary part is kTile later.
+  std::int64_t sample_offset(std::int64_t item, std::int64_t position, std::int64_t lane) const {
+    return ((item * n_tiles(s) + lane / kTile) * line.n + position) * 2 * kTile + lane % kTile;
   }
   // Where the centred transform across leaves its element i.
   std::int64_t centred_position(int i) const { return (i + across.n / 2) % across.n; }
@@ -88,7 +89,7 @@ void pack_hybrid(const PackArgs<T>& a, const CpuWork& cpu) {
       const Complex<T> f = h.factor(m, slots.slot[lane]);
       for (int i = 0; i < h.across.n; ++i) {
         const Complex<T> v = rotate<1>(Complex<T>{buffers.first[i].re[lane], buffers.first[i].im[lane]}, f.re, f.im);
-        T* to = a.samples + h.sample_offset(item, slots.slot[lane], h.centred_position(i));
+        T* to = a.samples + h.sample_offset(item, slots.position + lane, h.centred_position(i));
         to[0] = v.re;
         to[kTile] = v.im;
       }
@@ -103,7 +104,7 @@ void unpack_hybrid(const PackArgs<T>& a, const CpuWork& cpu) {
     for (int i = 0; i < h.across.n; ++i) {
       buffers.first[i] = Complex<Vec<T>>{};
       for (int lane = 0; lane < slots.count; ++lane) {
-        const T* from = a.samples + h.sample_offset(item, slots.slot[lane], h.centred_position(i));
+        const T* from = a.samples + h.sample_offset(item, slots.position + lane, h.centred_position(i));
         buffers.first[i].re[lane] = from[0];
         buffers.first[i].im[lane] = from[kTile];
       }
@@ -145,7 +146,6 @@ constexpr std::int64_t sample_offset(std::int64_t weight_offset) {
 
 }  // namespace
 
-// Where nothing is acquired, samples (pack) and k-space (unpack) keep the zeros that the caller put there.
 template <Simd L, class T>
 void data_consistency_pack_cpu(const PackArgs<T>& a, const CpuWork& cpu) {
   if (a.shape.axes != Axes::xy) return pack_hybrid(a, cpu);
@@ -176,9 +176,15 @@ void data_consistency_pack_mask_cpu(const PackMaskArgs<T>& a, const CpuWork& cpu
     return;
   }
   const LinePlan<T>& plan = line_plan<T>(static_cast<int>(n_elements(s, line_axis(s))));
-  for (std::int64_t mask = 0; mask < s.batch; ++mask)
-    for (int slot = 0; slot < plan.n; ++slot)
-      a.weights[(mask * plan.n + slot) * 2] = a.mask[mask * plan.n + AcquiredSlots<T>::centred(plan, slot)];
+  for (std::int64_t mask = 0; mask < s.batch; ++mask) {
+    int position = 0;
+    for (int slot = 0; slot < plan.n; ++slot) {
+      const T m = a.mask[mask * plan.n + AcquiredSlots<T>::centred(plan, slot)];
+      T* weight = a.weights + (mask * plan.n + slot) * 2;
+      weight[0] = m;
+      weight[1] = static_cast<T>(m != 0 ? position++ : -1);
+    }
+  }
 }
 
 template void data_consistency_pack_cpu<kSimd, float>(const PackArgs<float>&, const CpuWork&);

@@ -1,0 +1,93 @@
+"""`DataConsistency`: the data step of an unrolled network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from csmri_ext.ops import PreparedKspace, data_consistency, data_consistency_prepared
+
+
+class DataConsistency(nn.Module):
+    """Move an image towards its measured k-space: ``image + eta F^H M (kspace - F image)``.
+
+    F is the centred unitary Fourier transform, M the mask; see `csmri_ext.ops.data_consistency`. Without parameters
+    unless `learnable`.
+
+    Parameters
+    ----------
+    eta
+        Step. 1, the default, replaces what was acquired; ``1 / (1 + mu)`` is the exact proximal step of GA-HQS (eq. 6),
+        ``lam / (1 + lam)`` that of NasN (eq. 7).
+    learnable
+        Make the step a parameter, ``eta = sigmoid(theta)``, which stays between 0 and 1; `eta` is where it starts and must
+        lie strictly between them.
+
+    Raises
+    ------
+    ValueError
+        If `learnable` and `eta` is not strictly between 0 and 1.
+
+    Examples
+    --------
+    >>> layer = DataConsistency()
+    >>> image = layer(image, kspace, mask)  # once
+    >>> prepared = prepare_data_consistency(kspace, mask)  # or prepared for several stages
+    >>> for stage in stages:
+    ...     image = layer(stage(image), prepared)
+    """
+
+    def __init__(self, eta: float = 1.0, *, learnable: bool = False) -> None:
+        super().__init__()
+        self.theta: nn.Parameter | None = None
+        self._eta = float(eta)
+        if learnable:
+            if not 0 < eta < 1:
+                raise ValueError(f"DataConsistency: a learnable eta must start between 0 and 1, got {eta}")
+            self.theta = nn.Parameter(torch.logit(torch.tensor(self._eta)))
+
+    @property
+    def eta(self) -> Tensor | float:
+        """The step: a number, or a function of the parameter."""
+        return self._eta if self.theta is None else torch.sigmoid(self.theta)
+
+    def forward(
+        self,
+        image: Tensor,
+        kspace: Tensor | PreparedKspace,
+        mask: Tensor | None = None,
+        eta: Tensor | float | None = None,
+    ) -> Tensor:
+        """Apply the step.
+
+        Parameters
+        ----------
+        image
+            complex ``(..., ny, nx)``; with prepared data also real ``(batch, 2 m, ny, nx)``, m replicas.
+        kspace
+            Measured data like `image`, centred, with its `mask`; or what `prepare_data_consistency` made of both.
+        mask
+            bool or real weights, broadcastable to `kspace`; None with prepared data.
+        eta
+            Step, instead of the layer's own.
+
+        Returns
+        -------
+            dtype and shape of `image`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a mask is missing or superfluous, or tensors do not fit together.
+        """
+        step = self.eta if eta is None else eta
+        if isinstance(kspace, PreparedKspace):
+            if mask is not None:
+                raise TypeError("DataConsistency: prepared k-space brings its mask along; pass mask=None")
+            return data_consistency_prepared(image, kspace, step)
+        if mask is None:
+            raise TypeError("DataConsistency: a mask is needed, unless k-space is prepared")
+        return data_consistency(image, kspace, mask, step)
+
+    def extra_repr(self) -> str:
+        return f"eta={float(self.eta):g}, learnable={self.theta is not None}"

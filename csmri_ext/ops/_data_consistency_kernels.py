@@ -1,0 +1,360 @@
+"""The ops behind `csmri_ext.ops.data_consistency`, as kernels see them: packed samples and weights, flattened batches.
+
+Notation: F is the unitary centred 2-D Fourier transform, m the weights, s = m F-space samples, N = F^H m F. All ops are
+linear in images and samples together; their backward passes are again these ops, so they differentiate any number of
+times.
+
+Images are complex ``(..., ny, nx)``, or real ``(batch, 2 m, ny, nx)`` with the real, then the imaginary parts of m
+replicas that share samples and weights. The packed forms are described in csrc/data_consistency/data_consistency.hpp;
+`axes` names the axes along which the mask varies: "x" (the last one), "y" or "xy".
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from csmri_ext import _core
+from csmri_ext.ops._library import address, launch, register
+
+TILE = 16  # kTile of data_consistency.hpp
+
+
+def _replicas(image: Tensor) -> int:
+    return 1 if image.is_complex() else image.shape[-3] // 2
+
+
+def _batch(image: Tensor) -> int:
+    return math.prod(image.shape[:-2]) if image.is_complex() else image.shape[0]
+
+
+def _samples_shape(batch: int, image_shape: torch.Size, axes: str) -> tuple[int, int, int, int, int]:
+    ny, nx = image_shape[-2:]
+    n_line, n_lane = (nx, ny) if axes == "x" else (ny, nx)
+    return batch, -(-n_lane // TILE), n_line, 2, TILE
+
+
+def _weights_shape(mask: Tensor, axes: str) -> tuple[int, ...]:
+    if axes == "xy":
+        n_masks, ny, nx = mask.shape
+        return n_masks, -(-nx // TILE), ny, TILE
+    return (*mask.shape, 2)
+
+
+def _shape(image: Tensor, weights: Tensor, axes: str) -> Any:
+    batch = _batch(image)
+    per_mask = max(1, batch // max(1, weights.shape[0]))
+    return _core.DataConsistencyShape(batch, _replicas(image), per_mask, *image.shape[-2:], axes)
+
+
+def _addressable(image: Tensor) -> Tensor:
+    """Return the image as kernels can address it: leading axes flattened, adjacent columns adjacent in memory."""
+    if image.is_complex() and image.ndim != 3:
+        image = image.reshape(-1, *image.shape[-2:])
+    return image if image.stride(-1) == 1 else image.contiguous()
+
+
+def _images(image: Tensor) -> tuple[int, int, int, int, int, int]:
+    """ComplexImages of data_consistency.hpp: addresses of re and im; strides of batch, replica, row and column."""
+    start = image.data_ptr()
+    if image.is_complex():
+        return start, start + image.element_size() // 2, 2 * image.stride(0), 0, 2 * image.stride(1), 2
+    imaginary = start + image.element_size() * image.stride(1) * _replicas(image)
+    return start, imaginary, image.stride(0), image.stride(1), image.stride(2), 1
+
+
+def _launch(name: str, image: Tensor, *arguments: Any) -> None:
+    scratch = _core.data_consistency_scratch_bytes(*image.shape[-2:])
+    launch(name, image, *arguments, scratch_bytes_per_thread=scratch)
+
+
+def _workspace(image: Tensor, axes: str) -> Tensor | None:
+    """Row transforms of the images, for masks that depend on both axes; as large as the images."""
+    return torch.empty_like(image, memory_format=torch.contiguous_format) if axes == "xy" else None
+
+
+def _fft_flops(image_shape: torch.Size, axes: str) -> int:
+    """5 n log2 n per line, the usual count; transforms along one axis or both."""
+    ny, nx = image_shape[-2:]
+    lengths = {"x": [nx], "y": [ny], "xy": [nx, ny]}[axes]
+    return round(sum(5 * math.prod(image_shape) * math.log2(max(n, 1)) for n in lengths))
+
+
+# --- [x] + eta F^H (s - m F x) -------------------------------------------------------------------------------------
+def _apply_to(
+    out: Tensor, image: Tensor, samples: Tensor | None, weights: Tensor, eta: Tensor, axes: str, add_image: bool
+) -> None:
+    if image.numel() == 0:
+        return
+    image, eta = _addressable(image), eta.contiguous()
+    samples = None if samples is None else samples.contiguous()
+    shape, weights = _shape(image, weights, axes), weights.contiguous()
+    images = (_images(image), _images(_addressable(out)))
+    _launch("data_consistency", image, shape, *images, address(samples), address(weights), address(eta), add_image)
+
+
+def _apply(image: Tensor, samples: Tensor | None, weights: Tensor, eta: Tensor, axes: str, add_image: bool) -> Tensor:
+    out = image.new_empty(image.shape)
+    _apply_to(out, image, samples, weights, eta, axes, add_image)
+    return out
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    image, samples, weights, eta, ctx.axes, ctx.add_image = inputs
+    for_eta = (image, samples) if ctx.needs_input_grad[3] else (None, None)
+    ctx.save_for_backward(*for_eta, weights, eta)
+
+
+def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    image, samples, weights, eta = ctx.saved_tensors
+    wants_image, wants_samples, _, wants_eta, *_ = ctx.needs_input_grad
+    grad, grad_image, grad_samples, grad_eta = grad.contiguous(), None, None, None
+    if wants_eta:
+        grad_image, grad_eta = apply_backward(grad, image, samples, weights, eta, ctx.axes, ctx.add_image)
+    elif wants_image:
+        grad_image = apply(grad, None, weights, eta, ctx.axes, ctx.add_image)
+    if wants_samples:
+        grad_samples = eta * measure(grad, weights, ctx.axes)
+    return grad_image, grad_samples, None, grad_eta, None, None
+
+
+def _flops(image: Any, samples: Any, weights: Any, eta: Any, axes: str, *_: Any, **__: Any) -> int:
+    pixels = math.prod(image)
+    return 2 * _fft_flops(image, axes) + (6 if samples is not None else 2) * pixels
+
+
+apply = register(
+    "data_consistency(Tensor image, Tensor? samples, Tensor weights, Tensor eta, str axes, bool add_image) -> Tensor",
+    _apply,
+    fake=lambda image, *_: image.new_empty(image.shape),
+    flops=_flops,
+    backward=_gradient,
+    setup_context=_save,
+)
+
+
+# --- its gradient: ([g] - eta N g,  Re <g, F^H (s - m F x)>) -------------------------------------------------------
+def _apply_backward(
+    grad: Tensor, image: Tensor, samples: Tensor | None, weights: Tensor, eta: Tensor, axes: str, add_image: bool
+) -> tuple[Tensor, Tensor]:
+    grad_image, grad_eta = grad.new_empty(grad.shape), eta.new_empty(())
+    if image.numel() == 0:
+        return grad_image, grad_eta.zero_()
+    grad, image, weights, eta = _addressable(grad), _addressable(image), weights.contiguous(), eta.contiguous()
+    samples = None if samples is None else samples.contiguous()
+    shape, workspace = _shape(image, weights, axes), _workspace(image, axes)
+    partials = eta.new_empty(_core.data_consistency_partials(shape), dtype=torch.float64)
+    images = (_images(grad), _images(image), _images(_addressable(grad_image)))
+    tensors = (samples, weights, eta, grad_eta, partials, workspace)
+    _launch("data_consistency_backward", image, shape, *images, *map(address, tensors), add_image)
+    return grad_image, grad_eta
+
+
+def _save_for_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.axes, ctx.add_image = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _second_gradient(ctx: Any, hx: Tensor, he: Tensor) -> tuple[Tensor | None, ...]:
+    """Gradients of Re <hx, [g] - eta N g> + he Re <g, F^H (s - m F x)>."""
+    grad, image, samples, weights, eta = ctx.saved_tensors
+    hx, one = hx.contiguous(), torch.ones_like(eta)
+    wants_grad, wants_image, wants_samples, _, wants_eta, *_ = ctx.needs_input_grad
+    for_grad = for_image = for_samples = for_eta = None
+    if wants_grad:
+        for_grad = apply(hx, None, weights, eta, ctx.axes, ctx.add_image)
+        for_grad = for_grad + he * apply(image, samples, weights, one, ctx.axes, False)
+    if wants_image:
+        for_image = apply(grad, None, weights, he, ctx.axes, False)
+    if wants_samples:
+        for_samples = he * measure(grad, weights, ctx.axes)
+    if wants_eta:
+        _, for_eta = apply_backward(hx, grad, None, weights, eta, ctx.axes, False)
+    return for_grad, for_image, for_samples, None, for_eta, None, None
+
+
+apply_backward = register(
+    "data_consistency_backward(Tensor grad, Tensor image, Tensor? samples, Tensor weights, Tensor eta, str axes, "
+    "bool add_image) -> (Tensor, Tensor)",
+    _apply_backward,
+    fake=lambda grad, image, samples, weights, eta, *_: (grad.new_empty(grad.shape), eta.new_empty(())),
+    flops=lambda grad, image, samples, weights, eta, axes, *_, **__: 3 * _fft_flops(grad, axes) + 8 * math.prod(grad),
+    backward=_second_gradient,
+    setup_context=_save_for_second,
+)
+
+
+# --- concat[x, eta x0, -eta N x] for real images of m replicas ------------------------------------------------------
+def _terms(image: Tensor, zero_filled: Tensor, weights: Tensor, eta: Tensor, axes: str) -> Tensor:
+    batch, channels, ny, nx = image.shape
+    out = image.new_empty((batch, 3 * channels, ny, nx))
+    first, second, third = out.chunk(3, dim=1)
+    first.copy_(image)
+    torch.mul(eta, torch.view_as_real(zero_filled).movedim(-1, 1).unsqueeze(2), out=second.view(batch, 2, -1, ny, nx))
+    _apply_to(third, image, None, weights, eta, axes, False)
+    return out
+
+
+def _save_terms(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    image, zero_filled, weights, eta, ctx.axes = inputs
+    for_eta = (image, zero_filled) if ctx.needs_input_grad[3] else (None, None)
+    ctx.save_for_backward(*for_eta, weights, eta)
+
+
+def _terms_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    image, zero_filled, weights, eta = ctx.saved_tensors
+    wants_image, wants_zero_filled, _, wants_eta, _ = ctx.needs_input_grad
+    first, second, third = grad.contiguous().chunk(3, dim=1)
+    grad_image = grad_zero_filled = grad_eta = None
+    if wants_zero_filled or wants_eta:
+        re, im = second.unflatten(1, (2, -1)).sum(2).unbind(1)
+        summed = torch.complex(re, im)
+    if wants_eta:
+        grad_image, grad_eta = apply_backward(third, image, None, weights, eta, ctx.axes, False)
+        grad_eta = grad_eta + (summed.conj() * zero_filled).real.sum()
+    elif wants_image:
+        grad_image = apply(third, None, weights, eta, ctx.axes, False)
+    if wants_zero_filled:
+        grad_zero_filled = eta * summed
+    return None if grad_image is None else first + grad_image, grad_zero_filled, None, grad_eta, None
+
+
+def _terms_fake(image: Tensor, zero_filled: Tensor, weights: Tensor, eta: Tensor, axes: str) -> Tensor:
+    batch, channels, ny, nx = image.shape
+    return image.new_empty((batch, 3 * channels, ny, nx))
+
+
+terms = register(
+    "data_consistency_terms(Tensor image, Tensor zero_filled, Tensor weights, Tensor eta, str axes) -> Tensor",
+    _terms,
+    fake=_terms_fake,
+    flops=lambda image, zero_filled, weights, eta, axes, **_: 2 * _fft_flops(image, axes) + 2 * math.prod(image),
+    backward=_terms_gradient,
+    setup_context=_save_terms,
+)
+
+
+# --- the adjoint of s -> F^H s -------------------------------------------------------------------------------------
+def _measure(image: Tensor, weights: Tensor, axes: str) -> Tensor:
+    shape = _samples_shape(_batch(image), image.shape, axes)
+    samples = weights.new_zeros(shape)
+    if image.numel() == 0:
+        return samples
+    image, weights = _addressable(image), weights.contiguous()
+    workspace = _workspace(image, axes)
+    tensors = (weights, samples, workspace)
+    _launch("data_consistency_measure", image, _shape(image, weights, axes), _images(image), *map(address, tensors))
+    return samples
+
+
+def _save_measured(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    image, weights, ctx.axes = inputs
+    ctx.shape, ctx.dtype = image.shape, image.dtype
+    ctx.save_for_backward(weights)
+
+
+def _measure_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    (weights,) = ctx.saved_tensors
+    nothing = weights.new_zeros(ctx.shape, dtype=ctx.dtype)
+    return apply(nothing, grad, weights, weights.new_ones(()), ctx.axes, False), None, None
+
+
+measure = register(
+    "data_consistency_measure(Tensor image, Tensor weights, str axes) -> Tensor",
+    _measure,
+    fake=lambda image, weights, axes: weights.new_empty(_samples_shape(_batch(image), image.shape, axes)),
+    flops=lambda image, weights, axes, **_: _fft_flops(image, axes),
+    backward=_measure_gradient,
+    setup_context=_save_measured,
+)
+
+
+# --- k-space and mask into packed form -----------------------------------------------------------------------------
+def _pack_shape(batch: int, ny: int, nx: int, mask: Tensor, axes: str) -> Any:
+    return _core.DataConsistencyShape(batch, 1, max(1, batch // max(1, mask.shape[0])), ny, nx, axes)
+
+
+def _pack(kspace: Tensor, mask: Tensor, axes: str) -> Tensor:
+    kspace, mask = kspace.contiguous(), mask.contiguous()
+    batch, ny, nx = kspace.shape
+    samples = mask.new_zeros(_samples_shape(batch, kspace.shape, axes))
+    if kspace.numel():
+        tensors = (kspace, mask, samples)
+        _launch("data_consistency_pack", kspace, _pack_shape(batch, ny, nx, mask, axes), *map(address, tensors))
+    return samples
+
+
+def _unpack(samples: Tensor, mask: Tensor, axes: str, ny: int, nx: int) -> Tensor:
+    samples, mask = samples.contiguous(), mask.contiguous()
+    batch = samples.shape[0]
+    kspace = samples.new_zeros((batch, ny, nx), dtype=samples.dtype.to_complex())
+    if kspace.numel():
+        tensors = (kspace, mask, samples)
+        _launch("data_consistency_unpack", kspace, _pack_shape(batch, ny, nx, mask, axes), *map(address, tensors))
+    return kspace
+
+
+def _pack_mask(mask: Tensor, axes: str, ny: int, nx: int) -> Tensor:
+    mask = mask.contiguous()
+    weights = mask.new_zeros(_weights_shape(mask, axes))
+    if mask.numel():
+        shape = _core.DataConsistencyShape(mask.shape[0], 1, 1, ny, nx, axes)
+        scratch = _core.data_consistency_scratch_bytes(ny, nx)
+        launch(
+            "data_consistency_pack_mask", mask, shape, address(mask), address(weights), scratch_bytes_per_thread=scratch
+        )
+    return weights
+
+
+def _save_pack(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    kspace, mask, ctx.axes = inputs
+    ctx.ny, ctx.nx = kspace.shape[-2:]
+    ctx.save_for_backward(mask)
+
+
+def _pack_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    return unpack(grad.contiguous(), *ctx.saved_tensors, ctx.axes, ctx.ny, ctx.nx), None, None
+
+
+def _save_unpack(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, mask, ctx.axes, *_ = inputs
+    ctx.save_for_backward(mask)
+
+
+def _unpack_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return pack(grad.contiguous(), *ctx.saved_tensors, ctx.axes), None, None, None, None
+
+
+def _pack_flops(_: Any, mask: Any, axes: str, *__: Any, out_shape: Any = None, **___: Any) -> int:
+    batch, tiles, n_line, _two, _tile = out_shape
+    n_lane = tiles * TILE
+    return 0 if axes == "xy" else round(5 * batch * n_line * n_lane * math.log2(n_lane))
+
+
+pack = register(
+    "data_consistency_pack(Tensor kspace, Tensor mask, str axes) -> Tensor",
+    _pack,
+    fake=lambda kspace, mask, axes: mask.new_empty(_samples_shape(kspace.shape[0], kspace.shape, axes)),
+    flops=_pack_flops,
+    backward=_pack_gradient,
+    setup_context=_save_pack,
+)
+unpack = register(
+    "data_consistency_unpack(Tensor samples, Tensor mask, str axes, SymInt ny, SymInt nx) -> Tensor",
+    _unpack,
+    fake=lambda samples, mask, axes, ny, nx: samples.new_empty(
+        (samples.shape[0], ny, nx), dtype=samples.dtype.to_complex()
+    ),
+    flops=lambda samples, mask, axes, *_, **__: _pack_flops(None, mask, axes, out_shape=samples),
+    backward=_unpack_gradient,
+    setup_context=_save_unpack,
+)
+pack_mask = register(
+    "data_consistency_pack_mask(Tensor mask, str axes, SymInt ny, SymInt nx) -> Tensor",
+    _pack_mask,
+    fake=lambda mask, axes, ny, nx: mask.new_empty(_weights_shape(mask, axes)),
+    flops=lambda *_, **__: 0,
+)

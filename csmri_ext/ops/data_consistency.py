@@ -1,0 +1,264 @@
+"""`data_consistency`: pull images towards their measured k-space (GA-HQS eq. 6, NasN eq. 7)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from csmri_ext.ops import _data_consistency_kernels as kernels
+from csmri_ext.ops import reference
+
+
+class PreparedKspace(NamedTuple):
+    """Measured data in the form that the stages of an unrolled network share; made by `prepare_data_consistency`.
+
+    Belongs to the device, dtype and shape of `kspace`. A tuple of tensors, so it passes through `torch.compile`.
+    """
+
+    kspace: Tensor
+    """k-space as measured, complex ``(..., ny, nx)``."""
+    mask: Tensor
+    """Real weights, broadcastable to `kspace`."""
+    axes: str
+    """Axes along which the mask varies: "x" (the last), "y" or "xy"."""
+    samples: Tensor | None
+    """Weighted data, packed, transformed where the mask does not vary. None if made under `reference_ops`."""
+    weights: Tensor | None
+    """The mask in the order of `samples`."""
+
+
+def data_consistency(image: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor | float) -> Tensor:
+    """Move each image towards its measured k-space by a step `eta`.
+
+        ``image + eta F^H M (kspace - F image)``
+
+    F is the centred unitary 2-D Fourier transform of the last two axes (`csmri_ext.physics.fft2c`), M the mask. For a
+    0/1 mask and ``eta = 1 / (1 + mu)`` this is the exact solution of ``min_x |M F x - y|^2 + mu |x - image|^2``
+    (GA-HQS, eq. 6), for ``eta = lam / (1 + lam)`` NasN's eq. 7; ``eta = 1`` replaces the acquired samples.
+
+    One pass over the image where the mask varies along one axis only (``(nx,)``, ``(ny, 1)``: the transform along the
+    other axis cancels), three for a 2-D mask. A network that applies this several times to the same data saves the
+    preparation of the data with `prepare_data_consistency`.
+
+    Parameters
+    ----------
+    image
+        complex64 or complex128, ``(..., ny, nx)``, any sizes.
+    kspace
+        Measured data: shape, dtype and device of `image`, zero frequency in the centre. Values where the mask is zero
+        do not matter.
+    mask
+        bool (True = acquired) or real weights, broadcastable to `kspace`: ``(nx,)``, ``(ny, 1)``, ``(ny, nx)``,
+        ``(batch, 1, 1, nx)`` ... Give it in its smallest shape: the shape decides about the fast paths, not the values.
+    eta
+        Step: float, or real tensor with one element.
+
+    Returns
+    -------
+        dtype and shape of `image`, contiguous. Differentiable with respect to `image`, `kspace` and `eta`, any number
+        of times. Equivalent to `reference.data_consistency`; float32 arithmetic also under autocast.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes, devices or shapes do not fit together, or the mask requires a gradient.
+    """
+    return data_consistency_prepared(image, prepare_data_consistency(kspace, mask), eta)
+
+
+def prepare_data_consistency(kspace: Tensor, mask: Tensor) -> PreparedKspace:
+    """Bring measured data into the form in which all stages of an unrolled network use it.
+
+    For masks that vary along one axis this is the inverse transform along the other axis, ``F_r^H kspace``, of the
+    acquired lines; centring, weights and scale go into the data as well.
+
+    Parameters
+    ----------
+    kspace, mask
+        As in `data_consistency`.
+
+    Returns
+    -------
+        The data for `data_consistency_prepared`. Differentiable with respect to `kspace`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes, devices or shapes do not fit together, or the mask requires a gradient.
+    """
+    _check_measured(kspace, mask)
+    weighting = mask.to(kspace.dtype.to_real())
+    axes, masks = _smallest_masks(weighting, kspace.shape)
+    if reference.active():
+        return PreparedKspace(kspace, weighting, axes, None, None)
+    ny, nx = kspace.shape[-2:]
+    samples = kernels.pack(kspace.reshape(math.prod(kspace.shape[:-2]), ny, nx), masks, axes)
+    return PreparedKspace(kspace, weighting, axes, samples, kernels.pack_mask(masks, axes, ny, nx))
+
+
+def data_consistency_prepared(image: Tensor, prepared: PreparedKspace, eta: Tensor | float) -> Tensor:
+    """Apply `data_consistency` with data from `prepare_data_consistency`.
+
+    Parameters
+    ----------
+    image
+        complex, shape and dtype of ``prepared.kspace``; or real, ``(batch, 2 m, ny, nx)``: the real, then the imaginary
+        parts of m replicas that all belong to the same k-space, ``(batch, ny, nx)`` or ``(batch, 1, ny, nx)``. Any
+        strides; rows of adjacent elements are read in place.
+    prepared
+        Measured data.
+    eta
+        Step: float, or real tensor with one element.
+
+    Returns
+    -------
+        ``image + eta F^H M (kspace - F image)``; dtype and shape of `image`, contiguous.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes, devices or shapes do not fit together.
+    """
+    _check_image(image, prepared)
+    if reference.active():
+        return reference.data_consistency(image, prepared.kspace, prepared.mask, eta)
+    prepared = _packed(prepared)
+    step = _step(eta, prepared)
+    result: Tensor = kernels.apply(image, prepared.samples, prepared.weights, step, prepared.axes, True)
+    return result
+
+
+def data_consistency_normal_term(image: Tensor, prepared: PreparedKspace, eta: Tensor | float) -> Tensor:
+    """Return ``-eta F^H M F image``, the part of a data step that depends on the image (GA-HQS eq. 7a, third term).
+
+    Parameters and errors as in `data_consistency_prepared`; the measured data are not used.
+    """
+    _check_image(image, prepared)
+    if reference.active():
+        return reference.data_consistency_normal_term(image, prepared.kspace, prepared.mask, eta)
+    prepared = _packed(prepared)
+    result: Tensor = kernels.apply(image, None, prepared.weights, _step(eta, prepared), prepared.axes, False)
+    return result
+
+
+def data_consistency_terms(image: Tensor, zero_filled: Tensor, prepared: PreparedKspace, eta: Tensor | float) -> Tensor:
+    """Return the three terms of a data step side by side, for a network to combine (GA-HQS eq. 7a).
+
+        ``concat[image, eta F^H M kspace, -eta F^H M F image]`` along the channels
+
+    The kernel writes the third term into its place; no concatenation is made.
+
+    Parameters
+    ----------
+    image
+        Real, ``(batch, 2 m, ny, nx)``: the real, then the imaginary parts of m replicas.
+    zero_filled
+        ``F^H M kspace``, complex ``(batch, ny, nx)``; the same for all stages, so the caller keeps it.
+    prepared
+        Measured data, of k-space ``(batch, ny, nx)`` or ``(batch, 1, ny, nx)``.
+    eta
+        Step: float, or real tensor with one element.
+
+    Returns
+    -------
+        dtype of `image`, ``(batch, 6 m, ny, nx)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes, devices or shapes do not fit together.
+    """
+    _check_image(image, prepared)
+    if image.is_complex():
+        raise TypeError(f"data_consistency_terms: image is {image.dtype}, expected a real (batch, 2 m, ny, nx) tensor")
+    if zero_filled.shape != (image.shape[0], *image.shape[-2:]) or zero_filled.dtype != prepared.kspace.dtype:
+        raise ValueError(
+            f"data_consistency_terms: zero_filled is {zero_filled.dtype} {tuple(zero_filled.shape)}, expected "
+            f"{prepared.kspace.dtype} {(image.shape[0], *image.shape[-2:])} for image {tuple(image.shape)}"
+        )
+    if reference.active():
+        return reference.data_consistency_terms(image, zero_filled, prepared.kspace, prepared.mask, eta)
+    prepared = _packed(prepared)
+    result: Tensor = kernels.terms(image, zero_filled, prepared.weights, _step(eta, prepared), prepared.axes)
+    return result
+
+
+# --- checks: everything that kernels take for granted --------------------------------------------------------------
+def _check_measured(kspace: Tensor, mask: Tensor) -> None:
+    if not kspace.is_complex() or kspace.dtype == torch.complex32:
+        raise TypeError(f"data_consistency: kspace is {kspace.dtype}, expected torch.complex64 or torch.complex128")
+    if mask.is_complex():
+        raise TypeError(f"data_consistency: mask is {mask.dtype}, expected bool or real weights")
+    if mask.requires_grad:
+        raise ValueError("data_consistency: no gradient with respect to the mask is implemented; pass mask.detach()")
+    if kspace.device != mask.device:
+        raise ValueError(f"data_consistency: kspace is on {kspace.device}, mask on {mask.device}")
+    fits = kspace.ndim >= max(2, mask.ndim) and all(
+        n in (1, full) for n, full in zip(reversed(mask.shape), reversed(kspace.shape), strict=False)
+    )
+    if not fits:
+        raise ValueError(
+            f"data_consistency: mask {tuple(mask.shape)} does not broadcast to kspace {tuple(kspace.shape)}, "
+            "which must be (..., ny, nx)"
+        )
+
+
+def _check_image(image: Tensor, prepared: PreparedKspace) -> None:
+    kspace = prepared.kspace
+    if image.device != kspace.device:
+        raise ValueError(f"data_consistency: image is on {image.device}, kspace on {kspace.device}")
+    if image.is_complex():
+        if image.dtype != kspace.dtype:
+            raise TypeError(f"data_consistency: image is {image.dtype}, kspace {kspace.dtype}")
+        if image.shape != kspace.shape:
+            raise ValueError(f"data_consistency: image {tuple(image.shape)}, kspace {tuple(kspace.shape)}: they differ")
+        return
+    autocast = image.is_floating_point() and torch.is_autocast_enabled(image.device.type)
+    if image.dtype != kspace.dtype.to_real() and not autocast:
+        raise TypeError(f"data_consistency: image is {image.dtype}, kspace {kspace.dtype}")
+    expected = (kspace.shape[0], *kspace.shape[-2:])
+    single = kspace.ndim == 3 or (kspace.ndim == 4 and kspace.shape[1] == 1)
+    if image.ndim != 4 or image.shape[1] % 2 or not single or (image.shape[0], *image.shape[-2:]) != expected:
+        raise ValueError(
+            f"data_consistency: a real image must be (batch, 2 m, ny, nx) for kspace (batch, ny, nx) or "
+            f"(batch, 1, ny, nx); got image {tuple(image.shape)}, kspace {tuple(kspace.shape)}"
+        )
+
+
+def _step(eta: Tensor | float, prepared: PreparedKspace) -> Tensor:
+    """Return eta as a real tensor without axes, of the dtype and on the device of the data."""
+    kspace, dtype = prepared.kspace, prepared.kspace.dtype.to_real()
+    if not isinstance(eta, Tensor):
+        return torch.full((), eta, dtype=dtype, device=kspace.device)
+    if eta.is_complex() or eta.numel() != 1:
+        raise TypeError(f"data_consistency: eta is {eta.dtype} {tuple(eta.shape)}, expected one real number")
+    if eta.device != kspace.device and eta.device.type != "cpu":
+        raise ValueError(f"data_consistency: eta is on {eta.device}, kspace on {kspace.device}")
+    return eta.reshape(()).to(device=kspace.device, dtype=dtype)
+
+
+def _smallest_masks(mask: Tensor, shape: torch.Size) -> tuple[str, Tensor]:
+    """Return the axes along which the mask varies, and one mask for each run of consecutive images that share it.
+
+    ``(n_masks, n)`` for one axis, ``(n_masks, ny, nx)`` for both; image b of the flattened batch uses mask
+    ``b // (batch / n_masks)``.
+    """
+    mask = mask.reshape((1,) * (len(shape) - mask.ndim) + mask.shape)
+    lead = list(mask.shape[:-2])
+    while lead and lead[-1] == 1:
+        lead.pop()
+    outer = shape[: len(lead)]
+    mask = mask.reshape(*lead, *mask.shape[-2:]).expand(*outer, -1, -1).reshape(math.prod(outer), *mask.shape[-2:])
+    if mask.shape[-2] == 1:
+        return "x", mask[:, 0].expand(-1, shape[-1])
+    if mask.shape[-1] == 1:
+        return "y", mask[:, :, 0]
+    return "xy", mask
+
+
+def _packed(prepared: PreparedKspace) -> PreparedKspace:
+    """Return the data with packed samples, should they have been prepared under `reference_ops`."""
+    return prepared if prepared.samples is not None else prepare_data_consistency(prepared.kspace, prepared.mask)
