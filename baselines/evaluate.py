@@ -213,12 +213,15 @@ def kspace_distance(problem: Problem, image: NDArray[np.complex64]) -> tuple[flo
 
     from csmri_ext.physics import kspace_residual
 
-    kspace, maps = torch.from_numpy(problem.kspace), problem.sens_maps
-    residual = kspace_residual(
-        kspace[:, 0] if maps is None else kspace,
-        torch.from_numpy(image),
-        torch.from_numpy(problem.mask),
-        None if maps is None else torch.from_numpy(maps),
-    )
-    energy = float(np.vdot(problem.kspace, problem.kspace).real)
-    return residual**2 * energy, energy
+    mask = torch.from_numpy(problem.mask)
+    difference, energy = 0.0, 0.0
+    for i, measured in enumerate(problem.kspace):  # one by one: a stack of coil images is large
+        kspace, maps = torch.from_numpy(measured), None
+        if problem.sens_maps is None:
+            kspace = kspace[0]
+        else:
+            maps = torch.from_numpy(problem.sens_maps[i])
+        norm = float(np.vdot(measured, measured).real)
+        difference += kspace_residual(kspace, torch.from_numpy(image[i]), mask, maps) ** 2 * norm
+        energy += norm
+    return difference, energy

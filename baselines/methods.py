@@ -179,10 +179,13 @@ def _zero_filled(problem: Problem) -> Reconstruction:
 
     from csmri_ext.physics import SenseOp
 
-    kspace, mask = torch.from_numpy(problem.kspace), torch.from_numpy(problem.mask)
-    if problem.sens_maps is None:
-        return Reconstruction(SenseOp(None, mask).adjoint(kspace[:, 0]).numpy())
-    return Reconstruction(SenseOp(torch.from_numpy(problem.sens_maps), mask).adjoint(kspace).numpy())
+    mask, maps = torch.from_numpy(problem.mask), problem.sens_maps
+    images = []
+    for i, measured in enumerate(problem.kspace):
+        kspace = torch.from_numpy(measured)
+        operator = SenseOp(None if maps is None else torch.from_numpy(maps[i]), mask)
+        images.append(operator.adjoint(kspace[0] if maps is None else kspace).numpy())
+    return Reconstruction(np.stack(images))
 
 
 def _tv(problem: Problem) -> Reconstruction:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from csmri_ext.bridge import Acquisition
 from csmri_ext.errors import InputError
 
-CHUNK_BYTES = 128 * 2**20  # k-space held in memory at once
+CHUNK_BYTES = 64 * 2**20  # k-space held in memory at once
 CHUNK_SLICES = 16  # and at most this many slices, so that progress shows
 
 
