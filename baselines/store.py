@@ -123,6 +123,7 @@ class Store:
             **then,
             **now,
             "masks": [*then["masks"], *(m for m in now["masks"] if m not in then["masks"])],
+            "earlier_runs": [*then.get("earlier_runs", []), {key: then.get(key) for key in ("date", "command")}],
         }
         return len(rows)
 
