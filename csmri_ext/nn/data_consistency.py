@@ -20,8 +20,8 @@ class DataConsistency(nn.Module):
         Step. 1, the default, replaces what was acquired; ``1 / (1 + mu)`` is the exact proximal step of GA-HQS (eq. 6),
         ``lam / (1 + lam)`` that of NasN (eq. 7).
     learnable
-        Make the step a parameter, ``eta = sigmoid(theta)``, which stays between 0 and 1; `eta` is where it starts and must
-        lie strictly between them.
+        Make the step a parameter, ``eta = sigmoid(theta)``, which stays between 0 and 1; `eta` is where it starts and
+        must lie strictly between them.
 
     Raises
     ------
@@ -90,4 +90,6 @@ class DataConsistency(nn.Module):
         return data_consistency(image, kspace, mask, step)
 
     def extra_repr(self) -> str:
-        return f"eta={float(self.eta):g}, learnable={self.theta is not None}"
+        """Return what ``repr`` shows of the layer."""
+        eta = self.eta.detach() if isinstance(self.eta, Tensor) else self.eta
+        return f"eta={float(eta):g}, learnable={self.theta is not None}"

@@ -193,7 +193,8 @@ def _terms(image: Tensor, zero_filled: Tensor, weights: Tensor, eta: Tensor, axe
     out = image.new_empty((batch, 3 * channels, ny, nx))
     first, second, third = out.chunk(3, dim=1)
     first.copy_(image)
-    torch.mul(eta, torch.view_as_real(zero_filled).movedim(-1, 1).unsqueeze(2), out=second.view(batch, 2, -1, ny, nx))
+    parts = torch.view_as_real(eta * zero_filled).movedim(-1, 1)
+    second.unflatten(1, (2, -1)).copy_(parts.unsqueeze(2))
     _apply_to(third, image, None, weights, eta, axes, False)
     return out
 

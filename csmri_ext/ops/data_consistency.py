@@ -11,6 +11,8 @@ from torch import Tensor
 from csmri_ext.ops import _data_consistency_kernels as kernels
 from csmri_ext.ops import reference
 
+REAL_DTYPES = {torch.complex64: torch.float32, torch.complex128: torch.float64}
+
 
 class PreparedKspace(NamedTuple):
     """Measured data in the form that the stages of an unrolled network share; made by `prepare_data_consistency`.
@@ -90,7 +92,7 @@ def prepare_data_consistency(kspace: Tensor, mask: Tensor) -> PreparedKspace:
         If dtypes, devices or shapes do not fit together, or the mask requires a gradient.
     """
     _check_measured(kspace, mask)
-    weighting = mask.to(kspace.dtype.to_real())
+    weighting = mask.to(REAL_DTYPES[kspace.dtype])
     axes, masks = _smallest_masks(weighting, kspace.shape)
     if reference.active():
         return PreparedKspace(kspace, weighting, axes, None, None)
@@ -123,10 +125,10 @@ def data_consistency_prepared(image: Tensor, prepared: PreparedKspace, eta: Tens
         If dtypes, devices or shapes do not fit together.
     """
     _check_image(image, prepared)
-    if reference.active():
-        return reference.data_consistency(image, prepared.kspace, prepared.mask, eta)
-    prepared = _packed(prepared)
     step = _step(eta, prepared)
+    if reference.active():
+        return reference.data_consistency(image, prepared.kspace, prepared.mask, step)
+    prepared = _packed(prepared)
     result: Tensor = kernels.apply(image, prepared.samples, prepared.weights, step, prepared.axes, True)
     return result
 
@@ -137,10 +139,11 @@ def data_consistency_normal_term(image: Tensor, prepared: PreparedKspace, eta: T
     Parameters and errors as in `data_consistency_prepared`; the measured data are not used.
     """
     _check_image(image, prepared)
+    step = _step(eta, prepared)
     if reference.active():
-        return reference.data_consistency_normal_term(image, prepared.kspace, prepared.mask, eta)
+        return reference.data_consistency_normal_term(image, prepared.kspace, prepared.mask, step)
     prepared = _packed(prepared)
-    result: Tensor = kernels.apply(image, None, prepared.weights, _step(eta, prepared), prepared.axes, False)
+    result: Tensor = kernels.apply(image, None, prepared.weights, step, prepared.axes, False)
     return result
 
 
@@ -179,16 +182,17 @@ def data_consistency_terms(image: Tensor, zero_filled: Tensor, prepared: Prepare
             f"data_consistency_terms: zero_filled is {zero_filled.dtype} {tuple(zero_filled.shape)}, expected "
             f"{prepared.kspace.dtype} {(image.shape[0], *image.shape[-2:])} for image {tuple(image.shape)}"
         )
+    step = _step(eta, prepared)
     if reference.active():
-        return reference.data_consistency_terms(image, zero_filled, prepared.kspace, prepared.mask, eta)
+        return reference.data_consistency_terms(image, zero_filled, prepared.kspace, prepared.mask, step)
     prepared = _packed(prepared)
-    result: Tensor = kernels.terms(image, zero_filled, prepared.weights, _step(eta, prepared), prepared.axes)
+    result: Tensor = kernels.terms(image, zero_filled, prepared.weights, step, prepared.axes)
     return result
 
 
 # --- checks: everything that kernels take for granted --------------------------------------------------------------
 def _check_measured(kspace: Tensor, mask: Tensor) -> None:
-    if not kspace.is_complex() or kspace.dtype == torch.complex32:
+    if kspace.dtype not in REAL_DTYPES:
         raise TypeError(f"data_consistency: kspace is {kspace.dtype}, expected torch.complex64 or torch.complex128")
     if mask.is_complex():
         raise TypeError(f"data_consistency: mask is {mask.dtype}, expected bool or real weights")
@@ -217,7 +221,7 @@ def _check_image(image: Tensor, prepared: PreparedKspace) -> None:
             raise ValueError(f"data_consistency: image {tuple(image.shape)}, kspace {tuple(kspace.shape)}: they differ")
         return
     autocast = image.is_floating_point() and torch.is_autocast_enabled(image.device.type)
-    if image.dtype != kspace.dtype.to_real() and not autocast:
+    if image.dtype != REAL_DTYPES[kspace.dtype] and not autocast:
         raise TypeError(f"data_consistency: image is {image.dtype}, kspace {kspace.dtype}")
     expected = (kspace.shape[0], *kspace.shape[-2:])
     single = kspace.ndim == 3 or (kspace.ndim == 4 and kspace.shape[1] == 1)
@@ -230,7 +234,8 @@ def _check_image(image: Tensor, prepared: PreparedKspace) -> None:
 
 def _step(eta: Tensor | float, prepared: PreparedKspace) -> Tensor:
     """Return eta as a real tensor without axes, of the dtype and on the device of the data."""
-    kspace, dtype = prepared.kspace, prepared.kspace.dtype.to_real()
+    kspace = prepared.kspace
+    dtype = REAL_DTYPES[kspace.dtype]
     if not isinstance(eta, Tensor):
         return torch.full((), eta, dtype=dtype, device=kspace.device)
     if eta.is_complex() or eta.numel() != 1:
