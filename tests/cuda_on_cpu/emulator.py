@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,14 +23,17 @@ ORDERS = ("forward", "reverse", "random:1")
 SANITIZERS = {
     "": [],
     "address,undefined": ["-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
-    "thread": ["-g1", "-fsanitize=thread"],
+    "thread": ["-O1", "-g1", "-fsanitize=thread"],  # at -O0 gcc does not watch structs that calls pass and return
 }
 FLAGS = ["-x", "c++", "-std=c++17", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fno-math-errno"]
 ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0",
-    "TSAN_OPTIONS": "report_signal_unsafe=0:history_size=4:exitcode=66",
+    "TSAN_OPTIONS": "report_signal_unsafe=0:history_size=0:exitcode=66",
     "UBSAN_OPTIONS": "print_stacktrace=0",
 }
+
+
+Array = NDArray[np.generic]
 
 
 class SanitizerError(AssertionError):
@@ -48,6 +52,49 @@ def sanitizer_works(sanitizer: str, cache: Path) -> bool:
         program = source.with_suffix("")
         built = subprocess.run([str(compiler()), *SANITIZERS[sanitizer], source, "-o", program], capture_output=True)
         return built.returncode == 0 and subprocess.run([program], capture_output=True).returncode == 0
+
+
+class _Worker:
+    """A process under a sanitizer that makes one call after another (shim/call.cpp)."""
+
+    def __init__(self, program: Path, library: Path, cache: Path) -> None:
+        self._folder = tempfile.TemporaryDirectory(dir=cache)
+        self._report = Path(self._folder.name, "report")
+        self._order = Path(self._folder.name, "order")
+        with self._report.open("w") as report:
+            self._process = subprocess.Popen(
+                [program, library],
+                env={**os.environ, **ENVIRONMENT, "CUDA_ON_CPU_ORDER": f"@{self._order}"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=report,
+                text=True,
+            )
+
+    def call(self, name: str, content: bytes, order: str) -> memoryview:
+        """The arrays after the call."""
+        file = Path(self._folder.name, "call")
+        file.write_bytes(content)
+        self._order.write_text(order)
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with suppress(BrokenPipeError):  # it has died: the report says why
+            self._process.stdin.write(f"{name} {file}\n")
+            self._process.stdin.flush()
+        kind, _, message = self._process.stdout.readline().strip().partition(" ")
+        report = self._report.read_text(errors="replace")
+        if report or not kind:
+            raise SanitizerError(f"{name}: {report[:6000]}")
+        if kind == "error":
+            raise RuntimeError(message)
+        return memoryview(file.read_bytes())
+
+    def close(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+        self._folder.cleanup()
 
 
 @dataclass(frozen=True)
@@ -77,10 +124,9 @@ class Emulator:
     optimize: str = "-O1"
     edits: Sequence[tuple[Path, str, str]] = ()
     _library: list[ctypes.CDLL] = field(default_factory=list, init=False, repr=False, compare=False)
+    _workers: list[_Worker] = field(default_factory=list, init=False, repr=False, compare=False)
 
-    def call(
-        self, name: str, arrays: Sequence[NDArray[np.generic]], numbers: Sequence[int] = (), order: str = "forward"
-    ) -> None:
+    def call(self, name: str, arrays: Sequence[Array], numbers: Sequence[int] = (), order: str = "forward") -> None:
         """Call an entry; it reads and writes the arrays, which are C-contiguous. Raises RuntimeError with its error."""
         assert all(array.flags.c_contiguous and array.flags.writeable for array in arrays)
         if self.sanitizer:
@@ -98,27 +144,24 @@ class Emulator:
             raise RuntimeError(error.decode())
         return None
 
-    def _call_apart(self, name: str, arrays: Sequence[NDArray[np.generic]], numbers: Sequence[int], order: str) -> None:
-        library, program = self.build(), self._program()
-        with tempfile.TemporaryDirectory(dir=self.cache) as folder:
-            file = Path(folder, "call")
-            words = [len(arrays), len(numbers), *[array.nbytes for array in arrays], *numbers]
-            file.write_bytes(np.array(words, np.int64).tobytes() + b"".join(array.tobytes() for array in arrays))
-            done = subprocess.run(
-                [program, library, name, file],
-                env={**os.environ, **ENVIRONMENT, "CUDA_ON_CPU_ORDER": order},
-                capture_output=True,
-                text=True,
-                errors="replace",
-            )
-            if done.returncode == 3:
-                raise RuntimeError(done.stderr.removeprefix("error: ").strip())
-            if done.returncode or "Sanitizer" in done.stderr or "runtime error" in done.stderr:
-                raise SanitizerError(f"{name}: exit status {done.returncode}\n{done.stderr[:6000]}")
-            rest = memoryview(file.read_bytes())
-            for array in arrays:
-                array.reshape(-1).view(np.uint8)[:] = np.frombuffer(rest[: array.nbytes], np.uint8)
-                rest = rest[array.nbytes :]
+    def _call_apart(self, name: str, arrays: Sequence[Array], numbers: Sequence[int], order: str) -> None:
+        if not self._workers:
+            self._workers.append(_Worker(self._program(), self.build(), self.cache))
+        words = [len(arrays), len(numbers), *[array.nbytes for array in arrays], *numbers]
+        content = np.array(words, np.int64).tobytes() + b"".join(array.tobytes() for array in arrays)
+        try:
+            rest = self._workers[0].call(name, content, order)
+        except SanitizerError:
+            self._workers.pop().close()
+            raise
+        for array in arrays:
+            array.reshape(-1).view(np.uint8)[:] = np.frombuffer(rest[: array.nbytes], np.uint8)
+            rest = rest[array.nbytes :]
+
+    def close(self) -> None:
+        """End the process under the sanitizer, if there is one."""
+        while self._workers:
+            self._workers.pop().close()
 
     def build(self) -> Path:
         """The shared library, compiled where it is not in the cache."""

@@ -1,35 +1,32 @@
-// call LIBRARY FUNCTION FILE: one call of a CUDA_ON_CPU_ENTRY in a process of its own, for the sanitizers.
+// call LIBRARY: calls CUDA_ON_CPU_ENTRY functions in a process of its own, for the sanitizers.
 //
-// FILE holds int64 words, then the arrays: n_arrays, n_numbers, the sizes of the arrays in bytes, the numbers. After
-// the call it holds the arrays as the function left them. Every array is one heap block of exactly its size. What the
-// function throws goes to stderr, with exit status 3.
+// Each line of stdin is "FUNCTION FILE". FILE holds int64 words, then the arrays: n_arrays, n_numbers, the sizes of the
+// arrays in bytes, the numbers. After the call it holds the arrays as the function left them, and a line on stdout says
+// "done", or "error" and what the function threw. Every array is one heap block of exactly its size.
 #include <dlfcn.h>
 
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace {
-[[noreturn]] void quit(const char* what, const char* detail, int status) {
+
+[[noreturn]] void quit(const char* what, const char* detail) {
   std::fprintf(stderr, "%s: %s\n", what, detail);
-  std::exit(status);
+  std::_Exit(2);
 }
-}  // namespace
 
-int main(int argc, char** argv) {
-  if (argc != 4) quit("usage", "call LIBRARY FUNCTION FILE", 2);
-  void* library = dlopen(argv[1], RTLD_NOW);
-  if (!library) quit("dlopen", dlerror(), 2);
+const char* call(void* library, const char* name, const char* path) {
   using Entry = const char* (*)(void* const*, const std::int64_t*);
-  const auto entry = reinterpret_cast<Entry>(dlsym(library, argv[2]));
-  if (!entry) quit("dlsym", dlerror(), 2);
-
-  std::FILE* file = std::fopen(argv[3], "r+b");
-  if (!file) quit("fopen", argv[3], 2);
+  const auto entry = reinterpret_cast<Entry>(dlsym(library, name));
+  if (!entry) quit("dlsym", dlerror());
+  std::FILE* file = std::fopen(path, "r+b");
+  if (!file) quit("fopen", path);
   const auto read = [&](void* to, std::size_t bytes) {
-    if (bytes && std::fread(to, 1, bytes, file) != bytes) quit("fread", argv[3], 2);
+    if (bytes && std::fread(to, 1, bytes, file) != bytes) quit("fread", path);
   };
   std::int64_t counts[2];
   read(counts, sizeof counts);
@@ -43,12 +40,23 @@ int main(int argc, char** argv) {
     arrays.push_back(memory.back().get());
     read(arrays.back(), size);
   }
-
-  if (const char* error = entry(arrays.data(), numbers.data())) quit("error", error, 3);
-
+  const char* error = entry(arrays.data(), numbers.data());
   std::rewind(file);
   for (std::size_t i = 0; i < arrays.size(); ++i) std::fwrite(arrays[i], 1, sizes[i], file);
-  if (std::fclose(file)) quit("fclose", argv[3], 2);
-  std::fflush(stderr);
-  std::_Exit(0);  // sanitizer reports so far decide the status; thread-local clean-up of fibers is not the point
+  if (std::fclose(file)) quit("fclose", path);
+  return error;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  void* library = argc == 2 ? dlopen(argv[1], RTLD_NOW) : nullptr;
+  if (!library) quit("call LIBRARY", argc == 2 ? dlerror() : "one argument");
+  char name[256], path[4096];
+  while (std::scanf("%255s %4095s", name, path) == 2) {
+    const char* error = call(library, name, path);
+    std::printf("%s %s\n", error ? "error" : "done", error ? error : "");
+    std::fflush(stdout);
+  }
+  std::_Exit(0);  // fibers are still there: nothing to clean up
 }

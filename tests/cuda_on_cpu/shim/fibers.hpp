@@ -14,9 +14,6 @@
 // TSan would report the bookkeeping below, which fibers share without locks. Such functions are CUDA_ON_CPU_QUIET
 // and touch no std container; the orderings that CUDA promises are announced with acquire and release instead.
 #pragma once
-#include <sys/mman.h>
-#include <ucontext.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -24,11 +21,12 @@
 #include <cstring>
 #include <functional>
 #include <memory>
-#include <new>
 #include <random>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "context.hpp"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/common_interface_defs.h>
@@ -50,7 +48,6 @@ struct dim3 {
 
 namespace cuda_on_cpu {
 
-constexpr std::size_t kStackBytes = 1024 * 1024;  // unoptimised kernels have large frames; pages that nobody touches cost nothing
 constexpr int kWarp = 32;
 
 enum class State : unsigned char { ready, at_block_barrier, at_cluster_barrier, at_warp, done, failed };
@@ -72,7 +69,7 @@ struct Copy {  // an asynchronous copy that has not arrived
 };
 
 struct Fiber {
-  ucontext_t context;
+  Context context;
   unsigned char* stack = nullptr;
   Block* block = nullptr;
   uint3 thread{};
@@ -101,7 +98,7 @@ struct Machine {
   char launch_tag = 0, end_tag = 0;
   const std::function<void()>* body = nullptr;
   char error[256] = {};
-  ucontext_t scheduler;
+  Context scheduler;
   const void* scheduler_stack = nullptr;
   std::size_t scheduler_stack_bytes = 0;
   void* scheduler_asan = nullptr;
@@ -129,7 +126,7 @@ CUDA_ON_CPU_QUIET inline void to_scheduler() {
 #ifdef __SANITIZE_THREAD__
   __tsan_switch_to_fiber(machine.scheduler_tsan, __tsan_switch_to_fiber_no_sync);
 #endif
-  swapcontext(&self->context, &machine.scheduler);
+  switch_context(&self->context, &machine.scheduler);
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_finish_switch_fiber(self->asan_stack, &machine.scheduler_stack, &machine.scheduler_stack_bytes);
 #endif
@@ -143,7 +140,7 @@ CUDA_ON_CPU_QUIET inline void to_fiber(Fiber* fiber) {
 #ifdef __SANITIZE_THREAD__
   __tsan_switch_to_fiber(fiber->tsan_fiber, __tsan_switch_to_fiber_no_sync);
 #endif
-  swapcontext(&machine.scheduler, &fiber->context);
+  switch_context(&machine.scheduler, &fiber->context);
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_finish_switch_fiber(machine.scheduler_asan, nullptr, nullptr);
 #endif
@@ -312,42 +309,36 @@ T* shared_of_rank(T* p, int rank) {
 }
 
 // --- running a grid -------------------------------------------------------------------------------------------
-struct Order {
-  enum Kind { forward, reverse, random } kind = forward;
-  std::mt19937 engine;
-
+class Order {
+ public:
   explicit Order(const char* name) {
     const std::string text = name && *name ? name : "forward";
-    if (text == "reverse")
-      kind = reverse;
-    else if (text.rfind("random", 0) == 0) {
-      kind = random;
-      engine.seed(text.size() > 7 ? static_cast<unsigned>(std::stoul(text.substr(7))) : 1u);
-    } else if (text != "forward")
+    random_ = text.rfind("random", 0) == 0;
+    reverse_ = text == "reverse";
+    if (random_)
+      engine_.seed(text.size() > 7 ? static_cast<unsigned>(std::stoul(text.substr(7))) : 1u);
+    else if (!reverse_ && text != "forward")
       throw std::runtime_error("CUDA_ON_CPU_ORDER: forward, reverse or random[:SEED]");
   }
-  std::vector<int> permutation(int n) {
-    std::vector<int> order(n);
-    for (int i = 0; i < n; ++i) order[i] = kind == reverse ? n - 1 - i : i;
-    if (kind == random) std::shuffle(order.begin(), order.end(), engine);
-    return order;
+  // The numbers below n in this order; random: another one each time.
+  void arrange(std::vector<int>& numbers, int n) {
+    if (static_cast<int>(numbers.size()) != n) {
+      numbers.resize(n);
+      for (int i = 0; i < n; ++i) numbers[i] = reverse_ ? n - 1 - i : i;
+    }
+    if (random_) std::shuffle(numbers.begin(), numbers.end(), engine_);
   }
-  bool skips() { return kind == random && engine() % 2; }  // lets the threads of a block drift apart
+  bool skips() { return random_ && engine_() % 2; }  // lets the threads of a block drift apart
+
+ private:
+  bool random_, reverse_;
+  std::mt19937 engine_;
 };
 
 inline Fiber* new_fiber() {
   auto* fiber = new Fiber;
-  const std::size_t page = 4096;  // below the stack: a page that faults when the stack overflows
-  void* memory =
-      mmap(nullptr, kStackBytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) throw std::bad_alloc();
-  mprotect(memory, page, PROT_NONE);
-  fiber->stack = static_cast<unsigned char*>(memory) + page;
-  getcontext(&fiber->context);
-  fiber->context.uc_stack.ss_sp = fiber->stack;
-  fiber->context.uc_stack.ss_size = kStackBytes;
-  fiber->context.uc_link = nullptr;
-  makecontext(&fiber->context, fiber_main, 0);
+  fiber->stack = new_stack();
+  fiber->context.prepare(fiber->stack, fiber_main);
 #ifdef __SANITIZE_THREAD__
   fiber->tsan_fiber = __tsan_create_fiber(0);
 #endif
@@ -380,11 +371,12 @@ CUDA_ON_CPU_QUIET inline void seat_cluster(Block* blocks, Fiber** team) {
 }
 
 // Runs the cluster that is seated until all its threads have returned.
-inline void run_cluster(Order& order) {
+inline void run_cluster(Order& order, std::vector<int>& numbers) {
   int done = 0;
   while (done < machine.threads) {
     bool ran = false;
-    for (int i : order.permutation(machine.threads)) {
+    order.arrange(numbers, machine.threads);
+    for (const int i : numbers) {
       Fiber* fiber = machine.team[i];
       if (state_of(fiber) != State::ready) continue;
       ran = true;
@@ -440,9 +432,11 @@ inline void launch(dim3 grid, dim3 block, std::size_t shared_bytes, int cluster,
   }
   release(&m.launch_tag);
   int turn = 0;
-  for (int c : order.permutation(n_clusters)) {
+  std::vector<int> cluster_numbers, thread_numbers;
+  order.arrange(cluster_numbers, n_clusters);
+  for (const int c : cluster_numbers) {
     seat_cluster(&blocks[static_cast<std::size_t>(c) * cluster], m.pool.data() + (turn++ % 2 ? m.threads : 0));
-    run_cluster(order);
+    run_cluster(order, thread_numbers);
     if (m.error[0]) break;
   }
   acquire(&m.end_tag);
