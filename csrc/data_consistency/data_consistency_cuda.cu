@@ -1,0 +1,130 @@
+// Entry points of data consistency on CUDA: which passes over lines make up a call (lines.cuh).
+//
+// Axes::x, y: one pass. Axes::xy: DFT of the rows; DFT, weights and inverse DFT of the columns; inverse DFT of the
+// rows: 48 bytes per pixel, data and weights apart, through global memory or, where the images fit, the second-level
+// cache. The output holds the spectra in between.
+#include "data_consistency/lines.cuh"
+
+namespace csmri {
+namespace {
+
+template <class T>
+ComplexImages<const T> read_only(const ComplexImages<T>& stack) {
+  return {stack.re, stack.im, stack.batch_stride, stack.replica_stride, stack.row_stride, stack.column_stride};
+}
+
+// A pass over all rows (along_x) or columns of the shape's images that does not transform anything yet.
+template <class T>
+LinePass<T> pass_over(const DataConsistencyShape& shape, const ComplexImages<const T>& in, const ComplexImages<T>& out,
+                      bool along_x) {
+  LinePass<T> pass{};
+  pass.in = in, pass.out = out;
+  pass.n = static_cast<int>(along_x ? shape.nx : shape.ny);
+  pass.lanes = static_cast<int>(along_x ? shape.ny : shape.nx);
+  pass.images = static_cast<int>(shape.batch * shape.replicas);
+  pass.replicas = static_cast<int>(shape.replicas);
+  pass.batch_per_mask = static_cast<int>(shape.batch_per_mask);
+  pass.along_x = along_x;
+  pass.weights_2d = shape.axes == Axes::xy;
+  pass.scale = T(1);
+  pass.in_pairs = is_interleaved(in);
+  pass.out_pairs = is_interleaved(out);
+  return pass;
+}
+
+template <class T>
+void run(const LinePass<T>& pass, void* stream) {
+  const auto on = static_cast<cudaStream_t>(stream);
+  if constexpr (std::is_same_v<T, float>) {
+    if (line_pass(pass, on)) return;
+  }
+  any_length_pass(pass, on);
+}
+template <class T>
+void run(const BackwardPass<T>& args, void* stream) {
+  const auto on = static_cast<cudaStream_t>(stream);
+  if constexpr (std::is_same_v<T, float>) {
+    if (line_backward(args, on)) return;
+  }
+  any_length_backward(args, on);
+}
+
+template <class T>
+void transform_rows(const DataConsistencyShape& shape, const ComplexImages<const T>& in, const ComplexImages<T>& out,
+                    bool inverse, void* stream) {
+  LinePass<T> pass = pass_over(shape, in, out, true);
+  (inverse ? pass.inverse : pass.forward) = true;
+  run(pass, stream);
+}
+
+// The pass that applies the diagonal, along x for Axes::x, else along y.
+template <class T, class Args>
+LinePass<T> diagonal_pass(const Args& args, const ComplexImages<const T>& in, const ComplexImages<T>& out) {
+  const DataConsistencyShape& shape = args.shape;
+  LinePass<T> pass = pass_over(shape, in, out, shape.axes == Axes::x);
+  pass.forward = pass.diagonal = pass.inverse = true;
+  pass.samples = args.samples, pass.weights = args.weights, pass.eta = args.eta;
+  pass.identity = args.add_image ? T(1) : T(0);
+  pass.scale = T(1) / static_cast<T>(shape.axes == Axes::xy ? shape.ny * shape.nx : pass.n);
+  return pass;
+}
+
+// grad_eta = sum of the partials, in a fixed order. One block of 256 threads.
+template <class T>
+__global__ void __launch_bounds__(256) sum_partials_kernel(const double* partials, int n, T* out) {
+  double* sums = dynamic_shared<double>();
+  const int t = static_cast<int>(threadIdx.x);
+  double sum = 0;
+  for (int i = t; i < n; i += 256) sum += partials[i];
+  sums[t] = sum;
+  for (int half = 128; half; half /= 2) {
+    __syncthreads();
+    if (t < half) sums[t] += sums[t + half];
+  }
+  if (t == 0) *out = static_cast<T>(sums[0]);
+}
+
+}  // namespace
+
+bool data_consistency_cuda_supports(const DataConsistencyShape& shape) {
+  return shape.ny <= kMaxLength && shape.nx <= kMaxLength;
+}
+
+template <class T>
+void data_consistency_cuda(const DataConsistencyArgs<T>& args, void* stream) {
+  if (args.shape.axes != Axes::xy) return run(diagonal_pass(args, args.image, args.out), stream);
+  transform_rows(args.shape, args.image, args.out, false, stream);
+  run(diagonal_pass(args, read_only(args.out), args.out), stream);
+  transform_rows(args.shape, read_only(args.out), args.out, true, stream);
+}
+
+template <class T>
+void data_consistency_backward_cuda(const DataConsistencyBackwardArgs<T>& args, void* stream) {
+  const DataConsistencyShape& shape = args.shape;
+  BackwardPass<T> backward{};
+  backward.partials = args.partials;
+  if (shape.axes == Axes::xy) {
+    const std::int64_t image_size = 2 * shape.ny * shape.nx;
+    const ComplexImages<T> spectra{args.workspace, args.workspace + 1, shape.replicas * image_size,
+                                   image_size,     2 * shape.nx,       2};
+    transform_rows(shape, args.image, spectra, false, stream);
+    transform_rows(shape, args.grad, args.grad_image, false, stream);
+    backward.pass = diagonal_pass(args, read_only(args.grad_image), args.grad_image);
+    backward.image = read_only(spectra);
+  } else {
+    backward.pass = diagonal_pass(args, args.grad, args.grad_image);
+    backward.image = args.image;
+  }
+  backward.image_pairs = is_interleaved(backward.image);
+  run(backward, stream);
+  if (shape.axes == Axes::xy) transform_rows(shape, read_only(args.grad_image), args.grad_image, true, stream);
+  launch(sum_partials_kernel<T>, {dim3(1), dim3(256), 256 * sizeof(double), static_cast<cudaStream_t>(stream)},
+         args.partials, backward.pass.images * backward.pass.lanes, args.grad_eta);
+}
+
+template void data_consistency_cuda<float>(const DataConsistencyArgs<float>&, void*);
+template void data_consistency_cuda<double>(const DataConsistencyArgs<double>&, void*);
+template void data_consistency_backward_cuda<float>(const DataConsistencyBackwardArgs<float>&, void*);
+template void data_consistency_backward_cuda<double>(const DataConsistencyBackwardArgs<double>&, void*);
+
+}  // namespace csmri

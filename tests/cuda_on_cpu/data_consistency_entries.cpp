@@ -1,0 +1,97 @@
+// Calls of csrc/data_consistency/data_consistency.hpp for test_data_consistency_cuda.py, which documents the arguments.
+#include "data_consistency/data_consistency.hpp"
+#include "entry.hpp"
+
+using namespace csmri;
+
+namespace {
+
+struct Reader {
+  void* const* arrays;
+  const std::int64_t* numbers;
+
+  DataConsistencyShape shape() {
+    DataConsistencyShape s{};
+    s.batch = *numbers++, s.replicas = *numbers++, s.batch_per_mask = *numbers++;
+    s.ny = *numbers++, s.nx = *numbers++;
+    s.axes = static_cast<Axes>(*numbers++);
+    return s;
+  }
+  template <class T>
+  T* array() {
+    return static_cast<T*>(*arrays++);
+  }
+  template <class T>
+  T* array_if(bool present) {
+    T* p = array<T>();
+    return present ? p : nullptr;
+  }
+  bool flag() { return *numbers++ != 0; }
+  // One array; numbers: offsets of re and im, the four strides.
+  template <class T>
+  ComplexImages<T> images() {
+    T* base = array<T>();
+    ComplexImages<T> stack{};
+    stack.re = base + *numbers++, stack.im = base + *numbers++;
+    stack.batch_stride = *numbers++, stack.replica_stride = *numbers++;
+    stack.row_stride = *numbers++, stack.column_stride = *numbers++;
+    return stack;
+  }
+};
+
+template <class T>
+void apply(Reader r) {
+  DataConsistencyArgs<T> args{};
+  args.shape = r.shape();
+  args.image = r.images<const T>(), args.out = r.images<T>();
+  args.samples = r.array_if<const T>(r.flag());
+  args.weights = r.array<const T>(), args.eta = r.array<const T>(), args.add_image = r.flag();
+  data_consistency_cuda(args, nullptr);
+}
+template <class T>
+void backward(Reader r) {
+  DataConsistencyBackwardArgs<T> args{};
+  args.shape = r.shape();
+  args.grad = r.images<const T>(), args.image = r.images<const T>(), args.grad_image = r.images<T>();
+  args.samples = r.array_if<const T>(r.flag());
+  args.weights = r.array<const T>(), args.eta = r.array<const T>(), args.add_image = r.flag();
+  args.grad_eta = r.array<T>(), args.partials = r.array<double>(), args.workspace = r.array<T>();
+  data_consistency_backward_cuda(args, nullptr);
+}
+template <class T>
+void measure(Reader r) {
+  MeasureArgs<T> args{};
+  args.shape = r.shape();
+  args.image = r.images<const T>();
+  args.weights = r.array<const T>(), args.samples = r.array<T>(), args.workspace = r.array<T>();
+  data_consistency_measure_cuda(args, nullptr);
+}
+template <class T>
+PackArgs<T> pack_args(Reader r) {
+  PackArgs<T> args{};
+  args.shape = r.shape();
+  args.kspace = r.array<T>(), args.mask = r.array<const T>(), args.samples = r.array<T>();
+  return args;
+}
+template <class T>
+void pack_mask(Reader r) {
+  PackMaskArgs<T> args{};
+  args.shape = r.shape();
+  args.mask = r.array<const T>(), args.weights = r.array<T>();
+  data_consistency_pack_mask_cuda(args, nullptr);
+}
+
+}  // namespace
+
+CUDA_ON_CPU_ENTRY(apply_f32) { apply<float>({arrays, numbers}); }
+CUDA_ON_CPU_ENTRY(apply_f64) { apply<double>({arrays, numbers}); }
+CUDA_ON_CPU_ENTRY(backward_f32) { backward<float>({arrays, numbers}); }
+CUDA_ON_CPU_ENTRY(backward_f64) { backward<double>({arrays, numbers}); }
+CUDA_ON_CPU_ENTRY(measure_f32) { measure<float>({arrays, numbers}); }
+CUDA_ON_CPU_ENTRY(measure_f64) { measure<double>({arrays, numbers}); }
+CUDA_ON_CPU_ENTRY(pack_f32) { data_consistency_pack_cuda(pack_args<float>({arrays, numbers}), nullptr); }
+CUDA_ON_CPU_ENTRY(pack_f64) { data_consistency_pack_cuda(pack_args<double>({arrays, numbers}), nullptr); }
+CUDA_ON_CPU_ENTRY(unpack_f32) { data_consistency_unpack_cuda(pack_args<float>({arrays, numbers}), nullptr); }
+CUDA_ON_CPU_ENTRY(unpack_f64) { data_consistency_unpack_cuda(pack_args<double>({arrays, numbers}), nullptr); }
+CUDA_ON_CPU_ENTRY(pack_mask_f32) { pack_mask<float>({arrays, numbers}); }
+CUDA_ON_CPU_ENTRY(pack_mask_f64) { pack_mask<double>({arrays, numbers}); }
