@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "core/simd.hpp"
+#include "core/storage.hpp"
 
 namespace csmri {
 
@@ -44,8 +45,8 @@ struct PyramidArgs {
   T* mean;                        // (batch, out_channels)
   T* maximum;                     // (batch, out_channels)
   std::int64_t* argmax;           // (batch, out_channels), index y * nx + x of the first maximum
-  void* scratch;                  // pyramid_scratch_bytes, 64-byte aligned
-  int threads;
+  void* scratch;                  // pyramid_scratch_bytes, 64-byte aligned; CUDA: pyramid_attention_cuda_workspace
+  int threads;                    // CPU only
 };
 
 template <class T>
@@ -60,8 +61,8 @@ struct PyramidBackwardArgs {
   const std::int64_t* argmax;     // (batch, out_channels)
   T* grad_x[kMaxParts];           // gradient of scale_p part_p, (batch, part_channels, ny, nx); all null: not wanted
   T* grad_weight[kMaxBranches];   // as weight; all null: not wanted
-  void* scratch;                  // pyramid_scratch_bytes, 64-byte aligned
-  int threads;
+  void* scratch;  // pyramid_scratch_bytes, 64-byte aligned; CUDA: pyramid_attention_backward_cuda_workspace
+  int threads;    // CPU only
 };
 
 // T is float or double.
@@ -72,5 +73,18 @@ void pyramid_attention_backward_cpu(const PyramidBackwardArgs<T>& args);
 // Bytes of scratch, enough for either direction.
 template <Simd L, class T>
 std::int64_t pyramid_scratch_bytes(const PyramidShape& shape, int threads);
+
+// CUDA: enqueued on `stream` (a cudaStream_t) of the current device; T is float, double, BFloat16 or Float16. Never
+// allocates, never waits; every pointer is on the device. Throws std::runtime_error with CUDA's message.
+// Images of less than 2^31 pixels.
+template <class T>
+void pyramid_attention_cuda(const PyramidArgs<T>& args, void* stream);
+template <class T>
+void pyramid_attention_backward_cuda(const PyramidBackwardArgs<T>& args, void* stream);
+// Bytes of scratch.
+template <class T>
+std::int64_t pyramid_attention_cuda_workspace(const PyramidShape& shape);
+template <class T>
+std::int64_t pyramid_attention_backward_cuda_workspace(const PyramidShape& shape);
 
 }  // namespace csmri
