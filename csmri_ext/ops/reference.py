@@ -115,3 +115,33 @@ def pyramid_attention(
     """Multiply `pyramid_convolution` by ``gate(mean, maximum)``; see `csmri_ext.ops.pyramid_attention`."""
     features, mean, maximum = pyramid_convolution(parts, weights, groups, scales)
     return gate(mean, maximum)[..., None, None] * features
+
+
+def separable_node(inputs: Sequence[Tensor], operations: Sequence[str], weights: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Sum of NasN operations, one per input; see `csmri_ext.ops.separable_node`."""
+    results = [_operation(x, name, own) for x, name, own in zip(inputs, operations, weights, strict=True)]
+    total = results[0]
+    for result in results[1:]:
+        total = total + result
+    return total
+
+
+DILATIONS = {"sep_conv_3x3": 1, "dil_2_conv_3x3": 2, "dil_3_conv_3x3": 3}
+
+
+def _operation(x: Tensor, name: str, weights: Sequence[Tensor]) -> Tensor:
+    """One operation of the NasN search spaces (NasN, table of operations)."""
+    convolve, relu = torch.nn.functional.conv2d, torch.nn.functional.relu
+    channels = x.shape[1]
+    if name == "skip":
+        return x
+    if name == "none":
+        return torch.zeros_like(x)
+    if name == "conv_9x1_1x9":
+        column, row = weights  # (channels, 9) each
+        first = convolve(relu(x), column[:, None, :, None], padding=(4, 0), groups=channels)
+        return convolve(relu(first), row[:, None, None, :], padding=(0, 4), groups=channels)
+    depthwise, pointwise = weights  # (channels, 3, 3), (outputs, channels)
+    dilation = DILATIONS[name]
+    filtered = convolve(relu(x), depthwise[:, None], padding=dilation, dilation=dilation, groups=channels)
+    return convolve(relu(filtered), pointwise[:, :, None, None])
