@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -60,25 +61,24 @@ class _Worker:
     def __init__(self, program: Path, library: Path, cache: Path) -> None:
         self._folder = tempfile.TemporaryDirectory(dir=cache)
         self._report = Path(self._folder.name, "report")
-        self._order = Path(self._folder.name, "order")
         with self._report.open("w") as report:
             self._process = subprocess.Popen(
                 [program, library],
-                env={**os.environ, **ENVIRONMENT, "CUDA_ON_CPU_ORDER": f"@{self._order}"},
+                env={**os.environ, **ENVIRONMENT},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=report,
                 text=True,
             )
+        self._end = weakref.finalize(self, _end, self._process, self._folder)  # also when nobody calls close
 
     def call(self, name: str, content: bytes, order: str) -> memoryview:
         """The arrays after the call."""
         file = Path(self._folder.name, "call")
         file.write_bytes(content)
-        self._order.write_text(order)
         assert self._process.stdin is not None and self._process.stdout is not None
         with suppress(BrokenPipeError):  # it has died: the report says why
-            self._process.stdin.write(f"{name} {file}\n")
+            self._process.stdin.write(f"{name} {order} {file}\n")
             self._process.stdin.flush()
         kind, _, message = self._process.stdout.readline().strip().partition(" ")
         report = self._report.read_text(errors="replace")
@@ -89,12 +89,16 @@ class _Worker:
         return memoryview(file.read_bytes())
 
     def close(self) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
-        self._folder.cleanup()
+        self._end()
+
+
+def _end(process: subprocess.Popen[str], folder: tempfile.TemporaryDirectory[str]) -> None:
+    assert process.stdin is not None and process.stdout is not None
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+    process.stdout.close()
+    process.wait()
+    folder.cleanup()
 
 
 @dataclass(frozen=True)

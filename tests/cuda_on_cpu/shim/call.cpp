@@ -1,8 +1,9 @@
 // call LIBRARY: calls CUDA_ON_CPU_ENTRY functions in a process of its own, for the sanitizers.
 //
-// Each line of stdin is "FUNCTION FILE". FILE holds int64 words, then the arrays: n_arrays, n_numbers, the sizes of the
-// arrays in bytes, the numbers. After the call it holds the arrays as the function left them, and a line on stdout says
-// "done", or "error" and what the function threw. Every array is one heap block of exactly its size.
+// Each line of stdin is "FUNCTION ORDER FILE", ORDER as in CUDA_ON_CPU_ORDER. FILE holds int64 words, then the arrays:
+// n_arrays, n_numbers, the sizes of the arrays in bytes, the numbers. After the call it holds the arrays as the
+// function left them, and a line on stdout says "done", or "error" and what the function threw. Every array is one heap
+// block of exactly its size.
 #include <dlfcn.h>
 
 #include <cstdint>
@@ -52,8 +53,9 @@ const char* call(void* library, const char* name, const char* path) {
 int main(int argc, char** argv) {
   void* library = argc == 2 ? dlopen(argv[1], RTLD_NOW) : nullptr;
   if (!library) quit("call LIBRARY", argc == 2 ? dlerror() : "one argument");
-  char name[256], path[4096];
-  while (std::scanf("%255s %4095s", name, path) == 2) {
+  char name[256], order[64], path[4096];
+  while (std::scanf("%255s %63s %4095s", name, order, path) == 3) {
+    setenv("CUDA_ON_CPU_ORDER", order, 1);
     const char* error = call(library, name, path);
     std::printf("%s %s\n", error ? "error" : "done", error ? error : "");
     std::fflush(stdout);
