@@ -55,6 +55,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         help="k-space or images (.h5 .cfl .nii .png .npy .mat ...), or folders of them",
     )
     add("--methods", metavar="A,B,C", help="methods to compare (default: all that run without training)")
+    add("--untrained", action="store_true", help="run networks of --methods that have no weights, with random ones")
     add("--bart", action="store_true", help="also run BART's methods, and take coil sensitivities from bart ecalib")
     add(
         "--mask",
@@ -152,7 +153,7 @@ class Plan:
 
 def make_plan(args: argparse.Namespace) -> Plan:
     """Open the inputs and decide what runs on what; everything that is wrong with names and numbers fails here."""
-    methods = choose(args.methods, bart=args.bart)
+    methods = choose(args.methods, bart=args.bart, untrained=args.untrained)
     grid = sampling_grid(args.mask, args.acceleration, args.center_fraction)
     setup = Setup(
         seed=args.seed,
@@ -190,9 +191,9 @@ def _compare(arguments: list[str], program: str) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     store = Store(folder, plan.settings, [volume.describe() for volume in plan.volumes], plan.masks)
     if args.resume:
-        log.print(
-            f"resuming: {store.resume()} finished rows in {folder}", markup=False, highlight=False, soft_wrap=True
-        )
+        finished = store.resume()
+        require_same_weights(plan, store)
+        log.print(f"resuming: {finished} finished rows in {folder}", markup=False, highlight=False, soft_wrap=True)
     else:
         store.discard_earlier()
     store.provenance |= {
@@ -223,8 +224,27 @@ def notes(plan: Plan, files: Sequence[str]) -> list[str]:
     without = [volume.label for volume in plan.volumes if volume.acquisition.target is None]
     if without:
         texts.append(f"{_some(without)}: no fully sampled reference, so no image metric; see the k-space residual")
+    texts += [f"{m.name}: untrained, its weights are random" for m in plan.methods if not m.trained]
     reasons = {str(volume.acquisition.attrs["note"]) for volume in plan.volumes if volume.acquisition.attrs.get("note")}
     return texts + sorted(reasons)
+
+
+def require_same_weights(plan: Plan, store: Store) -> None:
+    """Refuse to add to rows of a network whose weights have changed since.
+
+    Raises
+    ------
+    InputError
+        Names the network.
+    """
+    networks = {method.name: method.network for method in plan.methods if method.network is not None}
+    for row in store.rows:
+        network = networks.get(row.method)
+        if network is not None and row.details.get("weights") != network.weights:
+            raise InputError(
+                f"--resume: {row.method} has other weights now ({network.weights}) than in the finished rows "
+                f"({row.details.get('weights')}); choose another --out"
+            )
 
 
 def _some(labels: Sequence[str]) -> str:

@@ -128,7 +128,7 @@ def evaluate(
 
     The mask multiplies the fully sampled k-space, the whole matrix is reconstructed, the complex image is
     centre-cropped to the reference, and the metrics compare magnitudes of the whole volume, as fastMRI does. The time
-    excludes reading and the coil sensitivities, which all methods share.
+    excludes reading and the coil sensitivities, which all methods share, and the loading of a network.
 
     Parameters
     ----------
@@ -152,6 +152,7 @@ def evaluate(
     missing, measured = 0.0, 0.0
     for slices in volume.chunks():
         problem = problems.get(volume, sampling, slices)
+        method.load(problem)
         start = time.perf_counter()
         result = method.reconstruct(problem)
         seconds += time.perf_counter() - start
@@ -182,7 +183,7 @@ def evaluate(
         volume=volume.label,
         slices=len(image),
         seconds=seconds,
-        parameters=method.parameters(),
+        parameters=method.parameters,
         flops=method.flops(volume.acquisition.matrix_size),
         kspace_residual=float(np.sqrt(missing / measured)),
         details=details,

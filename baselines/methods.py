@@ -1,18 +1,23 @@
 """The methods that can be compared, one line each: a name, what it does, and the function that does it.
 
-A network joins by ``register(Method("name", reconstruct, "what it is", parameters=..., flops=...))``.
+A method joins by ``register(Method("name", reconstruct, "what it is"))``, a network by
+``register_network("name", create, "what it is")``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.network import Network
 from csmri_ext.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from torch import nn
 
 TV_WEIGHT = 0.01  # fastMRI's compressed-sensing baseline, and the setting of most papers
 TV_ITERATIONS = 200
@@ -79,12 +84,8 @@ class Method:
         Family of the regularisation weight that ``--tv-weight auto`` tunes for it, or None.
     needs_bart
         Runs BART's program; part of a comparison only with ``--bart``.
-    needs_weights
-        Must be trained first; never chosen by default.
-    parameters
-        Number of learned parameters.
-    flops
-        ``flops((ny, nx))`` per slice, or None where no count is defined.
+    network
+        What learned parameters it has, whether they are trained, and what they cost; None for a method without any.
     """
 
     name: str
@@ -93,9 +94,26 @@ class Method:
     tags: tuple[str, ...] = ()
     weight: str | None = None
     needs_bart: bool = False
-    needs_weights: bool = False
-    parameters: Callable[[], int] = lambda: 0
-    flops: Callable[[tuple[int, int]], int | None] = lambda shape: None  # noqa: ARG005
+    network: Network | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether it runs as installed: it learns nothing, or its weights are there."""
+        return self.network is None or self.network.trained
+
+    @property
+    def parameters(self) -> int:
+        """Number of learned parameters."""
+        return 0 if self.network is None else self.network.parameters()
+
+    def flops(self, shape: tuple[int, int]) -> int | None:
+        """Operations per slice of ``(ny, nx)``; None for iterative methods, where no count is defined."""
+        return None if self.network is None else self.network.flops(shape)
+
+    def load(self, problem: Problem) -> None:
+        """Do what must not count as time of the reconstruction, such as reading weights."""
+        if self.network is not None:
+            self.network.load(problem)
 
 
 _METHODS: dict[str, Method] = {}
@@ -113,6 +131,29 @@ def register(method: Method) -> Method:
         raise ValueError(f"a method called {method.name!r} is registered already")
     _METHODS[method.name] = method
     return method
+
+
+def register_network(name: str, create: Callable[..., nn.Module], description: str) -> Method:
+    """Add a network to the registry.
+
+    Parameters
+    ----------
+    name, create
+        See `Network`. `create` should import torch only when it is called.
+    description
+        One line for ``--help`` and the report.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+    network = Network(name, create)
+
+    def reconstruct(problem: Problem) -> Reconstruction:
+        return Reconstruction(network.reconstruct(problem), {"weights": network.weights, "device": problem.device})
+
+    return register(Method(name, reconstruct, description, ("network",), network=network))
 
 
 def names() -> list[str]:
@@ -140,7 +181,7 @@ def get(name: str, kind: str = "method") -> Method:
     return _METHODS[name]
 
 
-def choose(wanted: str | None, *, bart: bool) -> list[Method]:
+def choose(wanted: str | None, *, bart: bool, untrained: bool = False) -> list[Method]:
     """Methods of a comparison, in the order asked for.
 
     Parameters
@@ -149,18 +190,38 @@ def choose(wanted: str | None, *, bart: bool) -> list[Method]:
         Names separated by commas; None takes every method that runs as installed, those of BART only with `bart`.
     bart
         Whether ``--bart`` was given.
+    untrained
+        Whether ``--untrained`` was given: networks that are asked for by name may have random weights.
 
     Raises
     ------
     InputError
-        For an unknown name, or an empty list.
+        For an unknown name, an empty list, or a network without weights.
     """
     if wanted is None:
-        return [m for m in _METHODS.values() if not m.needs_weights and (bart or not m.needs_bart)]
+        if untrained:
+            raise InputError("--untrained goes with --methods NAMES: say which networks without weights are meant")
+        return [m for m in _METHODS.values() if m.trained and (bart or not m.needs_bart)]
     chosen = list(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
     if not chosen:
         raise InputError(f"--methods names no method; known: {', '.join(names())}")
-    return [get(name) for name in chosen]
+    return [require_trained(get(name), untrained) for name in chosen]
+
+
+def require_trained(method: Method, untrained: bool) -> Method:
+    """Return the method, unless it is a network without weights and nobody said that this is meant.
+
+    Raises
+    ------
+    InputError
+        Images of random weights look like results, and are none.
+    """
+    if method.trained or untrained:
+        return method
+    raise InputError(
+        f"{method.name} is not trained: this installation has no weights for it, so its images would mean nothing. "
+        "--untrained runs it with random weights, and says so in the results"
+    )
 
 
 def tuned_by(family: str) -> Method:

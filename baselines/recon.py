@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from baselines.evaluate import ChosenWeight, Problems, Setup
 from baselines.inputs import central
-from baselines.methods import TV_ITERATIONS, TV_WEIGHT, get, names
+from baselines.methods import TV_ITERATIONS, TV_WEIGHT, get, names, require_trained
 from baselines.options import bart_path, checked_device, positive, seed, weight
 from baselines.provenance import available_cores, shareable
 from baselines.sampling import OWN_MASK, Sampling, sampling_grid
@@ -48,6 +48,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--method", metavar="NAME", help="any method of csmri compare (default: tv)")
     choice.add_argument("--model", metavar="NAME", help="the same, as networks are usually called")
+    add("--untrained", action="store_true", help="run a network that has no weights, with random ones")
     add("--mask", metavar="KIND", help="undersample fully sampled data with this kind of mask")
     add("--acceleration", type=float, metavar="R", help="with --mask: acceleration (default: 4)")
     add("--center-fraction", type=float, metavar="F", help="with --mask: fully sampled centre (default: 0.32 / R)")
@@ -73,6 +74,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
 def _recon(arguments: list[str], program: str) -> int:
     args = argument_parser(program).parse_args(arguments)
     method = get(args.model, "model") if args.model else get(args.method or "tv")
+    require_trained(method, args.untrained)
     output = Path(args.output)
     write = _writer(output, Path(args.input))
     bart = bart_path(args.bart, [method])

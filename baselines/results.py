@@ -75,8 +75,9 @@ class Panel:
 class Comparison:
     """All rows and panels of one run, and where they came from.
 
-    ``provenance`` has at least: command, csmri_ext, python, torch, numpy, simd, bart (version or None), bart_argv (method
-    -> list), masks (list of {kind, acceleration, shape, hash, sampled}), metric (variant in words), seed, date, inputs.
+    ``provenance`` has at least: command, csmri_ext, python, torch, numpy, simd, bart (version or None), bart_argv
+    (method -> list), masks (list of {kind, acceleration, shape, hash, sampled}), metric (variant in words), seed,
+    date, inputs.
     """
 
     rows: list[Row]
