@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "fibers.hpp"
+#include "grid.hpp"
 
 #define __global__
 #define __device__
