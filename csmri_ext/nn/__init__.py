@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from csmri_ext.nn.complex import as_channels, as_complex
+from csmri_ext.nn.cse import CSE
 from csmri_ext.nn.data_consistency import DataConsistency
 from csmri_ext.nn.data_step import DataStep
 from csmri_ext.nn.padding import pad_to_multiple
 from csmri_ext.nn.pgsa import PGSA
 from csmri_ext.nn.split_depthwise import SplitDepthwiseConv
+from csmri_ext.nn.unet import UNet
 from csmri_ext.nn.unrolled import Reconstructor
 
 __all__ = [
+    "CSE",
     "PGSA",
     "DataConsistency",
     "DataStep",
     "Reconstructor",
     "SplitDepthwiseConv",
+    "UNet",
     "as_channels",
     "as_complex",
     "pad_to_multiple",

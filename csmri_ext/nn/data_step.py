@@ -103,17 +103,17 @@ class DataStep:
             dtype and shape of `image`.
         """
         if self.sens_maps is None:
-            return -data_consistency_normal_term(image, self._prepared, 1.0)
+            return data_consistency_normal_term(image, self._prepared, -1.0)
         if image.is_complex():
             coil_images = self.sens_maps * image.unsqueeze(1)
-            return -self._combine(data_consistency_normal_term(coil_images, self._prepared, 1.0))
+            return self._combine(data_consistency_normal_term(coil_images, self._prepared, -1.0))
         # Replicas go between coil and row: (batch, coils, m, ny, nx), so that masks may depend on slice and coil.
         replicas = torch.complex(*image.chunk(2, dim=1)).unsqueeze(1)
         coil_images = self.sens_maps.unsqueeze(-3) * replicas
         kspace, mask = self._prepared.kspace.unsqueeze(2).expand(coil_images.shape), self._prepared.mask
         prepared = self._prepared._replace(kspace=kspace, mask=mask.unsqueeze(-3) if mask.ndim > 2 else mask)
-        measured = data_consistency_normal_term(coil_images, prepared, 1.0)
-        combined = -(self.sens_maps.conj().unsqueeze(-3) * measured).sum(1)
+        measured = data_consistency_normal_term(coil_images, prepared, -1.0)
+        combined = (self.sens_maps.conj().unsqueeze(-3) * measured).sum(1)
         return torch.cat([combined.real, combined.imag], dim=1)
 
     def replicas(self, m: int) -> Tensor:
