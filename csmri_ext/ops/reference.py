@@ -141,6 +141,8 @@ def _operation(x: Tensor, name: str, weights: Sequence[Tensor]) -> Tensor:
         column, row = weights  # (channels, 9) each
         first = convolve(relu(x), column[:, None, :, None], padding=(4, 0), groups=channels)
         return convolve(relu(first), row[:, None, None, :], padding=(0, 4), groups=channels)
+    if name == "conv_1x1":
+        return convolve(relu(x), weights[0][:, :, None, None])
     depthwise, pointwise = weights  # (channels, 3, 3), (outputs, channels)
     dilation = DILATIONS[name]
     filtered = convolve(relu(x), depthwise[:, None], padding=dilation, dilation=dilation, groups=channels)

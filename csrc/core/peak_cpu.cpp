@@ -12,7 +12,8 @@ double seconds() { return std::chrono::duration<double>(std::chrono::steady_cloc
 // Twelve accumulators hide the latency of the multiply-add and fit the registers of every level.
 float chains(long rounds) {
   const Vec<float> m = broadcast(0.999f);
-  Vec<float> a0 = m, a1 = m, a2 = m, a3 = m, a4 = m, a5 = m, a6 = m, a7 = m, a8 = m, a9 = m, a10 = m, a11 = m;
+  Vec<float> a0 = m, a1 = a0 + m, a2 = a1 + m, a3 = a2 + m, a4 = a3 + m, a5 = a4 + m, a6 = a5 + m, a7 = a6 + m,
+             a8 = a7 + m, a9 = a8 + m, a10 = a9 + m, a11 = a10 + m;  // all different, or one chain would stand for all
   for (long i = 0; i < rounds; ++i) {
     a0 = a0 * m + m, a1 = a1 * m + m, a2 = a2 * m + m, a3 = a3 * m + m, a4 = a4 * m + m, a5 = a5 * m + m;
     a6 = a6 * m + m, a7 = a7 * m + m, a8 = a8 * m + m, a9 = a9 * m + m, a10 = a10 * m + m, a11 = a11 * m + m;

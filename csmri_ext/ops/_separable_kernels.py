@@ -1,0 +1,132 @@
+"""From tensors to the kernels of NasN operations: layouts, terms, scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from csmri_ext import _core
+from csmri_ext.ops._library import address, launch
+
+MAX_TERMS = 8  # csrc/core/separable.hpp
+# name -> (enum class Separable, number of weights)
+OPERATIONS = {
+    "conv_1x1": (0, 1),
+    "sep_conv_3x3": (1, 2),
+    "dil_2_conv_3x3": (2, 2),
+    "dil_3_conv_3x3": (3, 2),
+    "conv_9x1_1x9": (4, 2),
+    "skip": (6, 0),
+    "none": (None, 0),
+}
+
+
+def n_weights(operation: str) -> int:
+    """Return how many weight tensors an operation has."""
+    return OPERATIONS[operation][1]
+
+
+def grouped(operations: Sequence[str], flat: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Split a flat list of weights into one list per operation."""
+    groups, start = [], 0
+    for operation in operations:
+        groups.append(list(flat[start : start + n_weights(operation)]))
+        start += n_weights(operation)
+    return groups
+
+
+def n_outputs(operation: str, x_shape: Sequence[int], weight_shapes: Sequence[Sequence[int]]) -> int:
+    """Return the channels of an operation's result."""
+    pointwise = operation not in {"conv_9x1_1x9", "skip", "none"}
+    return int(weight_shapes[-1][0] if pointwise else x_shape[1])
+
+
+def empty(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return an empty tensor in the layout of the kernels: channels_last on the CPU."""
+    layout = torch.channels_last if like.device.type == "cpu" else torch.contiguous_format
+    return torch.empty(tuple(shape), dtype=like.dtype, device=like.device, memory_format=layout)
+
+
+def in_pixels(x: Tensor) -> tuple[Tensor, int]:
+    """Return `x` with its channels side by side in memory, and the elements from one pixel to the next.
+
+    channels_last tensors, and slices of their channels, come back as they are; others are copied.
+    """
+    _, channels, ny, nx = x.shape
+    pixel = x.stride(3)
+    if pixel >= channels and x.stride() == (ny * nx * pixel, 1, nx * pixel, pixel):
+        return x, pixel
+    return x.contiguous(memory_format=torch.channels_last), channels
+
+
+def extents(x: Tensor) -> tuple[int, int, int]:
+    """Return batch, ny, nx."""
+    return x.shape[0], x.shape[2], x.shape[3]
+
+
+class Term:
+    """One operation on one input, held in a form that a kernel can read."""
+
+    def __init__(self, operation: str, x: Tensor, weights: Sequence[Tensor]) -> None:
+        self.x, self.pixel = in_pixels(x)
+        self.weights = [w.contiguous() for w in weights]
+        code = OPERATIONS[operation][0]
+        first, second = ([None, None, *self.weights])[-2:]
+        self.packed = (code, x.shape[1], address(self.x), self.pixel, address(first), address(second))
+
+
+def forward(
+    operations: Sequence[str], inputs: Sequence[Tensor], weights: Sequence[Sequence[Tensor]], out: Tensor
+) -> None:
+    """Write the sum of the operations into `out`, channels_last or a slice of its channels."""
+    terms = [Term(*t) for t in zip(operations, inputs, weights, strict=True) if t[0] != "none"]
+    packed = [term.packed for term in terms]
+    outputs, sizes = out.shape[1], extents(out)
+    scratch = _kernel("separable_node_scratch", out)(packed, outputs, sizes)
+    target = (address(out), in_pixels(out)[1])
+    launch("separable_node", out, packed, outputs, sizes, target, scratch_bytes_per_thread=scratch)
+
+
+def backward(
+    operation: str,
+    x: Tensor,
+    weights: Sequence[Tensor],
+    grad: Tensor,
+    grad_x: Tensor | None,
+    addend: Tensor | None,
+    need_weight: bool,
+) -> list[Tensor]:
+    """Write ``addend + (d out / d x)^T grad`` into `grad_x`, and return the gradients of the weights.
+
+    `operation` has weights. `grad_x` is channels_last; `addend` may be the same tensor, or None for 0.
+    """
+    term, sizes, outputs = Term(operation, x, weights), extents(x), grad.shape[1]
+    grad, grad_pixel = in_pixels(grad)
+    scratch, n_partials = _kernel("separable_node_backward_scratch", x)(term.packed, outputs, sizes)
+    grads = [w.new_empty(w.shape) for w in weights] if need_weight else []
+    partials = x.new_empty(n_partials if need_weight else 0)
+    first, second = ([None, None, *grads])[-2:]
+    added, added_pixel = (None, 0) if addend is None else in_pixels(addend)
+    written_pixel = 0 if grad_x is None else in_pixels(grad_x)[1]
+    arguments = (
+        term.packed, outputs, sizes, (address(grad), grad_pixel), (address(added), added_pixel),
+        (address(grad_x), written_pixel), address(first), address(second), address(partials),
+    )  # fmt: skip
+    launch("separable_node_backward", x, *arguments, scratch_bytes_per_thread=scratch)
+    return grads
+
+
+def _kernel(name: str, like: Tensor) -> Any:
+    return getattr(_core, f"{name}_{'f64' if like.dtype == torch.float64 else 'f32'}")
+
+
+def multiply_adds(operation: str, channels: int, outputs: int) -> int:
+    """Multiply-adds per pixel."""
+    if operation in {"skip", "none"}:
+        return 0
+    if operation == "conv_9x1_1x9":
+        return 18 * channels
+    return (0 if operation == "conv_1x1" else 9 * channels) + channels * outputs

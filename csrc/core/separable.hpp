@@ -1,0 +1,31 @@
+// The operations of NasN's cells, and how far each looks.
+#pragma once
+
+namespace csmri {
+
+constexpr int kMaxTerms = 8;  // operations that one node adds up
+
+// With relu(x) as input: point-wise alone; depth-wise 3x3 of dilation 1, 2, 3, relu, point-wise; depth-wise 9x1, relu,
+// depth-wise 1x9; dense 3x3. skip adds x itself.
+enum class Separable : int { pointwise, dilation1, dilation2, dilation3, column_row, dense, skip };
+
+constexpr int radius_of(Separable operation) {
+  switch (operation) {
+    case Separable::dilation1:
+    case Separable::dense:
+      return 1;
+    case Separable::dilation2:
+      return 2;
+    case Separable::dilation3:
+      return 3;
+    case Separable::column_row:
+      return 4;
+    default:
+      return 0;
+  }
+}
+constexpr bool has_depthwise_3x3(Separable operation) {
+  return operation == Separable::dilation1 || operation == Separable::dilation2 || operation == Separable::dilation3;
+}
+
+}  // namespace csmri

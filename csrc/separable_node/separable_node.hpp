@@ -1,0 +1,76 @@
+// A node of a NasN cell: the sum of operations on several inputs, and the 1x1 convolution in front of a cell,
+//
+//     out = sum over terms of  second . relu(first * relu(x))     depth-wise 3x3 of dilation 1, 2 or 3, point-wise
+//                            | second * relu(first * relu(x))     depth-wise 9x1, depth-wise 1x9
+//                            | second . relu(x)                   point-wise alone
+//                            | x                                  skip
+//
+// with zero padding that keeps the size and no biases. All tensors are NHWC: (batch, ny, nx, channels), `pixel`
+// elements from one pixel to the next, so that out may be a slice of the cell's concatenated output.
+//
+// Backward, one operation at a time, G the gradient of out, t = first * relu(x):
+//     d second = sum over pixels of G relu(t)^T,   g = (second^T G) [t > 0],
+//     d first = corr(g, relu(x)),   dx = addend + (first^T * g) [x > 0].
+// t is computed again. Weight gradients are summed over bands of kBandRows rows, the bands then in order.
+#pragma once
+#include <cstdint>
+
+#include "core/separable.hpp"
+#include "core/simd.hpp"
+
+namespace csmri {
+
+template <class T>
+struct NodeTerm {
+  Separable operation;
+  const T* x;  // (batch, ny, nx, channels)
+  std::int64_t channels, pixel;
+  const T* first;   // (channels, 3, 3); (channels, 9) along y; null for pointwise and skip
+  const T* second;  // (outputs, channels); (channels, 9) along x; null for skip
+};
+
+template <class T>
+struct SeparableNodeArgs {
+  NodeTerm<T> term[kMaxTerms];
+  int n_terms;  // 0: out = 0
+  T* out;       // (batch, ny, nx, outputs)
+  std::int64_t outputs, out_pixel;
+  std::int64_t batch, ny, nx;
+  void* scratch;  // threads * separable_node_scratch_bytes, 64-byte aligned
+  int threads;
+};
+
+constexpr std::int64_t kBandRows = 32;
+
+template <class T>
+struct SeparableNodeBackwardArgs {
+  NodeTerm<T> term;  // not skip
+  const T* grad;     // (batch, ny, nx, outputs)
+  std::int64_t outputs, grad_pixel;
+  const T* addend;  // (batch, ny, nx, channels), or null: 0; may be grad_x
+  std::int64_t addend_pixel;
+  T* grad_x;  // (batch, ny, nx, channels), or null: not wanted
+  std::int64_t grad_x_pixel;
+  T* grad_first;   // as term.first, or null
+  T* grad_second;  // as term.second; null: no weight gradients are wanted
+  T* partials;     // separable_node_partials values, or null with grad_second
+  std::int64_t batch, ny, nx;
+  void* scratch;  // threads * separable_node_backward_scratch_bytes, 64-byte aligned
+  int threads;
+};
+
+// T is float or double. column_row and skip need channels == outputs.
+template <Simd L, class T>
+void separable_node_cpu(const SeparableNodeArgs<T>& args);
+template <Simd L, class T>
+void separable_node_backward_cpu(const SeparableNodeBackwardArgs<T>& args);
+
+// Bytes of scratch per thread; only extents, channels and operations of args are read.
+template <Simd L, class T>
+std::int64_t separable_node_scratch_bytes(const SeparableNodeArgs<T>& args);
+template <Simd L, class T>
+std::int64_t separable_node_backward_scratch_bytes(const SeparableNodeBackwardArgs<T>& args);
+template <Simd L, class T>
+std::int64_t separable_node_partials(const SeparableNodeBackwardArgs<T>& args);
+
+}  // namespace csmri
