@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,12 +121,18 @@ def bart_map(jobs: Iterable[Sequence[Any]], *, processes: int | None = None, **o
         for args, *inputs in jobs:
             pending.append(pool.submit(_run, args, inputs, settings, children))
             if len(pending) >= 2 * n:
-                yield pending.popleft().result()
+                yield _result(pending.popleft())
         while pending:
-            yield pending.popleft().result()
+            yield _result(pending.popleft())
     finally:
         children.kill()
         pool.shutdown(cancel_futures=True)
+
+
+def _result(future: Future[Any]) -> Any:
+    while not future.done():  # a wait without end may sleep through a Ctrl-C that came just before it
+        wait([future], timeout=0.2)
+    return future.result()
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _RAM_DISK = Path("/dev/shm")
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -187,29 +189,47 @@ def run_bart(
     # BART 0.8 reads DEBUG_LEVEL, 0.9 both, 1.0 only BART_DEBUG_LEVEL.
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "DEBUG_LEVEL": level, "BART_DEBUG_LEVEL": level}
     pipe = subprocess.PIPE
+    process = None
     try:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environment, text=True, errors="replace"
-        )
-    except OSError as error:
-        raise BartError(f"cannot run {argv[0]}: {error.strerror}", argv) from error
-    try:
+        with _interrupt_held_back():
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environment, text=True, errors="replace"
+            )
         if children is not None:
             children.add(process)
         stdout, stderr = process.communicate(timeout=timeout)
+    except OSError as error:
+        raise BartError(f"cannot run {argv[0]}: {error.strerror}", argv) from error
     except subprocess.TimeoutExpired:
         raise BartError(f"bart {argv[1]} did not finish within {timeout} s{about}", argv) from None
     finally:
-        if process.poll() is None:
+        if process is not None and process.poll() is None:
             process.kill()
             process.communicate()
-        if children is not None:
+        if process is not None and children is not None:
             children.remove(process)
     stderr = _ANSI.sub("", stderr)
     if process.returncode != 0:
         reason = _reason(stderr, process.returncode)
         raise BartError(f"bart {argv[1]} failed{about}: {reason}", argv, process.returncode, stderr)
     return stdout, stderr
+
+
+@contextmanager
+def _interrupt_held_back() -> Iterator[None]:
+    """Let Ctrl-C take effect at the end only: it would make `subprocess.Popen` forget the process it has started."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield  # Python raises KeyboardInterrupt in the main thread only
+        return
+    caught: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *signal_and_frame: caught.append(signal_and_frame))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if caught:
+        handler(*caught[-1])
 
 
 def _reason(stderr: str, returncode: int) -> str:

@@ -306,7 +306,7 @@ def test_map_refuses_no_processes(tmp_path: Path) -> None:
         list(bart_map([], binary=program(tmp_path, "exit 0"), unknown=1))
 
 
-SLEEPER = 'echo $$ > "{folder}/pid.$1"; [ "$1" = fail ] && exit 3; exec sleep 60'
+SLEEPER = 'echo $$ > "{folder}/pid.$1"; exec sleep 60'
 
 
 def wait_for(path: Path) -> None:
@@ -325,12 +325,13 @@ def is_running(pid_file: Path) -> bool:
 
 
 def test_map_ends_the_others_on_the_first_error(tmp_path: Path, work: Path) -> None:
-    fake = program(tmp_path / "fake", SLEEPER.format(folder=tmp_path))
+    fail = f'[ "$1" = fail ] && {{ until [ -s {tmp_path}/pid.sleep ]; do sleep 0.01; done; exit 3; }}'
+    fake = program(tmp_path / "fake", f"{fail}; {SLEEPER.format(folder=tmp_path)}")
     with pytest.raises(BartError, match="bart fail failed: exit code 3"):
         for _ in bart_map([(["fail"],), (["sleep"],), (["later"],)], processes=2, binary=fake, folder=work):
             pass
     assert list(work.iterdir()) == []
-    assert not (tmp_path / "pid.sleep").exists() or not is_running(tmp_path / "pid.sleep")
+    assert not is_running(tmp_path / "pid.sleep")
 
 
 def test_map_can_be_abandoned(tmp_path: Path, work: Path) -> None:
@@ -371,6 +372,24 @@ def test_ctrl_c(call: str, tmp_path: Path, work: Path) -> None:
         process.wait()
     assert not is_running(tmp_path / "pid.sleep")
     assert list(work.iterdir()) == []
+
+
+def test_ctrl_c_while_the_program_starts(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The moment between the start of the process and the end of `Popen`, where nobody knows the process yet."""
+    fake = program(tmp_path / "fake", SLEEPER.format(folder=tmp_path))
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, **kwargs)
+            wait_for(tmp_path / "pid.sleep")
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bart(["sleep"], binary=fake, folder=work)
+    assert not is_running(tmp_path / "pid.sleep")
+    assert list(work.iterdir()) == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
