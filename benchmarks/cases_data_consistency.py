@@ -34,8 +34,8 @@ def _flops(batch: int, ny: int, nx: int, transforms: int) -> int:
 def data_consistency(batch: int, ny: int, nx: int, *, two_d: bool) -> Callable[[bool], Case]:
     """One data step with data prepared once, as every stage of an unrolled network takes it.
 
-    Rivals: the centred form that people write (four shifts a step), the best form of torch.fft (mask and data shifted and
-    weighted beforehand, no shifts), for column masks also the 1-D form (the transform along the readout cancels).
+    Rivals: the centred form that people write (four shifts a step), the best form of torch.fft (mask and data shifted
+    and weighted beforehand, no shifts), for column masks also the 1-D form (the transform along the readout cancels).
     """
 
     def build(compiled: bool) -> Case:

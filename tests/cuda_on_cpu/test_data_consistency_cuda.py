@@ -152,7 +152,11 @@ BARRIERS = {
         "  __syncthreads();\n  if (line.live && t < R2) {",
         "  if (line.live && t < R2) {",
     ),
-    "between the two transforms of backward": ("line_kernel.cuh", "  __syncthreads();  // the tile is free for g\n", ""),
+    "between the two transforms of backward": (
+        "line_kernel.cuh",
+        "  __syncthreads();  // the tile is free for g\n",
+        "",
+    ),
     "between the passes of a transform": (
         "any_length.cuh",
         "    __syncthreads();\n    for (int i",
@@ -171,7 +175,8 @@ def test_a_missing_barrier_is_found(
     expected = Problem(few, **case).backward()
     edited = Emulator(SOURCES, cuda_cache, defines=FEW_SPLITS, optimize="-O0", edits=[edit])
     results = [Problem(edited, order=order, **case).backward() for order in ORDERS]
-    assert any(not np.array_equal(value, right) for result in results for value, right in zip(result, expected))
+    pairs = [pair for result in results for pair in zip(result, expected, strict=True)]
+    assert any(not np.array_equal(value, right) for value, right in pairs)
 
     needs_sanitizer("thread")
     with pytest.raises(SanitizerError, match="data race"):
