@@ -83,6 +83,48 @@ def data_consistency(batch: int, ny: int, nx: int, *, two_d: bool) -> Callable[[
     return build
 
 
+def sense_normal(batch: int, coils: int, ny: int, nx: int, *, two_d: bool) -> Callable[[bool], Case]:
+    """One application of the normal operator, the step of conjugate gradients.
+
+    Rivals: the centred form, and the best form of torch.fft (mask shifted beforehand, no shifts).
+    """
+
+    def build(compiled: bool) -> Case:
+        generator = torch.Generator().manual_seed(0)
+        image = torch.randn(batch, ny, nx, dtype=torch.complex64, generator=generator)
+        maps = torch.randn(batch, coils, ny, nx, dtype=torch.complex64, generator=generator) / coils**0.5
+        mask = torch.rand((ny, nx) if two_d else (nx,), generator=generator) < SAMPLED
+        weights = mask.float()
+        shifted = fft.ifftshift(weights)
+
+        def unshifted(x: Tensor) -> Tensor:
+            return (maps.conj() * fft.ifft2(shifted * fft.fft2(maps * x.unsqueeze(1)))).sum(1)
+
+        def error() -> float:
+            wide = (image.to(torch.complex128), maps.to(torch.complex128), mask.double())
+            truth = reference.sense_normal(*wide)
+            return float((ops.sense_normal(image, maps, mask) - truth).norm() / truth.norm())
+
+        rivals = {
+            "torch.fft, centred": _inference(lambda: reference.sense_normal(image, maps, weights)),
+            "torch.fft, no shifts": _inference(lambda: unshifted(image)),
+        }
+        if compiled:
+            step = torch.compile(unshifted)
+            rivals["torch.compile, no shifts"] = _inference(lambda: step(image))
+        transforms, passes = (2, 6) if two_d else (1, 1)  # of coil images, read and written
+        return Case(
+            name=f"SENSE normal operator, {'2-D' if two_d else 'column'} mask, {batch} x {coils} x {ny} x {nx}",
+            ours=_inference(lambda: ops.sense_normal(image, maps, mask)),
+            rivals=rivals,
+            n_bytes=8 * (passes * maps.numel() + 2 * image.numel()),
+            flops=_flops(batch * coils, ny, nx, transforms) + 16 * maps.numel(),
+            check=error,
+        )
+
+    return build
+
+
 def _error(image: Tensor, kspace: Tensor, mask: Tensor) -> float:
     value = ops.data_consistency(image, kspace, mask, ETA).to(torch.complex128)
     truth = reference.data_consistency(image.to(torch.complex128), kspace.to(torch.complex128), mask.double(), ETA)
@@ -100,5 +142,8 @@ def cases() -> dict[str, Callable[[bool], Case]]:
         "data_consistency column 8x256": data_consistency(8, 256, 256, two_d=False),
         "data_consistency column 8x217 (prime factors 7, 31)": data_consistency(8, 217, 217, two_d=False),
         "data_consistency column 8x257 (prime)": data_consistency(8, 257, 257, two_d=False),
+        "sense_normal column 1x16x320": sense_normal(1, 16, 320, 320, two_d=False),
+        "sense_normal 2-D 1x16x320": sense_normal(1, 16, 320, 320, two_d=True),
+        "sense_normal column 4x15x640x368": sense_normal(4, 15, 640, 368, two_d=False),
         "data_consistency overhead": data_consistency(1, 16, 16, two_d=False),
     }

@@ -12,6 +12,7 @@
 #include "core/peak.hpp"
 #include "core/simd.hpp"
 #include "data_consistency/data_consistency.hpp"
+#include "data_consistency/sense_normal.hpp"
 #include "pyramid_attention/pyramid_attention.hpp"
 #include "separable_node/separable_node.hpp"
 #include "split_depthwise/split_depthwise.hpp"
@@ -324,6 +325,24 @@ void data_consistency_pack_mask(const Shape& shape, Address mask, Address weight
 }
 
 template <class T, bool kCuda>
+void sense_normal(const Shape& shape, std::int64_t coils, Address image, Address sens_maps,
+                  std::int64_t sens_maps_stride, Address weights, Address out, Address workspace, std::int64_t where,
+                  std::int64_t how) {
+  const csmri::SenseNormalArgs<T> args{shape,
+                                       coils,
+                                       pointer<const T>(image),
+                                       pointer<const T>(sens_maps),
+                                       sens_maps_stride,
+                                       pointer<const T>(weights),
+                                       pointer<T>(out),
+                                       pointer<T>(workspace)};
+  if constexpr (kCuda)
+    on_cuda(where, how, [&](void* stream) { csmri::sense_normal_cuda(args, stream); });
+  else
+    on_cpu(where, how, [&](auto level, const auto& work) { csmri::sense_normal_cpu<level(), T>(args, work); });
+}
+
+template <class T, bool kCuda>
 void define_data_consistency(py::module_& m, const std::string& suffix) {
   m.def(("data_consistency" + suffix).c_str(), &data_consistency<T, kCuda>);
   m.def(("data_consistency_backward" + suffix).c_str(), &data_consistency_backward<T, kCuda>);
@@ -331,6 +350,7 @@ void define_data_consistency(py::module_& m, const std::string& suffix) {
   m.def(("data_consistency_pack" + suffix).c_str(), &data_consistency_pack<T, kCuda>);
   m.def(("data_consistency_unpack" + suffix).c_str(), &data_consistency_unpack<T, kCuda>);
   m.def(("data_consistency_pack_mask" + suffix).c_str(), &data_consistency_pack_mask<T, kCuda>);
+  m.def(("sense_normal" + suffix).c_str(), &sense_normal<T, kCuda>);
 }
 
 template <class T>
@@ -377,5 +397,6 @@ PYBIND11_MODULE(_core, m) {
 #endif
   m.def("data_consistency_scratch_bytes", &csmri::data_consistency_scratch_bytes);
   m.def("data_consistency_partials", &csmri::data_consistency_partials);
+  m.def("sense_normal_workspace", &csmri::sense_normal_workspace);
   m.def("split_depthwise_scratch_bytes", &csmri::split_depthwise_scratch_bytes);
 }

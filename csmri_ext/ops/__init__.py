@@ -12,6 +12,7 @@ from csmri_ext.ops.data_consistency import (
 )
 from csmri_ext.ops.pyramid_attention import KERNEL_SIZES, pyramid_attention, pyramid_convolution
 from csmri_ext.ops.reference import reference_ops
+from csmri_ext.ops.sense_normal import sense_normal
 from csmri_ext.ops.separable_node import separable_node
 from csmri_ext.ops.split_depthwise import split_depthwise
 
@@ -26,6 +27,7 @@ __all__ = [
     "pyramid_attention",
     "pyramid_convolution",
     "reference_ops",
+    "sense_normal",
     "separable_node",
     "split_depthwise",
 ]

@@ -21,6 +21,7 @@ from csmri_ext import _core
 from csmri_ext.ops._library import address, launch, register
 
 TILE = 16  # kTile of data_consistency.hpp
+REAL_DTYPES = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
 def _replicas(image: Tensor) -> int:
@@ -76,7 +77,7 @@ def _workspace(image: Tensor, axes: str) -> Tensor | None:
     return torch.empty_like(image, memory_format=torch.contiguous_format) if axes == "xy" else None
 
 
-def _fft_flops(image_shape: torch.Size, axes: str) -> int:
+def fft_flops(image_shape: torch.Size, axes: str) -> int:
     """5 n log2 n per line, the usual count; transforms along one axis or both."""
     ny, nx = image_shape[-2:]
     lengths = {"x": [nx], "y": [ny], "xy": [nx, ny]}[axes]
@@ -123,7 +124,7 @@ def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def _flops(image: Any, samples: Any, weights: Any, eta: Any, axes: str, *_: Any, **__: Any) -> int:
     pixels = math.prod(image)
-    return 2 * _fft_flops(image, axes) + (6 if samples is not None else 2) * pixels
+    return 2 * fft_flops(image, axes) + (6 if samples is not None else 2) * pixels
 
 
 apply = register(
@@ -181,7 +182,7 @@ apply_backward = register(
     "bool add_image) -> (Tensor, Tensor)",
     _apply_backward,
     fake=lambda grad, image, samples, weights, eta, *_: (grad.new_empty(grad.shape), eta.new_empty(())),
-    flops=lambda grad, image, samples, weights, eta, axes, *_, **__: 3 * _fft_flops(grad, axes) + 8 * math.prod(grad),
+    flops=lambda grad, image, samples, weights, eta, axes, *_, **__: 3 * fft_flops(grad, axes) + 8 * math.prod(grad),
     backward=_second_gradient,
     setup_context=_save_for_second,
 )
@@ -232,7 +233,7 @@ terms = register(
     "data_consistency_terms(Tensor image, Tensor zero_filled, Tensor weights, Tensor eta, str axes) -> Tensor",
     _terms,
     fake=_terms_fake,
-    flops=lambda image, zero_filled, weights, eta, axes, **_: 2 * _fft_flops(image, axes) + 2 * math.prod(image),
+    flops=lambda image, zero_filled, weights, eta, axes, **_: 2 * fft_flops(image, axes) + 2 * math.prod(image),
     backward=_terms_gradient,
     setup_context=_save_terms,
 )
@@ -267,13 +268,32 @@ measure = register(
     "data_consistency_measure(Tensor image, Tensor weights, str axes) -> Tensor",
     _measure,
     fake=lambda image, weights, axes: weights.new_empty(_samples_shape(_batch(image), image.shape, axes)),
-    flops=lambda image, weights, axes, **_: _fft_flops(image, axes),
+    flops=lambda image, weights, axes, **_: fft_flops(image, axes),
     backward=_measure_gradient,
     setup_context=_save_measured,
 )
 
 
 # --- k-space and mask into packed form -----------------------------------------------------------------------------
+def smallest_masks(mask: Tensor, shape: torch.Size) -> tuple[str, Tensor]:
+    """Return the axes along which the mask varies, and one mask for each run of consecutive images that share it.
+
+    ``(n_masks, n)`` for one axis, ``(n_masks, ny, nx)`` for both; image b of the flattened batch uses mask
+    ``b // (batch / n_masks)``.
+    """
+    mask = mask.reshape((1,) * (len(shape) - mask.ndim) + mask.shape)
+    lead = list(mask.shape[:-2])
+    while lead and lead[-1] == 1:
+        lead.pop()
+    outer = shape[: len(lead)]
+    mask = mask.reshape(*lead, *mask.shape[-2:]).expand(*outer, -1, -1).reshape(math.prod(outer), *mask.shape[-2:])
+    if mask.shape[-2] == 1:
+        return "x", mask[:, 0].expand(-1, shape[-1])
+    if mask.shape[-1] == 1:
+        return "y", mask[:, :, 0]
+    return "xy", mask
+
+
 def _pack_shape(batch: int, ny: int, nx: int, mask: Tensor, axes: str) -> Any:
     return _core.DataConsistencyShape(batch, 1, max(1, batch // max(1, mask.shape[0])), ny, nx, axes)
 

@@ -11,8 +11,6 @@ from torch import Tensor
 from csmri_ext.ops import _data_consistency_kernels as kernels
 from csmri_ext.ops import reference
 
-REAL_DTYPES = {torch.complex64: torch.float32, torch.complex128: torch.float64}
-
 
 class PreparedKspace(NamedTuple):
     """Measured data in the form that the stages of an unrolled network share; made by `prepare_data_consistency`.
@@ -92,8 +90,8 @@ def prepare_data_consistency(kspace: Tensor, mask: Tensor) -> PreparedKspace:
         If dtypes, devices or shapes do not fit together, or the mask requires a gradient.
     """
     _check_measured(kspace, mask)
-    weighting = mask.to(REAL_DTYPES[kspace.dtype])
-    axes, masks = _smallest_masks(weighting, kspace.shape)
+    weighting = mask.to(kernels.REAL_DTYPES[kspace.dtype])
+    axes, masks = kernels.smallest_masks(weighting, kspace.shape)
     if reference.active():
         return PreparedKspace(kspace, weighting, axes, None, None)
     ny, nx = kspace.shape[-2:]
@@ -192,7 +190,7 @@ def data_consistency_terms(image: Tensor, zero_filled: Tensor, prepared: Prepare
 
 # --- checks: everything that kernels take for granted --------------------------------------------------------------
 def _check_measured(kspace: Tensor, mask: Tensor) -> None:
-    if kspace.dtype not in REAL_DTYPES:
+    if kspace.dtype not in kernels.REAL_DTYPES:
         raise TypeError(f"data_consistency: kspace is {kspace.dtype}, expected torch.complex64 or torch.complex128")
     if mask.is_complex():
         raise TypeError(f"data_consistency: mask is {mask.dtype}, expected bool or real weights")
@@ -221,7 +219,7 @@ def _check_image(image: Tensor, prepared: PreparedKspace) -> None:
             raise ValueError(f"data_consistency: image {tuple(image.shape)}, kspace {tuple(kspace.shape)}: they differ")
         return
     autocast = image.is_floating_point() and torch.is_autocast_enabled(image.device.type)
-    if image.dtype != REAL_DTYPES[kspace.dtype] and not autocast:
+    if image.dtype != kernels.REAL_DTYPES[kspace.dtype] and not autocast:
         raise TypeError(f"data_consistency: image is {image.dtype}, kspace {kspace.dtype}")
     expected = (kspace.shape[0], *kspace.shape[-2:])
     single = kspace.ndim == 3 or (kspace.ndim == 4 and kspace.shape[1] == 1)
@@ -235,7 +233,7 @@ def _check_image(image: Tensor, prepared: PreparedKspace) -> None:
 def _step(eta: Tensor | float, prepared: PreparedKspace) -> Tensor:
     """Return eta as a real tensor without axes, of the dtype and on the device of the data."""
     kspace = prepared.kspace
-    dtype = REAL_DTYPES[kspace.dtype]
+    dtype = kernels.REAL_DTYPES[kspace.dtype]
     if not isinstance(eta, Tensor):
         return torch.full((), eta, dtype=dtype, device=kspace.device)
     if eta.is_complex() or eta.numel() != 1:
@@ -243,25 +241,6 @@ def _step(eta: Tensor | float, prepared: PreparedKspace) -> Tensor:
     if eta.device != kspace.device and eta.device.type != "cpu":
         raise ValueError(f"data_consistency: eta is on {eta.device}, kspace on {kspace.device}")
     return eta.reshape(()).to(device=kspace.device, dtype=dtype)
-
-
-def _smallest_masks(mask: Tensor, shape: torch.Size) -> tuple[str, Tensor]:
-    """Return the axes along which the mask varies, and one mask for each run of consecutive images that share it.
-
-    ``(n_masks, n)`` for one axis, ``(n_masks, ny, nx)`` for both; image b of the flattened batch uses mask
-    ``b // (batch / n_masks)``.
-    """
-    mask = mask.reshape((1,) * (len(shape) - mask.ndim) + mask.shape)
-    lead = list(mask.shape[:-2])
-    while lead and lead[-1] == 1:
-        lead.pop()
-    outer = shape[: len(lead)]
-    mask = mask.reshape(*lead, *mask.shape[-2:]).expand(*outer, -1, -1).reshape(math.prod(outer), *mask.shape[-2:])
-    if mask.shape[-2] == 1:
-        return "x", mask[:, 0].expand(-1, shape[-1])
-    if mask.shape[-1] == 1:
-        return "y", mask[:, :, 0]
-    return "xy", mask
 
 
 def _packed(prepared: PreparedKspace) -> PreparedKspace:

@@ -70,6 +70,13 @@ def data_consistency_terms(
     return torch.cat([image, eta * _from_replicas(replicas), third], dim=1)
 
 
+def sense_normal(image: Tensor, sens_maps: Tensor | None, mask: Tensor) -> Tensor:
+    """``sum_c conj(S_c) F^H M F S_c image``; see `csmri_ext.ops.sense_normal`."""
+    if sens_maps is None:
+        return ifft2c(mask * fft2c(image))
+    return (sens_maps.conj() * ifft2c(mask * fft2c(sens_maps * image.unsqueeze(-3)))).sum(-3)
+
+
 def _to_replicas(image: Tensor) -> Tensor:
     """Real ``(batch, 2 m, ny, nx)`` to complex ``(batch, m, ny, nx)``."""
     return (

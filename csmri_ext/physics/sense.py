@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from csmri_ext.physics.fourier import corner_mask, fft2c, ifft2c
+from csmri_ext import ops
+from csmri_ext.physics.fourier import fft2c, ifft2c
 
 
 def rss(x: Tensor, dim: int = -3) -> Tensor:
@@ -58,7 +59,6 @@ class SenseOp:
             _require_broadcast(mask.shape[-2:], sens_maps.shape[-2:], f"mask {tuple(mask.shape)}", _name(sens_maps))
         self.sens_maps = sens_maps
         self.mask = mask
-        self._corner_mask = None if mask is None else corner_mask(mask)
 
     def forward(self, image: Tensor) -> Tensor:
         """Image to k-space, ``y = M F S x``.
@@ -92,7 +92,7 @@ class SenseOp:
         return self._combine(ifft2c(_sampled(kspace, self.mask)))
 
     def normal(self, image: Tensor) -> Tensor:
-        """``A^H A x``, without a single shift: ``sum_c conj(S_c) F^H M' F S_c x`` with ``M' = corner_mask(M)``.
+        """``A^H A x = sum_c conj(S_c) F^H M F S_c x``, by the kernels of `ops.sense_normal`: no shift, no k-space.
 
         Parameters
         ----------
@@ -103,8 +103,13 @@ class SenseOp:
         -------
             Complex, shape of `image`.
         """
-        kspace = torch.fft.fft2(self._to_coils(image), norm="ortho")
-        return self._combine(torch.fft.ifft2(_sampled(kspace, self._corner_mask), norm="ortho"))
+        if self.mask is None:
+            return self._combine(self._to_coils(image))
+        if self.sens_maps is None:
+            return ops.sense_normal(image, None, self.mask)
+        _require_fit(image.unsqueeze(-3) if image.ndim > 1 else image, self.sens_maps, 2, f"image {tuple(image.shape)}")
+        dtype = torch.promote_types(image.dtype, self.sens_maps.dtype)
+        return ops.sense_normal(image.to(dtype), self.sens_maps.to(dtype), self.mask)
 
     def _to_coils(self, image: Tensor) -> Tensor:
         if self.sens_maps is None:

@@ -22,6 +22,10 @@ template <class T>
 ComplexImages<const T> as_const(const ComplexImages<T>& x) {
   return {x.re, x.im, x.batch_stride, x.replica_stride, x.row_stride, x.column_stride};
 }
+template <class T>
+Lines<const T> as_const(const Lines<T>& x) {
+  return {x.re, x.im, x.n, x.count, x.element_stride, x.line_stride, x.interleaved};
+}
 // A workspace of batch * replicas * ny * nx complex numbers.
 template <class T>
 ComplexImages<T> workspace_images(const DataConsistencyShape& s, T* p) {
@@ -37,17 +41,19 @@ Lines<T> lines_of(const ComplexImages<T>& x, const DataConsistencyShape& s, std:
   return {x.re + offset, x.im + offset, s.ny, s.nx, x.row_stride, x.column_stride, interleaved};
 }
 
-// What one thread works in: two line buffers and the work space of a transform.
+// What one thread works in: four line buffers and the work space of a transform.
 template <class T>
 struct LineBuffers {
-  Line<T> first, second, work;
+  Line<T> first, second, third, fourth, work;
 
   LineBuffers(const DataConsistencyShape& s, const CpuWork& cpu, int thread) {
     char* p = static_cast<char*>(cpu.scratch) + thread * data_consistency_scratch_bytes(s.ny, s.nx);
     const std::int64_t line = (s.nx > s.ny ? s.nx : s.ny) * std::int64_t{sizeof(Complex<Vec<T>>)};
     first = reinterpret_cast<Line<T>>(p);
     second = reinterpret_cast<Line<T>>(p + line);
-    work = reinterpret_cast<Line<T>>(p + 2 * line);
+    third = reinterpret_cast<Line<T>>(p + 2 * line);
+    fourth = reinterpret_cast<Line<T>>(p + 3 * line);
+    work = reinterpret_cast<Line<T>>(p + 4 * line);
   }
 };
 

@@ -118,9 +118,9 @@ struct CpuWork {
   void* scratch;  // threads * data_consistency_scratch_bytes(ny, nx), 64-byte aligned
   int threads;
 };
-// Per thread: two lines of up to 64-byte vectors, and a padded line (less than 4 n) for lengths with large primes.
+// Per thread: four lines of up to 64-byte vectors, and a padded line (less than 4 n) for lengths with large primes.
 constexpr std::int64_t data_consistency_scratch_bytes(std::int64_t ny, std::int64_t nx) {
-  return 6 * (ny > nx ? ny : nx) * 2 * 64;
+  return 8 * (ny > nx ? ny : nx) * 2 * 64;
 }
 template <Simd L, class T>
 void data_consistency_cpu(const DataConsistencyArgs<T>& args, const CpuWork& work);

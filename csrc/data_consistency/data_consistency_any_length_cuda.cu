@@ -7,54 +7,6 @@
 namespace csmri {
 namespace {
 
-// Where element i of the block's lines is: consecutive threads take consecutive addresses.
-struct Element {
-  int line, index;
-  __device__ Element(int i, int n, int lines, bool along_x)
-      : line(along_x ? i / n : i % lines), index(along_x ? i % n : i / lines) {}
-};
-
-// Lines of the block: first_lane ... first_lane + lines - 1 of one image, those that exist.
-struct BlockOfLines {
-  int image, first_lane, lines;
-  template <class T>
-  __device__ BlockOfLines(const LinePass<T>& pass, int lines_per_block) {
-    const int blocks = (pass.lanes + lines_per_block - 1) / lines_per_block, block = static_cast<int>(blockIdx.x);
-    image = block / blocks;
-    first_lane = block % blocks * lines_per_block;
-    lines = pass.lanes - first_lane < lines_per_block ? pass.lanes - first_lane : lines_per_block;
-  }
-};
-
-template <class T>
-__device__ void load_lines(Pair<T>* to, const ComplexImages<const T>& stack, const LinePass<T>& pass,
-                           const BlockOfLines& block) {
-  for (int i = static_cast<int>(threadIdx.x); i < block.lines * pass.n; i += static_cast<int>(blockDim.x)) {
-    const Element e(i, pass.n, block.lines, pass.along_x);
-    const auto line = line_of(stack, pass.along_x, pass.replicas, block.image, block.first_lane + e.line);
-    to[e.line * pass.n + e.index] = {line.re[e.index * line.stride], line.im[e.index * line.stride]};
-  }
-}
-template <class T>
-__device__ void store_lines(const Pair<T>* from, const LinePass<T>& pass, const BlockOfLines& block) {
-  for (int i = static_cast<int>(threadIdx.x); i < block.lines * pass.n; i += static_cast<int>(blockDim.x)) {
-    const Element e(i, pass.n, block.lines, pass.along_x);
-    const auto line = line_of(pass.out, pass.along_x, pass.replicas, block.image, block.first_lane + e.line);
-    const Pair<T> value = from[e.line * pass.n + e.index];
-    line.re[e.index * line.stride] = value.re;
-    line.im[e.index * line.stride] = value.im;
-  }
-}
-
-// f(k, position in the tile, weights and samples of the line) for every element of the block's lines
-template <class T, class F>
-__device__ void for_each_frequency(const LinePass<T>& pass, const BlockOfLines& block, const F& f) {
-  for (int i = static_cast<int>(threadIdx.x); i < block.lines * pass.n; i += static_cast<int>(blockDim.x)) {
-    const int line = i / pass.n;
-    f(i - line * pass.n, i, LineData<T>(pass, block.image, block.first_lane + line));
-  }
-}
-
 template <class T>
 __global__ void __launch_bounds__(kAnyLengthThreads)
     any_length_pass_kernel(const LinePass<T> pass, const Factors factors, int lines_per_block) {
@@ -119,16 +71,6 @@ __global__ void __launch_bounds__(kAnyLengthThreads)
       args.partials[static_cast<std::int64_t>(block.image) * pass.lanes + block.first_lane + line] = sum * pass.scale;
   }
   store_lines(transform_lines<1>(spectrum, free_tile, block.lines, factors, roots), pass, block);
-}
-
-// Lines of a block: one row, or up to 8 columns in about 48 KiB; the roots and `tiles` tiles.
-template <class T>
-LaunchShape any_length_shape(const LinePass<T>& pass, int tiles, int* lines, cudaStream_t stream) {
-  const std::size_t line_bytes = sizeof(Pair<T>) * static_cast<std::size_t>(pass.n);
-  *lines = 1;
-  while (!pass.along_x && *lines < 8 && (2 * *lines * tiles + 1) * line_bytes <= 48 * 1024) *lines *= 2;
-  const int blocks = pass.images * ((pass.lanes + *lines - 1) / *lines);
-  return {dim3(static_cast<unsigned>(blocks)), dim3(kAnyLengthThreads), (*lines * tiles + 1) * line_bytes, stream};
 }
 
 }  // namespace

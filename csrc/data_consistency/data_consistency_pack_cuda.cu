@@ -213,9 +213,6 @@ template <class T>
 void data_consistency_measure_cuda(const MeasureArgs<T>& args, void* stream) {
   const DataConsistencyShape& shape = args.shape;
   const PackedAxes axes(shape);
-  const std::int64_t tiles = (axes.lanes + kTile - 1) / kTile;
-  zero_async(args.samples, static_cast<std::size_t>(shape.batch * tiles * axes.n * 2 * kTile) * sizeof(T),
-             static_cast<cudaStream_t>(stream));
   MeasurePass<T> pass{};
   pass.in = args.image;
   pass.replicas = static_cast<int>(shape.replicas);

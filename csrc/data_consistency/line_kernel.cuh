@@ -113,21 +113,24 @@ __device__ __forceinline__ void inverse_line(const LineGeometry<R1, R2>& line, C
   }
 }
 
-// v[j] = element first + step j of a line, j < kCount; and back.
-template <int kCount>
+// v[j] = element first + step j of a line, j < kCount; and back. kOnce: nobody reads the line again.
+template <int kCount, bool kOnce = true>
 __device__ __forceinline__ void load_line(Complex<float>* v, const Line<const float>& line, bool pairs, int first,
                                           int step) {
+  const auto load = [](const auto* p) {
+    if constexpr (kOnce) return load_streaming(p);
+    return __ldg(p);
+  };
   const std::int64_t offset = first * line.stride, stride = step * line.stride;
   if (pairs) {
     CSMRI_UNROLL
     for (int j = 0; j < kCount; ++j) {
-      const float2 u = load_streaming(reinterpret_cast<const float2*>(line.re + offset + j * stride));
+      const float2 u = load(reinterpret_cast<const float2*>(line.re + offset + j * stride));
       v[j] = {u.x, u.y};
     }
   } else {
     CSMRI_UNROLL
-    for (int j = 0; j < kCount; ++j)
-      v[j] = {load_streaming(line.re + offset + j * stride), load_streaming(line.im + offset + j * stride)};
+    for (int j = 0; j < kCount; ++j) v[j] = {load(line.re + offset + j * stride), load(line.im + offset + j * stride)};
   }
 }
 template <int kCount>

@@ -31,7 +31,7 @@ struct LinePass {
   ComplexImages<T> out;  // may be `in`
   const T* samples;      // or null: s = 0
   const T* weights;
-  const T* eta;
+  const T* eta;  // or null: -1
   T identity, scale;
   int n, lanes, images;  // elements in a line, lines in an image, images
   int replicas, batch_per_mask;
@@ -148,7 +148,7 @@ template <class T>
 struct Diagonal {
   T identity, eta;  // both times scale
   __device__ explicit Diagonal(const LinePass<T>& pass)
-      : identity(pass.identity * pass.scale), eta(__ldg(pass.eta) * pass.scale) {}
+      : identity(pass.identity * pass.scale), eta((pass.eta ? __ldg(pass.eta) : T(-1)) * pass.scale) {}
   __device__ __forceinline__ Complex<T> apply(Complex<T> spectrum, T m, Complex<T> sample) const {
     const T a = identity - eta * m;
     return {a * spectrum.re + eta * sample.re, a * spectrum.im + eta * sample.im};

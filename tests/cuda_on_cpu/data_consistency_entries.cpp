@@ -1,5 +1,6 @@
-// Calls of csrc/data_consistency/data_consistency.hpp for test_data_consistency_cuda.py, which documents the arguments.
+// Calls of csrc/data_consistency for data_consistency_problem.py, which documents the arguments.
 #include "data_consistency/data_consistency.hpp"
+#include "data_consistency/sense_normal.hpp"
 #include "entry.hpp"
 
 using namespace csmri;
@@ -74,6 +75,14 @@ PackArgs<T> pack_args(Reader r) {
   return args;
 }
 template <class T>
+void sense(Reader r) {
+  SenseNormalArgs<T> args{};
+  args.shape = r.shape(), args.coils = *r.numbers++, args.sens_maps_stride = *r.numbers++;
+  args.image = r.array<const T>(), args.sens_maps = r.array<const T>(), args.weights = r.array<const T>();
+  args.out = r.array<T>(), args.workspace = r.array_if<T>(args.shape.axes == Axes::xy);
+  sense_normal_cuda(args, nullptr);
+}
+template <class T>
 void pack_mask(Reader r) {
   PackMaskArgs<T> args{};
   args.shape = r.shape();
@@ -95,3 +104,5 @@ CUDA_ON_CPU_ENTRY(unpack_f32) { data_consistency_unpack_cuda(pack_args<float>({a
 CUDA_ON_CPU_ENTRY(unpack_f64) { data_consistency_unpack_cuda(pack_args<double>({arrays, numbers}), nullptr); }
 CUDA_ON_CPU_ENTRY(pack_mask_f32) { pack_mask<float>({arrays, numbers}); }
 CUDA_ON_CPU_ENTRY(pack_mask_f64) { pack_mask<double>({arrays, numbers}); }
+CUDA_ON_CPU_ENTRY(sense_normal_f32) { sense<float>({arrays, numbers}); }
+CUDA_ON_CPU_ENTRY(sense_normal_f64) { sense<double>({arrays, numbers}); }

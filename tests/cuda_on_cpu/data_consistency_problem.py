@@ -135,7 +135,7 @@ class Problem:
 
     def measure(self, image: Array) -> Array:
         stack = Stack.of(image, self.real, self.planar)
-        samples = np.full(self.samples_shape, np.nan, self.real)
+        samples = np.zeros(self.samples_shape, self.real)
         workspace = np.full((*self.shape, 2), np.nan, self.real)
         arrays = [stack.memory, self.weights, samples, workspace]
         self.emulator.call(f"measure_{self.suffix}", arrays, [*self.numbers(), *stack.where], self.order)
@@ -170,6 +170,29 @@ class Problem:
         numbers = [*self.numbers(), *grad.where, *image.where, *out.where, present, int(self.add_image)]
         self.emulator.call(f"backward_{self.suffix}", arrays, numbers, self.order)
         return out.images(), float(grad_eta[0])
+
+    def sense_normal(self, coils: int, own_maps: bool, mask_per_coil: bool = False) -> tuple[Array, Array]:
+        """The SENSE normal operator on the first replicas, and its reference.
+
+        own_maps: each image has maps of its own. mask_per_coil: the masks of this problem, one per batch item, belong
+        to the coil images of fewer images.
+        """
+        batch, _, ny, nx = self.shape
+        images = batch // coils if mask_per_coil else batch
+        assert not mask_per_coil or self.batch_per_mask == 1
+        full_mask = self.full_mask.reshape(images, coils, ny, nx) if mask_per_coil else self.full_mask
+        shape = (images if own_maps else 1, coils, ny, nx, 2)
+        maps = np.random.default_rng(5).standard_normal(shape).astype(self.real)
+        image = self._kspace_memory(self.image[:images, 0])
+        out = np.full((images, ny, nx, 2), np.nan, self.real)
+        workspace = np.full((coils, ny, nx, 2) if self.axes == "xy" else 1, np.nan, self.real)
+        per_mask = 1 if mask_per_coil else self.batch_per_mask * coils
+        numbers = [images * coils, 1, per_mask, ny, nx, AXES[self.axes], coils, 2 * coils * ny * nx if own_maps else 0]
+        arrays = [image, maps, self.weights, out, workspace]
+        self.emulator.call(f"sense_normal_{self.suffix}", arrays, numbers, self.order)
+        sens_maps = maps[..., 0] + 1j * maps[..., 1].astype(np.float64)
+        coil_images = ifft2c(full_mask * fft2c(sens_maps * self.image[:images, :1]))
+        return out[..., 0] + 1j * out[..., 1].astype(np.float64), (sens_maps.conj() * coil_images).sum(1)
 
     def reference(self) -> Array:
         data = self.full_mask * self.kspace[:, None] if self.with_samples else 0

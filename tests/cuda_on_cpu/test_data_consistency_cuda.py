@@ -51,12 +51,29 @@ def test_every_tabulated_length(plain: Emulator, r1: int, r2: int) -> None:
     n = r1 * r2
     check(Problem(plain, 5, n, "x"))
     check(Problem(plain, n, 11, "y"))
+    value, expected = Problem(plain, 5, n, "x").sense_normal(2, False)
+    assert relative_error(value, expected) < TOLERANCE[np.float32]
 
 
 @cases
 @pytest.mark.parametrize("real", [np.float32, np.float64])
 def test_shapes_layouts_and_masks(few: Emulator, case: dict[str, Any], real: type) -> None:
     check(Problem(few, real=real, **case))
+
+
+@cases
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+@pytest.mark.parametrize("own_maps", [False, True])
+def test_sense_normal_operator(few: Emulator, case: dict[str, Any], real: type, own_maps: bool) -> None:
+    value, expected = Problem(few, real=real, **case).sense_normal(3, own_maps)
+    assert relative_error(value, expected) < TOLERANCE[real]
+
+
+@pytest.mark.parametrize(("ny", "nx", "axes"), [(5, 128, "x"), (21, 6, "y"), (128, 21, "xy")])
+def test_sense_normal_operator_with_a_mask_for_each_coil(few: Emulator, ny: int, nx: int, axes: str) -> None:
+    problem = Problem(few, ny, nx, axes, batch=6, n_masks=6)
+    value, expected = problem.sense_normal(3, True, mask_per_coil=True)
+    assert relative_error(value, expected) < TOLERANCE[np.float32]
 
 
 @cases
@@ -96,7 +113,9 @@ def test_any_order_of_threads_and_blocks_gives_the_same_bits(few: Emulator, case
     results = []
     for order in ORDERS:
         problem = Problem(few, order=order, **case)
-        results.append([problem.apply(), *problem.backward(), problem.measure(problem.grad)])
+        results.append(
+            [problem.apply(), *problem.backward(), problem.measure(problem.grad), problem.sense_normal(2, True)[0]]
+        )
     for other in results[1:]:
         for first, second in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(first, second)
@@ -136,6 +155,7 @@ def test_no_overrun_and_nothing_undefined(
     problem = Problem(sanitized(cuda_cache, "address,undefined"), **case)
     check(problem)
     problem.unpack(problem.measure(problem.grad))
+    problem.sense_normal(2, True)
 
 
 @small_cases
@@ -144,23 +164,25 @@ def test_no_race(cuda_cache: Path, needs_sanitizer: Callable[[str], None], case:
     problem = Problem(sanitized(cuda_cache, "thread"), **case)
     check(problem)
     problem.unpack(problem.measure(problem.grad))
+    problem.sense_normal(2, True)
 
 
-BARRIERS = {
+BARRIERS: dict[str, tuple[tuple[str, str, str], dict[str, Any]]] = {
     "between the steps of the inverse transform": (
-        "line_kernel.cuh",
-        "  __syncthreads();\n  if (line.live && t < R2) {",
-        "  if (line.live && t < R2) {",
+        ("line_kernel.cuh", "  __syncthreads();\n  if (line.live && t < R2) {", "  if (line.live && t < R2) {"),
+        {"axes": "x", "ny": 2, "nx": 128},
     ),
     "between the two transforms of backward": (
-        "line_kernel.cuh",
-        "  __syncthreads();  // the tile is free for g\n",
-        "",
+        ("line_kernel.cuh", "  __syncthreads();  // the tile is free for g\n", ""),
+        {"axes": "x", "ny": 2, "nx": 128},
     ),
     "between the passes of a transform": (
-        "any_length.cuh",
-        "    __syncthreads();\n    for (int i",
-        "    for (int i",
+        ("any_length.cuh", "    __syncthreads();\n    for (int i", "    for (int i"),
+        {"axes": "x", "ny": 2, "nx": 21},
+    ),
+    "between coils": (
+        ("sense_normal_lines_cuda.cu", "if (!pass.forward) __syncthreads();", ""),
+        {"axes": "xy", "ny": 2, "nx": 128},
     ),
 }
 
@@ -169,18 +191,22 @@ BARRIERS = {
 def test_a_missing_barrier_is_found(
     few: Emulator, cuda_cache: Path, needs_sanitizer: Callable[[str], None], barrier: str
 ) -> None:
-    file, old, new = BARRIERS[barrier]
-    edit = (ROOM / file, old, new)
-    case: dict[str, Any] = {"axes": "x", "ny": 2, "nx": 21 if file == "any_length.cuh" else 128}
-    expected = Problem(few, **case).backward()
-    edited = Emulator(SOURCES, cuda_cache, defines=FEW_SPLITS, optimize="-O0", edits=[edit])
-    results = [Problem(edited, order=order, **case).backward() for order in ORDERS]
-    pairs = [pair for result in results for pair in zip(result, expected, strict=True)]
-    assert any(not np.array_equal(value, right) for value, right in pairs)
+    (file, old, new), case = BARRIERS[barrier]
 
+    def results(emulator: Emulator, order: str = "forward") -> list[Any]:
+        problem = Problem(emulator, order=order, **case)
+        return [problem.sense_normal(3, False)[0]] if file.startswith("sense") else list(problem.backward())
+
+    edit, expected = (ROOM / file, old, new), results(few)
+    edited = Emulator(SOURCES, cuda_cache, defines=FEW_SPLITS, optimize="-O0", edits=[edit])
+    assert any(
+        not np.array_equal(value, right)
+        for order in ORDERS
+        for value, right in zip(results(edited, order), expected, strict=True)
+    )
     needs_sanitizer("thread")
     with pytest.raises(SanitizerError, match="data race"):
-        Problem(sanitized(cuda_cache, "thread", edit), **case).backward()
+        results(sanitized(cuda_cache, "thread", edit))
 
 
 OVERRUNS = {
