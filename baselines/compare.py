@@ -143,7 +143,8 @@ class Plan:
         sources = {self.setup.maps_source(volume) for volume in self.volumes} - {None}
         return {
             "mask seed": "file name" if self.setup.seed is None else self.setup.seed,
-            "weights tuned on": [volume.sha256 for volume in self.validation] or "the inputs",
+            "weights tuned on": [f"{volume.label}, sha256 {volume.sha256}" for volume in self.validation]
+            or "the inputs",
             **{f"{family} weight": weight or "auto" for family, weight in self.fixed_weights.items()},
             "iterations": self.setup.iterations,
             "device": self.setup.device,

@@ -39,14 +39,17 @@ def provenance_context(comparison: Comparison, groups: Sequence[Group]) -> dict[
     Returns
     -------
         ``entries``: (label, value, is a command); ``choices``: what each method chose at each setting; ``commands``:
-        (method, command line) of those whose rows did not record one; ``masks``: one entry per different mask.
+        (method, command line) of those whose rows did not record one; ``tuned``: what every regularisation weight was
+        chosen by; ``masks``: one entry per different mask.
     """
-    choices = _choices(groups)
+    tuned = _tuned(comparison.provenance.get("tuning"))
+    choices = _choices(groups, {entry["how"] for entry in tuned})
     shown = {choice["method"] for choice in choices if any(is_command for _, _, is_command in choice["entries"])}
     commands = comparison.provenance.get("bart_argv") or {}
     return {
         "entries": _entries(comparison.provenance, any(group.has_reference for group in groups)),
         "choices": choices,
+        "tuned": tuned,
         "commands": [(method, _command(argv)) for method, argv in commands.items() if method not in shown],
         "masks": _masks(comparison),
     }
@@ -59,8 +62,11 @@ def _entries(provenance: dict[str, Any], judged: bool) -> list[tuple[str, Any, b
         shown["bart"] = "not used"
     if "metric" in shown and not judged:
         shown["metric"] = "none: there is no fully sampled reference"
+    if are_records(shown.get("inputs")) and "kspace" in shown["inputs"][0]:
+        shown["inputs"] = [_input(entry) for entry in shown["inputs"]]
+    hidden = TABULATED | ({"tuning"} if _tuned(shown.get("tuning")) else set())
     known = [key for key in LABELS if key in shown]
-    unknown = [key for key in shown if key not in LABELS and key not in TABULATED]
+    unknown = [key for key in shown if key not in LABELS and key not in hidden]
     return [(LABELS.get(key, _title(key)), shown[key], key == "command") for key in known + unknown]
 
 
@@ -69,8 +75,51 @@ def _title(key: str) -> str:
     return plain[:1].upper() + plain[1:]
 
 
-def _choices(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """List what the methods chose (`Row.details`): one entry per method and setting, volumes named if they differ."""
+def _input(entry: dict[str, Any]) -> dict[str, Any]:
+    """Write an entry of `Volume.describe` for people: extents with crosses, slices by their first and last number."""
+    first, end = entry["slices"]
+    slices, coils, ny, nx = entry["kspace"]
+    return {
+        "volume": entry["volume"],
+        "source": entry["source"],
+        "SHA-256": f"{entry['sha256'][:16]}…",
+        "slices": (f"{first}" if end == first + 1 else f"{first}–{end - 1}") + f" (of {slices})",
+        "coils": coils,
+        "ny × nx": f"{ny} × {nx}",
+        "image": " × ".join(map(str, entry["image_size"])),
+        "fully sampled": entry["fully_sampled"],
+    }
+
+
+def _tuned(tuning: Any) -> list[dict[str, Any]]:
+    """List every search of a weight: its title, the weights chosen, the errors of all that were tried, and how."""
+    if not isinstance(tuning, dict) or not all(
+        isinstance(entry, dict) and "table" in entry for entry in tuning.values()
+    ):
+        return []
+    entries = []
+    for title, entry in tuning.items():
+        (metric,) = set(entry["table"][0]) - {"weight", "chosen"}
+        entries.append(
+            {
+                "title": title,
+                "chosen": _by_volume({label: f"{weight:g}" for label, weight in entry["weights"].items()}),
+                "metric": metric.upper(),
+                "tried": [
+                    (f"{row['weight']:g}", "–" if row[metric] is None else f"{row[metric]:.4g}", row["chosen"])
+                    for row in entry["table"]
+                ],
+                "how": entry["how"],
+            }
+        )
+    return entries
+
+
+def _choices(groups: Sequence[Group], said: set[str]) -> list[dict[str, Any]]:
+    """List what the methods chose (`Row.details`): one entry per method and setting, volumes named if they differ.
+
+    Texts in `said` stand elsewhere on the page and are left out.
+    """
     choices = []
     for group in groups:
         for line in group.lines:
@@ -78,13 +127,25 @@ def _choices(groups: Sequence[Group]) -> list[dict[str, Any]]:
             items = []
             for key in dict.fromkeys(key for row in rows for key in row.details if key not in FILES):
                 texts = {row.volume: _detail(key, row.details[key]) for row in rows if key in row.details}
-                line_of_all = "; ".join(f"{name}: {text}" for name, text in texts.items())
-                if len(set(texts.values())) == 1:
-                    line_of_all = next(iter(texts.values()))
+                line_of_all = _by_volume(texts)
+                if line_of_all in said:
+                    continue
                 items.append((DETAIL_LABELS.get(key, key.replace("_", " ")), line_of_all, key in COMMAND_KEYS))
             if items:
                 choices.append({"method": line.method, "setting": group.setting.title, "entries": items})
     return choices
+
+
+def _by_volume(texts: dict[str, str]) -> str:
+    """Say once what most volumes share, and name the others: ``0.02; for b.png, c.png: 0.05``."""
+    volumes: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        volumes.setdefault(text, []).append(name)
+    usual = max(volumes, key=lambda text: len(volumes[text]))
+    if len(volumes[usual]) == 1 and len(volumes) > 1:  # nothing is usual
+        return "; ".join(f"{name}: {text}" for name, text in texts.items())
+    others = [f"for {', '.join(names)}: {text}" for text, names in volumes.items() if text != usual]
+    return "; ".join([usual, *others])
 
 
 def _detail(key: str, value: Any) -> str:
@@ -100,7 +161,7 @@ def words(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {words(entry)}" for key, entry in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(words, value))
+        return ", ".join(map(words, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -18,7 +18,7 @@ from csmri_ext.bridge.fourier import center_crop
 
 MOST_VOLUMES = 4  # volumes that give a validation slice; more would take time and hardly move the weight
 SLICES_OF_ONE = 3  # validation slices where there is a single volume
-GRIDS = {"tv": (0.002, 0.005, 0.01, 0.02, 0.05, 0.1), "wavelet": (0.0005, 0.002, 0.008)}
+GRIDS = {"tv": (0.002, 0.005, 0.01, 0.02, 0.05, 0.1), "wavelet": (0.0005, 0.001, 0.002, 0.004, 0.008)}
 
 
 def tune(

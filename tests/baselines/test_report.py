@@ -121,6 +121,33 @@ def test_provenance(page: Page) -> None:
         assert mask["hash"] in text
 
 
+def test_inputs_and_tuning_are_tables(tmp_path: Path) -> None:
+    comparison = made_comparison()
+    comparison.provenance["inputs"] = [
+        {
+            "volume": "volume_a.h5",
+            "source": "folder/volume_a.h5",
+            "sha256": "0123456789abcdef" * 4,
+            "slices": [2, 5],
+            "kspace": [9, 4, 640, 368],
+            "image_size": [320, 320],
+            "fully_sampled": True,
+        }
+    ]
+    table = [{"weight": 0.01, "nmse": 0.25, "chosen": False}, {"weight": 0.02, "nmse": 0.125, "chosen": True}]
+    comparison.provenance["tuning"] = {
+        "tv, random 4x": {"weights": {"a": 0.02, "b": 0.02}, "how": "least mean NMSE", "table": table},
+        "tv, random 8x": {"weights": {"a": 0.02, "b": 0.01, "c": 0.02}, "how": "least mean NMSE", "table": table},
+    }
+    for row in comparison.rows:
+        row.details = {"weight": 0.02, "weight_grid": "least mean NMSE"}
+    text = squeezed(Page(write_report(tmp_path, comparison)).text)
+    assert "volume_a.h5 folder/volume_a.h5 0123456789abcdef… 2–4 (of 9) 4 640 × 368 320 × 320 yes" in text
+    assert "tv, random 4x 0.02 weight 0.01 0.02 NMSE 0.25 0.125 least mean NMSE" in text
+    assert "tv, random 8x 0.02; for b: 0.01 weight" in text
+    assert text.count("least mean NMSE") == 2, "said once for each search, not again for each method"
+
+
 def test_unknown_provenance_and_missing_provenance(tmp_path: Path) -> None:
     comparison = made_comparison(slices=1, volumes=("a",))
     comparison.provenance["machine"] = {"cpu": "Some <CPU>", "cores": 2}
