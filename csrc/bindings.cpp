@@ -395,6 +395,7 @@ PYBIND11_MODULE(_core, m) {
   define_data_consistency<float, true>(m, "_cuda_f32");
   define_data_consistency<double, true>(m, "_cuda_f64");
 #endif
+  m.attr("data_consistency_cuda_length") = csmri::kMaxCudaLength;
   m.def("data_consistency_scratch_bytes", &csmri::data_consistency_scratch_bytes);
   m.def("data_consistency_partials", &csmri::data_consistency_partials);
   m.def("sense_normal_workspace", &csmri::sense_normal_workspace);

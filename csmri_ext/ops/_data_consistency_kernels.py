@@ -24,6 +24,14 @@ TILE = 16  # kTile of data_consistency.hpp
 REAL_DTYPES = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
+def cover(x: Tensor) -> bool:
+    """Tell whether there are kernels for images of this size; on a GPU not for sides above 2048: `reference` has them.
+
+    That is documented and not a silent fallback: torch.fft is what remains where a line exceeds shared memory.
+    """
+    return not x.is_cuda or max(x.shape[-2:]) <= _core.data_consistency_cuda_length
+
+
 def _replicas(image: Tensor) -> int:
     return 1 if image.is_complex() else image.shape[-3] // 2
 

@@ -25,7 +25,7 @@ class PreparedKspace(NamedTuple):
     axes: str
     """Axes along which the mask varies: "x" (the last), "y" or "xy"."""
     samples: Tensor | None
-    """Weighted data, packed, transformed where the mask does not vary. None if made under `reference_ops`."""
+    """Weighted data, packed, transformed where the mask does not vary. None where plain PyTorch computes."""
     weights: Tensor | None
     """The mask in the order of `samples`."""
 
@@ -46,7 +46,7 @@ def data_consistency(image: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor | 
     Parameters
     ----------
     image
-        complex64 or complex128, ``(..., ny, nx)``, any sizes.
+        complex64 or complex128, ``(..., ny, nx)``, any sizes (on a GPU sides above 2048 run through torch.fft).
     kspace
         Measured data: shape, dtype and device of `image`, zero frequency in the centre. Values where the mask is zero
         do not matter.
@@ -92,7 +92,7 @@ def prepare_data_consistency(kspace: Tensor, mask: Tensor) -> PreparedKspace:
     _check_measured(kspace, mask)
     weighting = mask.to(kernels.REAL_DTYPES[kspace.dtype])
     axes, masks = kernels.smallest_masks(weighting, kspace.shape)
-    if reference.active():
+    if reference.active() or not kernels.cover(kspace):
         return PreparedKspace(kspace, weighting, axes, None, None)
     ny, nx = kspace.shape[-2:]
     samples = kernels.pack(kspace.reshape(math.prod(kspace.shape[:-2]), ny, nx), masks, axes)
@@ -124,7 +124,7 @@ def data_consistency_prepared(image: Tensor, prepared: PreparedKspace, eta: Tens
     """
     _check_image(image, prepared)
     step = _step(eta, prepared)
-    if reference.active():
+    if reference.active() or not kernels.cover(image):
         return reference.data_consistency(image, prepared.kspace, prepared.mask, step)
     prepared = _packed(prepared)
     result: Tensor = kernels.apply(image, prepared.samples, prepared.weights, step, prepared.axes, True)
@@ -138,7 +138,7 @@ def data_consistency_normal_term(image: Tensor, prepared: PreparedKspace, eta: T
     """
     _check_image(image, prepared)
     step = _step(eta, prepared)
-    if reference.active():
+    if reference.active() or not kernels.cover(image):
         return reference.data_consistency_normal_term(image, prepared.kspace, prepared.mask, step)
     prepared = _packed(prepared)
     result: Tensor = kernels.apply(image, None, prepared.weights, step, prepared.axes, False)
@@ -181,7 +181,7 @@ def data_consistency_terms(image: Tensor, zero_filled: Tensor, prepared: Prepare
             f"{prepared.kspace.dtype} {(image.shape[0], *image.shape[-2:])} for image {tuple(image.shape)}"
         )
     step = _step(eta, prepared)
-    if reference.active():
+    if reference.active() or not kernels.cover(image):
         return reference.data_consistency_terms(image, zero_filled, prepared.kspace, prepared.mask, step)
     prepared = _packed(prepared)
     result: Tensor = kernels.terms(image, zero_filled, prepared.weights, step, prepared.axes)

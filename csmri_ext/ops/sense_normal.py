@@ -27,7 +27,7 @@ def sense_normal(image: Tensor, sens_maps: Tensor | None, mask: Tensor) -> Tenso
     Parameters
     ----------
     image
-        complex64 or complex128, ``(..., ny, nx)``, any sizes.
+        complex64 or complex128, ``(..., ny, nx)``, any sizes (on a GPU sides above 2048 run through torch.fft).
     sens_maps
         S, dtype and device of `image`, ``(..., coils, ny, nx)``. Leading axes broadcast with those of `image`. None:
         one coil of sensitivity 1, whose k-space has the shape of `image`.
@@ -47,7 +47,7 @@ def sense_normal(image: Tensor, sens_maps: Tensor | None, mask: Tensor) -> Tenso
     """
     batch = _check(image, sens_maps, mask)
     weighting = mask.to(kernels.REAL_DTYPES[image.dtype])
-    if reference.active():
+    if reference.active() or not kernels.cover(image):
         return reference.sense_normal(image, sens_maps, weighting)
     ny, nx = image.shape[-2:]
     kspace = image.shape if sens_maps is None else torch.Size((*batch, *sens_maps.shape[-3:]))

@@ -1,5 +1,5 @@
-// Discrete Fourier transforms of any length up to kMaxLength in shared memory, float32 or float64: for lengths without
-// a kernel of their own, for float64, and for what happens once per measurement.
+// Discrete Fourier transforms of any length up to kMaxCudaLength in shared memory, float32 or float64: for lengths
+// without a kernel of their own, for float64, and for what happens once per measurement.
 //
 // Stockham's scheme with one pass per factor r of n, each output by its definition as a sum of r terms: n (r1 + r2 +
 // ...) multiply-adds, no reordering, exact for every n; a prime factor of n costs itself. Bound by shared memory.

@@ -19,6 +19,13 @@
 //     weights  (n_masks, n_line, 2)   or, for Axes::xy, (n_masks, tiles, n_line, kTile)
 // Pairs of weights are (m, position): the samples of acquired elements lie side by side, in the order of position.
 // CPU: elements in the slot order of LinePlan, position -1 where m = 0; for Axes::xy tiles hold slots of the x axis.
+//
+// Every ny, nx >= 1 is computed, none is padded with zeros that would change the result. What it costs:
+//     CPU    factors up to 8: codelets; prime factors up to 113: direct sums, 4 ((p - 1) / 2)^2 multiply-adds for p
+//            elements; a larger one: the whole line as a convolution of 2 n - 1 or a few more elements (Bluestein).
+//     CUDA   float32, lengths in the table of line_launch.cuh: in registers. Any other up to kMaxCudaLength, and
+//            float64: in shared memory, a direct sum for each prime factor, so that 386 = 2 * 193 costs about ten
+//            times what 384 does. Beyond: csmri_ext/ops computes in torch.fft (cuFFT), as `reference` does.
 #pragma once
 #include <cstdint>
 
@@ -27,6 +34,7 @@
 namespace csmri {
 
 constexpr int kTile = 16;
+constexpr int kMaxCudaLength = 2048;  // three lines of complex128 and the roots of unity fit into 160 KiB
 
 enum class Axes : int { x, y, xy };
 
@@ -149,7 +157,5 @@ template <class T>
 void data_consistency_unpack_cuda(const PackArgs<T>& args, void* stream);
 template <class T>
 void data_consistency_pack_mask_cuda(const PackMaskArgs<T>& args, void* stream);
-// False for line lengths that no CUDA kernel covers: csmri_ext/ops refuses those with a clear error.
-bool data_consistency_cuda_supports(const DataConsistencyShape& shape);
 
 }  // namespace csmri

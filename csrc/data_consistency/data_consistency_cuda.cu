@@ -54,10 +54,6 @@ __global__ void __launch_bounds__(256) sum_partials_kernel(const double* partial
 
 }  // namespace
 
-bool data_consistency_cuda_supports(const DataConsistencyShape& shape) {
-  return shape.ny <= kMaxLength && shape.nx <= kMaxLength;
-}
-
 template <class T>
 void data_consistency_cuda(const DataConsistencyArgs<T>& args, void* stream) {
   if (args.shape.axes != Axes::xy) return run(diagonal_pass(args, args.image, args.out), stream);

@@ -13,8 +13,6 @@
 
 namespace csmri {
 
-constexpr int kMaxLength = 2048;  // three lines of complex128 and the roots of unity fit into 160 KiB
-
 // Whether the parts of an element lie side by side, aligned: one access then moves both.
 template <class T>
 bool is_interleaved(const ComplexImages<T>& stack) {
@@ -52,7 +50,7 @@ struct BackwardPass {
 // The kernels of a tabulated length; false where n has none (data_consistency_lines[_backward]_cuda.cu).
 bool line_pass(const LinePass<float>& pass, cudaStream_t stream);
 bool line_backward(const BackwardPass<float>& args, cudaStream_t stream);
-// Any length up to kMaxLength; T is float or double (data_consistency_any_length_cuda.cu).
+// Any length up to kMaxCudaLength; T is float or double (data_consistency_any_length_cuda.cu).
 template <class T>
 void any_length_pass(const LinePass<T>& pass, cudaStream_t stream);
 template <class T>

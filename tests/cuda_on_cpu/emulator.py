@@ -184,7 +184,9 @@ class Emulator:
             assert text.count(old) == 1, f"{path.name} contains {text.count(old)} times {old!r}"
             copy = overlay / path.relative_to(ROOT / "csrc")
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text(text.replace(old, new))
+            with tempfile.NamedTemporaryFile("w", dir=overlay, delete=False) as partial:
+                partial.write(text.replace(old, new))
+            Path(partial.name).replace(copy)  # at once: another compiler may be reading
         return overlay
 
     def _object(self, source: Path) -> Path:

@@ -9,6 +9,7 @@ from tolerance import assert_as_accurate, relative_error
 from torch import Tensor
 
 import csmri_ext
+from csmri_ext.ops import _data_consistency_kernels as kernels
 from csmri_ext.ops import (
     data_consistency,
     data_consistency_normal_term,
@@ -16,6 +17,7 @@ from csmri_ext.ops import (
     data_consistency_terms,
     prepare_data_consistency,
     reference,
+    sense_normal,
 )
 
 TABLE = [128, 160, 192, 224, 240, 256, 288, 320, 352, 368, 372, 384, 396, 400, 448, 480, 512, 640, 768]
@@ -333,6 +335,17 @@ def test_errors_name_what_does_not_fit() -> None:
         for context in (torch.no_grad(), csmri_ext.reference_ops()):
             with context, pytest.raises(error, match=pattern):
                 call()
+
+
+def test_sizes_without_kernels_run_as_plain_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU, sides that exceed shared memory."""
+    monkeypatch.setattr(kernels, "cover", lambda x: x.shape[-1] <= 10)
+    image, kspace = make(2, 8, 12)
+    mask = make_mask("columns", 8, 12)
+    assert torch.equal(data_consistency(image, kspace, mask, 0.5), reference.data_consistency(image, kspace, mask, 0.5))
+    assert torch.equal(sense_normal(image, kspace, mask), reference.sense_normal(image, kspace, mask.float()))
+    small = (image[..., :10], kspace[..., :10], mask[:, :10], 0.5)
+    assert not torch.equal(data_consistency(*small), reference.data_consistency(*small))  # these are kernels
 
 
 # --- the reference switch ------------------------------------------------------------------------------------------
