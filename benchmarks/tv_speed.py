@@ -1,5 +1,6 @@
 """`baselines.tv` against ``bart pics -S -i 200 -R T:3:0:0.01``, on one core: ``python -m benchmarks.tv_speed``.
 
+Slices of the phantom, or the middle slice of each file that is named, at ``equispaced_fraction`` 4x or its own mask.
 Both get arrays in memory and return one; BART's side includes its files (on a memory disk) and its process. Rounds
 alternate. CPU time is of this process and its children; on a busy machine it is the number to look at.
 """
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tv_problems import TvProblem, phantom_problem
+from benchmarks.tv_problems import TvProblem, file_problems, phantom_problem
 from csmri_ext.bridge import bart_version, pics
 
 CASES = (
@@ -73,6 +74,7 @@ def measure(problem: TvProblem, rounds: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", metavar="FILES", help="slices or k-space to use instead of phantoms")
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
@@ -80,8 +82,9 @@ def main() -> None:
     print(f"BART {bart_version()}; median of {args.rounds} rounds, seconds for one slice, one core\n")
     print("| data | ours, wall | BART, wall | BART / ours | ours, CPU | BART, CPU | BART / ours | difference |")
     print("|---|---|---|---|---|---|---|---|")
-    for size, n_coils, mask, acceleration in CASES:
-        print(measure(phantom_problem(size, n_coils, mask, acceleration), args.rounds), flush=True)
+    phantoms = (phantom_problem(size, n_coils, mask, acceleration) for size, n_coils, mask, acceleration in CASES)
+    for problem in file_problems(args.files, ["equispaced_fraction"], [4.0]) if args.files else phantoms:
+        print(measure(problem, args.rounds), flush=True)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def doctor(argv: Sequence[str], program: str = "csmri doctor") -> int:
-    """Show the configuration; with a file, check its conventions and return 1 where one is a problem.
+    """Show the configuration; with files, check their conventions and return 1 where one is a problem.
 
     Parameters
     ----------
@@ -75,11 +75,11 @@ def _without_command(words: list[str]) -> int:
 
 def _doctor(argv: Sequence[str], program: str) -> int:
     parser = ArgumentParser(prog=program, allow_abbrev=False, description="Show the configuration, or check a file.")
-    parser.add_argument("file", nargs="?", metavar="FILE", help="k-space or images, any supported format")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="k-space or images, any supported format")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
-    if args.file is not None:
-        return _examine(Path(args.file))
+    if args.files:
+        return max([_examine(Path(file)) for file in args.files])
     from csmri_ext.config import show_config
 
     sys.stdout.write(show_config() + "\n")

@@ -157,6 +157,17 @@ def test_command_prints_bart_dimensions_and_exit_code(tmp_path: Path, capsys: py
     assert "problem zero frequency" in capsys.readouterr().out
 
 
+def test_several_files_give_the_worst_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = fft2c(np.pad(np.ones((2, 1, 16, 16)), ((0, 0), (0, 0), (8, 8), (8, 8))))
+    np.save(tmp_path / "good.npy", good)
+    np.save(tmp_path / "corner.npy", np.fft.ifftshift(good, axes=(-2, -1)))
+    assert cli.main(["doctor", str(tmp_path / "corner.npy"), str(tmp_path / "good.npy")]) == 1
+    out = capsys.readouterr().out
+    assert out.count("zero frequency") == 2
+    assert "at the corner" in out
+    assert cli.main(["doctor", str(tmp_path / "good.npy"), str(tmp_path / "good.npy")]) == 0
+
+
 def test_real_scanner_data_have_no_problem(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor", str(shared_data / "bart" / "brain_8ch_ksp")]) == 0
     out = capsys.readouterr().out
