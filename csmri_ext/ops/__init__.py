@@ -12,7 +12,9 @@ from csmri_ext.ops.data_consistency import (
 )
 from csmri_ext.ops.pyramid_attention import KERNEL_SIZES, pyramid_attention, pyramid_convolution
 from csmri_ext.ops.reference import reference_ops
+from csmri_ext.ops.relu_conv import relu_conv_3x3
 from csmri_ext.ops.sense_normal import sense_normal
+from csmri_ext.ops.separable_cell import separable_cell
 from csmri_ext.ops.separable_node import separable_node
 from csmri_ext.ops.split_depthwise import split_depthwise
 
@@ -27,7 +29,9 @@ __all__ = [
     "pyramid_attention",
     "pyramid_convolution",
     "reference_ops",
+    "relu_conv_3x3",
     "sense_normal",
+    "separable_cell",
     "separable_node",
     "split_depthwise",
 ]

@@ -13,7 +13,7 @@ from csmri_ext.ops._library import address, launch
 
 MAX_TERMS = 8  # csrc/core/separable.hpp
 # name -> (enum class Separable, number of weights)
-OPERATIONS = {
+OPERATIONS: dict[str, tuple[int | None, int]] = {
     "conv_1x1": (0, 1),
     "sep_conv_3x3": (1, 2),
     "dil_2_conv_3x3": (2, 2),
@@ -22,6 +22,8 @@ OPERATIONS = {
     "skip": (6, 0),
     "none": (None, 0),
 }
+
+DENSE = 5  # the convolution of `relu_conv_3x3`, "conv_3x3" below: no operation of a node
 
 
 def n_weights(operation: str) -> int:
@@ -73,7 +75,7 @@ class Term:
     def __init__(self, operation: str, x: Tensor, weights: Sequence[Tensor]) -> None:
         self.x, self.pixel = in_pixels(x)
         self.weights = [w.contiguous() for w in weights]
-        code = OPERATIONS[operation][0]
+        code = DENSE if operation == "conv_3x3" else OPERATIONS[operation][0]
         first, second = ([None, None, *self.weights])[-2:]
         self.packed = (code, x.shape[1], address(self.x), self.pixel, address(first), address(second))
 
@@ -119,6 +121,23 @@ def backward(
     return grads
 
 
+def relu_convolution(x: Tensor, weight: Tensor, residual: Tensor | None, out: Tensor) -> None:
+    """Write ``residual + weight * relu(x)`` into `out`, channels_last."""
+    x, pixel = in_pixels(x)
+    weight, sizes = weight.contiguous(), extents(x)
+    added, added_pixel = (None, 0) if residual is None else in_pixels(residual)
+    shape = (x.shape[1], out.shape[1], sizes)
+    arguments = (
+        *shape,
+        (address(x), pixel),
+        address(weight),
+        (address(added), added_pixel),
+        (address(out), out.shape[1]),
+    )
+    scratch = _kernel("relu_convolution_scratch", x)(*shape)
+    launch("relu_convolution", x, *arguments, scratch_bytes_per_thread=scratch)
+
+
 def _kernel(name: str, like: Tensor) -> Any:
     return getattr(_core, f"{name}_{'f64' if like.dtype == torch.float64 else 'f32'}")
 
@@ -130,3 +149,15 @@ def multiply_adds(operation: str, channels: int, outputs: int) -> int:
     if operation == "conv_9x1_1x9":
         return 18 * channels
     return (0 if operation == "conv_1x1" else 9 * channels) + channels * outputs
+
+
+def gradient_of_gradients(
+    out: Tensor, wanted: list[Tensor], grad: Tensor, incoming: list[Tensor], tensors: list[Tensor]
+) -> tuple[Tensor, ...]:
+    """Gradients, with respect to `tensors`, of the gradients of `out` with respect to `wanted`; zeros where unused."""
+    zeros = {"allow_unused": True, "materialize_grads": True}
+    first = torch.autograd.grad(out, wanted, grad, create_graph=True, **zeros) if out.requires_grad and wanted else ()
+    pairs = [(f, g) for f, g in zip(first, incoming, strict=True) if f.requires_grad]
+    if not pairs:
+        return tuple(torch.zeros_like(t) for t in tensors)
+    return torch.autograd.grad([f for f, _ in pairs], tensors, [g for _, g in pairs], **zeros)

@@ -133,6 +133,26 @@ def separable_node(inputs: Sequence[Tensor], operations: Sequence[str], weights:
     return total
 
 
+def separable_cell(
+    before: Tensor,
+    last: Tensor,
+    genotype: Sequence[Sequence[tuple[str, int]]],
+    preprocess: Sequence[Tensor],
+    weights: Sequence[Sequence[Sequence[Tensor]]],
+) -> Tensor:
+    """Nodes over two inputs and over one another, concatenated; see `csmri_ext.ops.separable_cell`."""
+    states = [_operation(x, "conv_1x1", [w]) for x, w in zip((before, last), preprocess, strict=True)]
+    for node, own in zip(genotype, weights, strict=True):
+        states.append(separable_node([states[source] for _, source in node], [name for name, _ in node], own))
+    return torch.cat(states[2:], dim=1)
+
+
+def relu_conv_3x3(x: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:
+    """``residual + conv3x3(relu(x))``; see `csmri_ext.ops.relu_conv_3x3`."""
+    convolved = torch.nn.functional.conv2d(torch.relu(x), weight, padding=1)
+    return convolved if residual is None else residual + convolved
+
+
 DILATIONS = {"sep_conv_3x3": 1, "dil_2_conv_3x3": 2, "dil_3_conv_3x3": 3}
 
 

@@ -171,13 +171,7 @@ def _second_gradient(ctx: Any, grad_inputs: list[Tensor], grad_weights: list[Ten
         grad, inputs, weights = tensors[0], tensors[1 : 1 + ctx.n_inputs], tensors[1 + ctx.n_inputs :]
         out = reference.separable_node(inputs, ctx.operations, kernels.grouped(ctx.operations, weights))
         wanted = (inputs if ctx.need_x else []) + (weights if ctx.need_weight else [])
-        zeros = {"allow_unused": True, "materialize_grads": True}
-        first = torch.autograd.grad(out, wanted, grad, create_graph=True, **zeros) if out.requires_grad else ()
-        pairs = [(f, g) for f, g in zip(first, [*grad_inputs, *grad_weights], strict=True) if f.requires_grad]
-        if pairs:
-            second = torch.autograd.grad([f for f, _ in pairs], tensors, [g for _, g in pairs], **zeros)
-        else:
-            second = tuple(torch.zeros_like(t) for t in tensors)
+        second = kernels.gradient_of_gradients(out, wanted, grad, [*grad_inputs, *grad_weights], tensors)
     return second[0], list(second[1 : 1 + ctx.n_inputs]), None, list(second[1 + ctx.n_inputs :]), None, None
 
 

@@ -150,11 +150,12 @@ inline void correlate_segment_9(const T* g, const Tap& tap, std::int64_t n, T* s
   }
 }
 
-// sums[o][c] += sum over n pixels of g[x][o] r[x][c], o and c in one group each; sums: (kBlock, kBlock).
+// sums[o][c] += sum over n pixels of g[x][o] r[x][c], o < rows (and some more) and c in one group each;
+// sums: (kBlock, kBlock).
 template <class T>
-inline void add_outer_products(const T* g, const T* r, std::int64_t n, T* sums) {
+inline void add_outer_products(const T* g, const T* r, std::int64_t n, std::int64_t rows, T* sums) {
   constexpr int kTogether = kSimd == Simd::avx512 ? 8 : 4;
-  for (int o = 0; o < kBlock<T>; o += kTogether) {
+  for (int o = 0; o < rows; o += kTogether) {
     Vec<T> total[kTogether][2];
 #pragma GCC unroll 8
     for (int i = 0; i < kTogether; ++i) total[i][0] = total[i][1] = Vec<T>{};

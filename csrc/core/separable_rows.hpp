@@ -167,7 +167,45 @@ void pack_pointwise(const T* w, std::int64_t outputs, std::int64_t o_stride, std
       packed[(o / kBlock<T> * channels + c) * kBlock<T> + o % kBlock<T>] = w[o * o_stride + c * c_stride];
 }
 
-// Sizes of a term's packed weights, and the packing of both.
+// w(o, c, tap) of (outputs, channels, 3, 3) with one row (tap * outputs + o) per output and shift: as the outputs of a
+// point-wise product -> (groups of 9 outputs, channels, kBlock), or as its inputs -> (groups, 9 outputs, kBlock).
+template <class T>
+void pack_taps(const T* w, std::int64_t outputs, std::int64_t channels, T* packed) {
+  std::fill_n(packed, groups_of<T>(9 * outputs) * channels * kBlock<T>, T(0));
+  for (std::int64_t i = 0; i < 9 * outputs; ++i)
+    for (std::int64_t c = 0; c < channels; ++c)
+      packed[(i / kBlock<T> * channels + c) * kBlock<T> + i % kBlock<T>] =
+          w[(i % outputs * channels + c) * 9 + i / outputs];
+}
+template <class T>
+void pack_taps_transposed(const T* w, std::int64_t outputs, std::int64_t channels, T* packed) {
+  std::fill_n(packed, groups_of<T>(channels) * 9 * outputs * kBlock<T>, T(0));
+  for (std::int64_t i = 0; i < 9 * outputs; ++i)
+    for (std::int64_t c = 0; c < channels; ++c)
+      packed[(c / kBlock<T> * 9 * outputs + i) * kBlock<T> + c % kBlock<T>] =
+          w[(i % outputs * channels + c) * 9 + i / outputs];
+}
+
+// out[x][o] = residual[x][o] + sum over ky, kx of rows[ky][x + kx - 1][(3 ky + kx) outputs + o], x in [x0, x1), from
+// the products that pack_taps describes. residual may be null.
+template <class T>
+void sum_taps(const T* const* rows, std::int64_t group, std::int64_t outputs, std::int64_t x0, std::int64_t x1,
+              const T* residual, std::int64_t residual_pixel, T* out, std::int64_t out_pixel) {
+  for (std::int64_t o = 0; o < outputs; ++o) {
+    const T* from[9];
+    for (int tap = 0; tap < 9; ++tap) {
+      const std::int64_t i = tap * outputs + o;
+      from[tap] = rows[tap / 3] + i / kBlock<T> * group + i % kBlock<T> + (tap % 3 - 1) * kBlock<T>;
+    }
+    for (std::int64_t x = x0; x < x1; ++x) {
+      T sum = 0;
+      for (int tap = 0; tap < 9; ++tap) sum += from[tap][x * kBlock<T>];
+      out[x * out_pixel + o] = residual ? residual[x * residual_pixel + o] + sum : sum;
+    }
+  }
+}
+
+// Sizes of a term's packed weights.
 template <class T>
 std::int64_t packed_first_size(Separable operation, std::int64_t channels) {
   const bool has = has_depthwise_3x3(operation) || operation == Separable::column_row;

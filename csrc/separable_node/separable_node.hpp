@@ -11,7 +11,9 @@
 // Backward, one operation at a time, G the gradient of out, t = first * relu(x):
 //     d second = sum over pixels of G relu(t)^T,   g = (second^T G) [t > 0],
 //     d first = corr(g, relu(x)),   dx = addend + (first^T * g) [x > 0].
-// t is computed again. Weight gradients are summed over bands of kBandRows rows, the bands then in order.
+// t is computed again. The dense 3x3 convolution at the end of a module, out = residual + w * relu(x), is a point-wise
+// product with 9 outputs per output, summed over shifted pixels; its backward pass gathers these shifts of G.
+// Weight gradients are summed over bands of kBandRows rows, the bands then in order.
 #pragma once
 #include <cstdint>
 
@@ -40,11 +42,26 @@ struct SeparableNodeArgs {
   int threads;
 };
 
+// The dense convolution; meant for few outputs.
+template <class T>
+struct ReluConvolutionArgs {
+  const T* x;  // (batch, ny, nx, channels)
+  std::int64_t channels, pixel;
+  const T* weight;    // (outputs, channels, 3, 3)
+  const T* residual;  // (batch, ny, nx, outputs), or null: 0
+  std::int64_t residual_pixel;
+  T* out;  // (batch, ny, nx, outputs)
+  std::int64_t outputs, out_pixel;
+  std::int64_t batch, ny, nx;
+  void* scratch;  // threads * relu_convolution_scratch_bytes, 64-byte aligned
+  int threads;
+};
+
 constexpr std::int64_t kBandRows = 32;
 
 template <class T>
 struct SeparableNodeBackwardArgs {
-  NodeTerm<T> term;  // not skip
+  NodeTerm<T> term;  // not skip; dense: second is (outputs, channels, 3, 3)
   const T* grad;     // (batch, ny, nx, outputs)
   std::int64_t outputs, grad_pixel;
   const T* addend;  // (batch, ny, nx, channels), or null: 0; may be grad_x
@@ -64,12 +81,16 @@ template <Simd L, class T>
 void separable_node_cpu(const SeparableNodeArgs<T>& args);
 template <Simd L, class T>
 void separable_node_backward_cpu(const SeparableNodeBackwardArgs<T>& args);
+template <Simd L, class T>
+void relu_convolution_cpu(const ReluConvolutionArgs<T>& args);
 
 // Bytes of scratch per thread; only extents, channels and operations of args are read.
 template <Simd L, class T>
 std::int64_t separable_node_scratch_bytes(const SeparableNodeArgs<T>& args);
 template <Simd L, class T>
 std::int64_t separable_node_backward_scratch_bytes(const SeparableNodeBackwardArgs<T>& args);
+template <Simd L, class T>
+std::int64_t relu_convolution_scratch_bytes(const ReluConvolutionArgs<T>& args);
 template <Simd L, class T>
 std::int64_t separable_node_partials(const SeparableNodeBackwardArgs<T>& args);
 

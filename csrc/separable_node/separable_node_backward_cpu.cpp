@@ -15,6 +15,15 @@ template <class T>
 std::int64_t n_bands(const SeparableNodeBackwardArgs<T>& a) {
   return (a.ny + kBandRows - 1) / kBandRows;
 }
+// Rows of `second`: of a dense convolution one per output and shift.
+template <class T>
+std::int64_t n_products(const SeparableNodeBackwardArgs<T>& a) {
+  return a.outputs * (a.term.operation == Separable::dense ? 9 : 1);
+}
+template <class T>
+bool has_taps(const SeparableNodeBackwardArgs<T>& a) {  // filters x before the products
+  return a.term.operation != Separable::pointwise && a.term.operation != Separable::dense;
+}
 template <class T>
 std::int64_t sums_first(const SeparableNodeBackwardArgs<T>& a) {
   return packed_first_size<T>(a.term.operation, a.term.channels);
@@ -22,7 +31,7 @@ std::int64_t sums_first(const SeparableNodeBackwardArgs<T>& a) {
 template <class T>
 std::int64_t sums_second(const SeparableNodeBackwardArgs<T>& a) {  // as one group of outputs times one of channels each
   if (a.term.operation == Separable::column_row) return packed_second_size<T>(a.term.operation, a.term.channels, 0);
-  return groups_of<T>(a.outputs) * groups_of<T>(a.term.channels) * kBlock<T> * kBlock<T>;
+  return groups_of<T>(n_products(a)) * groups_of<T>(a.term.channels) * kBlock<T> * kBlock<T>;
 }
 
 template <class T>
@@ -34,8 +43,8 @@ struct Layout {
   Layout(const SeparableNodeBackwardArgs<T>& a, void* scratch) {
     ScratchCursor cursor(scratch);
     const Separable operation = a.term.operation;
-    const std::int64_t rows = 2 * radius_of(operation) + 1, row = row_size<T>(a.nx, a.term.channels),
-                       grad_row = row_size<T>(a.nx, a.outputs);
+    const std::int64_t rows = has_taps(a) ? 2 * radius_of(operation) + 1 : 1, row = row_size<T>(a.nx, a.term.channels),
+                       grad_row = row_size<T>(a.nx, n_products(a));
     x_ring = cursor.take<T>(rows * row);
     g_ring = cursor.take<T>(rows * row);
     zeros = cursor.take<T>(row);
@@ -46,8 +55,9 @@ struct Layout {
     result = cursor.take<T>(row);
     first = cursor.take<T>(packed_first_size<T>(operation, a.term.channels));
     first_flipped = cursor.take<T>(packed_first_size<T>(operation, a.term.channels));
-    second = cursor.take<T>(operation == Separable::column_row ? packed_first_size<T>(operation, a.term.channels)
-                                                               : groups_of<T>(a.term.channels) * a.outputs * kBlock<T>);
+    second =
+        cursor.take<T>(operation == Separable::column_row ? packed_first_size<T>(operation, a.term.channels)
+                                                          : groups_of<T>(a.term.channels) * n_products(a) * kBlock<T>);
     bytes = cursor.bytes();
   }
 };
@@ -62,7 +72,8 @@ class Rows {
         channels_(a.term.channels),
         groups_(groups_of<T>(channels_)),
         group_(group_size<T>(a.nx)),
-        radius_(radius_of(a.term.operation)),
+        products_(n_products(a)),
+        radius_(has_taps(a) ? radius_of(a.term.operation) : 0),
         x_{l.x_ring, l.zeros, a.ny, 2 * radius_ + 1, row_size<T>(a.nx, channels_)},
         g_{l.g_ring, l.zeros, a.ny, 2 * radius_ + 1, row_size<T>(a.nx, channels_)},
         grad_(l.grad + kPad * kBlock<T>) {}
@@ -92,10 +103,27 @@ class Rows {
                 x_.slot(y), ReluPixel<T>{});
   }
 
+  const T* gradient(std::int64_t y) const { return a_.grad + (image_ * a_.ny + y) * a_.nx * a_.grad_pixel; }
+
+  // Output o at shift (ky, kx) sees pixel (y, x) from (y - ky + 1, x - kx + 1).
+  void gather_gradient(std::int64_t y) {
+    for (std::int64_t i = 0; i < products_; ++i) {
+      const std::int64_t tap = i / a_.outputs, row = y - tap / 3 + 1, shift = 1 - tap % 3;
+      T* const to = grad_ + i / kBlock<T> * group_ + i % kBlock<T>;
+      const T* const from = row < 0 || row >= a_.ny ? nullptr : gradient(row) + i % a_.outputs;
+      for (std::int64_t x = 0; x < a_.nx; ++x) {
+        const bool inside = from && x + shift >= 0 && x + shift < a_.nx;
+        to[x * kBlock<T>] = inside ? from[(x + shift) * a_.grad_pixel] : T(0);
+      }
+    }
+  }
+
   // Row y of g into its ring, and its part of the weight gradients into `sums`, unless null.
   void gradient_row(std::int64_t y, T* sums) {
-    load_pixels(a_.grad + (image_ * a_.ny + y) * a_.nx * a_.grad_pixel, a_.grad_pixel, a_.outputs, group_, 0, a_.nx,
-                grad_, CopyPixel<T>{});
+    if (a_.term.operation == Separable::dense)
+      gather_gradient(y);
+    else
+      load_pixels(gradient(y), a_.grad_pixel, a_.outputs, group_, 0, a_.nx, grad_, CopyPixel<T>{});
     const T* rows[9];
     for (int k = 0; k <= 2 * radius_; ++k) rows[k] = x_.row(y - radius_ + k);
     T* const g = g_.slot(y);
@@ -104,7 +132,7 @@ class Rows {
     else
       pointwise_gradient(rows, g, sums);
     clear_behind(g, a_.nx, channels_);
-    if (!sums || a_.term.operation == Separable::pointwise) return;
+    if (!sums || !has_taps(a_)) return;
     for (std::int64_t c = 0; c < groups_; ++c)
       for (std::int64_t x = 0; x < a_.nx; x += kSegmentPixels)
         correlate(g + c * group_ + x * kBlock<T>, rows, c * group_ + x * kBlock<T>,
@@ -126,7 +154,7 @@ class Rows {
   }
 
   void pointwise_gradient(const T* const* rows, T* g, T* sums) {
-    const bool filters = a_.term.operation != Separable::pointwise;
+    const bool filters = has_taps(a_);
     T* const second_sums = sums ? sums + sums_first(a_) : nullptr;
     for (std::int64_t first = 0; first < a_.nx; first += kSegmentPixels) {
       const std::int64_t n = std::min<std::int64_t>(kSegmentPixels, a_.nx - first);
@@ -142,8 +170,8 @@ class Rows {
         for (std::int64_t x = 0; x < n; x += kTilePixels) {
           TileSums<T> tile;
           clear<T>(tile);
-          add_all_products<T>(tile, grad_ + (first + x) * kBlock<T>, group_, a_.outputs,
-                              l_.second + c * a_.outputs * kBlock<T>);
+          add_all_products<T>(tile, grad_ + (first + x) * kBlock<T>, group_, products_,
+                              l_.second + c * products_ * kBlock<T>);
           T* const to = g + c * group_ + (first + x) * kBlock<T>;
 #pragma GCC unroll 10
           for (int i = 0; i < kTilePixels; ++i)
@@ -154,8 +182,9 @@ class Rows {
             }
         }
         if (!second_sums) continue;
-        for (std::int64_t o = 0; o < groups_of<T>(a_.outputs); ++o)
+        for (std::int64_t o = 0; o < groups_of<T>(products_); ++o)
           add_outer_products(grad_ + o * group_ + first * kBlock<T>, hidden, n,
+                             std::min<std::int64_t>(kBlock<T>, products_ - o * kBlock<T>),
                              second_sums + (o * groups_ + c) * kBlock<T> * kBlock<T>);
       }
     }
@@ -190,7 +219,7 @@ class Rows {
     for (int k = 0; k <= 2 * radius_; ++k) rows[k] = g_.row(y - radius_ + k);
     T* result = l_.result + kPad * kBlock<T>;
     const T* const x_row = x_.row(y);
-    for (std::int64_t c = 0; c < groups_ && a_.term.operation != Separable::pointwise; ++c)
+    for (std::int64_t c = 0; c < groups_ && has_taps(a_); ++c)
       for (std::int64_t x = 0; x < a_.nx; x += kTilePixels) {
         const std::int64_t at = c * group_ + x * kBlock<T>;
         const T* const w = l_.first_flipped + c * 9 * kBlock<T>;
@@ -200,7 +229,7 @@ class Rows {
         else
           filter_3x3<T>(a_.term.operation, rows, at, w, result + at, same);
       }
-    const T* const from = a_.term.operation == Separable::pointwise ? rows[0] : result;
+    const T* const from = has_taps(a_) ? result : rows[0];
     T* const to = a_.grad_x + (image_ * a_.ny + y) * a_.nx * a_.grad_x_pixel;
     if (!a_.addend) {
       store_pixels<false>(from, group_, channels_, 0, a_.nx, to, a_.grad_x_pixel,
@@ -220,7 +249,7 @@ class Rows {
 
   const SeparableNodeBackwardArgs<T>& a_;
   const Layout<T>& l_;
-  const std::int64_t image_, channels_, groups_, group_;
+  const std::int64_t image_, channels_, groups_, group_, products_;
   const int radius_;
   const RowRing<T> x_, g_;
   T* const grad_;
@@ -242,10 +271,12 @@ void reduce_partials(const SeparableNodeBackwardArgs<T>& a) {
   };
   if (n_first) taps(a.grad_first, 0);
   if (a.term.operation == Separable::column_row) return taps(a.grad_second, n_first);
-  for (std::int64_t o = 0; o < a.outputs; ++o)
+  const std::int64_t shifts = n_products(a) / a.outputs;
+  for (std::int64_t o = 0; o < n_products(a); ++o)
     for (std::int64_t c = 0; c < channels; ++c) {
       const std::int64_t pair = o / kBlock<T> * groups + c / kBlock<T>;
-      a.grad_second[o * channels + c] = total(n_first + (pair * kBlock<T> + o % kBlock<T>)*kBlock<T> + c % kBlock<T>);
+      a.grad_second[(o % a.outputs * channels + c) * shifts + o / a.outputs] =
+          total(n_first + (pair * kBlock<T> + o % kBlock<T>)*kBlock<T> + c % kBlock<T>);
     }
 }
 
@@ -258,6 +289,8 @@ void pack(const SeparableNodeBackwardArgs<T>& a, const Layout<T>& l) {
   }
   if (t.operation == Separable::column_row)
     pack_depthwise(t.second, t.channels, 9, true, l.second);
+  else if (t.operation == Separable::dense)
+    pack_taps_transposed(t.second, a.outputs, t.channels, l.second);
   else
     pack_pointwise(t.second, t.channels, 1, a.outputs, t.channels, l.second);
 }

@@ -1,0 +1,130 @@
+"""`relu_conv_3x3`: ReLU and a dense 3x3 convolution to few channels, added to an image: the end of a NasN module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from csmri_ext.ops import _separable_kernels as kernels
+from csmri_ext.ops import reference
+from csmri_ext.ops._library import register
+from csmri_ext.ops.separable_node import check_tensors
+
+
+def relu_conv_3x3(x: Tensor, weight: Tensor, residual: Tensor | None = None) -> Tensor:
+    """``residual + conv3x3(relu(x))``, zero padding 1, no bias (NasN, section 3).
+
+    Parameters
+    ----------
+    x
+        float32 or float64, ``(batch, channels, ny, nx)``; on the CPU channels_last is fast, any other layout is copied
+        first. Under autocast it is cast to float32.
+    weight
+        ``(outputs, channels, 3, 3)``. Made for few outputs: 2 for a complex image.
+    residual
+        ``(batch, outputs, ny, nx)``; default 0.
+
+    Returns
+    -------
+        ``(batch, outputs, ny, nx)``, on the CPU channels_last. Equivalent to `reference.relu_conv_3x3`. Differentiable
+        twice.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes, devices or shapes do not fit together.
+    """
+    check(x, weight, residual)
+    if reference.active():
+        return reference.relu_conv_3x3(x, weight, residual)
+    result: Tensor = _relu_conv(x, weight, residual)
+    return result
+
+
+def check(x: Tensor, weight: Tensor, residual: Tensor | None) -> None:
+    """Raise TypeError or ValueError unless everything fits together."""
+    name = "relu_conv_3x3"
+    check_tensors(name, [x, weight, *([] if residual is None else [residual])])
+    shapes = f"x {tuple(x.shape)}, weight {tuple(weight.shape)}"
+    if x.ndim != 4 or weight.ndim != 4 or weight.shape[1:] != (x.shape[1], 3, 3):
+        raise ValueError(f"{name}: {shapes}; expected (batch, channels, ny, nx) and (outputs, channels, 3, 3)")
+    expected = (x.shape[0], weight.shape[0], *x.shape[2:])
+    if residual is not None and residual.shape != expected:
+        raise ValueError(f"{name}: {shapes}, residual {tuple(residual.shape)}; expected a residual {expected}")
+
+
+def _empty_output(x: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:
+    return kernels.empty(x, (x.shape[0], weight.shape[0], *x.shape[2:]))
+
+
+def _forward(x: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:
+    out = _empty_output(x, weight, residual)
+    kernels.relu_convolution(x, weight, residual, out)
+    return out
+
+
+def _backward(grad: Tensor, x: Tensor, weight: Tensor, need_x: bool, need_weight: bool) -> tuple[Tensor, Tensor]:
+    grad_x, _ = outputs = _empty_gradients(grad, x, weight, need_x, need_weight)
+    grads = kernels.backward("conv_3x3", x, [weight], grad, grad_x if need_x else None, None, need_weight)
+    return (grad_x, grads[0]) if need_weight else outputs
+
+
+def _empty_gradients(grad: Tensor, x: Tensor, weight: Tensor, need_x: bool, need_weight: bool) -> tuple[Tensor, Tensor]:
+    grad_x = kernels.empty(x, x.shape) if need_x else x.new_empty(0)
+    return grad_x, weight.new_empty(weight.shape if need_weight else 0)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:2])
+
+
+def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    need_x, need_weight, need_residual = ctx.needs_input_grad
+    grad_x = grad_weight = None
+    if need_x or need_weight:
+        grad_x, grad_weight = _relu_conv_backward(grad, *ctx.saved_tensors, need_x, need_weight)
+    return grad_x if need_x else None, grad_weight if need_weight else None, grad if need_residual else None
+
+
+def _save_for_second(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    *tensors, ctx.need_x, ctx.need_weight = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _second_gradient(ctx: Any, grad_x: Tensor, grad_weight: Tensor) -> tuple[Any, ...]:
+    """Differentiate the backward pass, rarely needed, through the twin."""
+    with torch.enable_grad():
+        tensors = [t.detach().requires_grad_() for t in ctx.saved_tensors]
+        grad, x, weight = tensors
+        out = reference.relu_conv_3x3(x, weight, None)
+        wanted = ([x] if ctx.need_x else []) + ([weight] if ctx.need_weight else [])
+        incoming = ([grad_x] if ctx.need_x else []) + ([grad_weight] if ctx.need_weight else [])
+        return *kernels.gradient_of_gradients(out, wanted, grad, incoming, tensors), None, None
+
+
+def _flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
+    return 2 * x[0] * x[2] * x[3] * 9 * weight[0] * weight[1]
+
+
+def _backward_flops(grad: Any, x: Any, weight: Any, need_x: bool, need_weight: bool, *_: Any, **__: Any) -> int:
+    return _flops(x, weight) * (int(need_x) + int(need_weight))
+
+
+_relu_conv_backward = register(
+    "relu_conv_3x3_backward(Tensor grad, Tensor x, Tensor weight, bool need_x, bool need_weight) -> (Tensor, Tensor)",
+    _backward,
+    fake=_empty_gradients,
+    flops=_backward_flops,
+    backward=_second_gradient,
+    setup_context=_save_for_second,
+)
+_relu_conv = register(
+    "relu_conv_3x3(Tensor x, Tensor weight, Tensor? residual) -> Tensor",
+    _forward,
+    fake=_empty_output,
+    flops=_flops,
+    backward=_gradient,
+    setup_context=_save,
+)

@@ -1,0 +1,126 @@
+// Bindings of the NasN kernels, as in bindings.cpp.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings.hpp"
+#include "core/simd.hpp"
+#include "separable_node/separable_node.hpp"
+
+namespace py = pybind11;
+
+namespace {
+
+using Extents = std::array<std::int64_t, 3>;   // batch, ny, nx
+using Pixels = std::array<std::int64_t, 2>;    // address of an NHWC tensor, elements from one pixel to the next
+using NodeTerm = std::array<std::int64_t, 6>;  // operation, channels, address and pixel of x, addresses of its weights
+
+template <class T>
+csmri::NodeTerm<T> node_term(const NodeTerm& t) {
+  return {static_cast<csmri::Separable>(t[0]),          pointer<const T>(static_cast<Address>(t[2])), t[1], t[3],
+          pointer<const T>(static_cast<Address>(t[4])), pointer<const T>(static_cast<Address>(t[5]))};
+}
+
+template <class T>
+csmri::SeparableNodeArgs<T> separable_node_args(const std::vector<NodeTerm>& terms, std::int64_t outputs,
+                                                const Extents& extents) {
+  csmri::SeparableNodeArgs<T> args{};
+  args.n_terms = static_cast<int>(terms.size());
+  for (int i = 0; i < args.n_terms; ++i) args.term[i] = node_term<T>(terms.at(i));
+  args.outputs = outputs, args.batch = extents[0], args.ny = extents[1], args.nx = extents[2];
+  return args;
+}
+
+template <class T>
+void separable_node_cpu(const std::vector<NodeTerm>& terms, std::int64_t outputs, const Extents& extents,
+                        const Pixels& out, Address scratch, int threads) {
+  auto args = separable_node_args<T>(terms, outputs, extents);
+  args.out = pointer<T>(static_cast<Address>(out[0])), args.out_pixel = out[1];
+  args.scratch = pointer<void>(scratch), args.threads = threads;
+  py::gil_scoped_release release;
+  csmri::at_simd_level([&](auto level) { csmri::separable_node_cpu<level(), T>(args); });
+}
+
+template <class T>
+csmri::SeparableNodeBackwardArgs<T> separable_node_backward_args(const NodeTerm& term, std::int64_t outputs,
+                                                                 const Extents& extents) {
+  csmri::SeparableNodeBackwardArgs<T> args{};
+  args.term = node_term<T>(term);
+  args.outputs = outputs, args.batch = extents[0], args.ny = extents[1], args.nx = extents[2];
+  return args;
+}
+
+// Address 0: addend 0, grad_x not wanted; grad_second 0: weight gradients not wanted.
+template <class T>
+void separable_node_backward_cpu(const NodeTerm& term, std::int64_t outputs, const Extents& extents, const Pixels& grad,
+                                 const Pixels& addend, const Pixels& grad_x, Address grad_first, Address grad_second,
+                                 Address partials, Address scratch, int threads) {
+  auto args = separable_node_backward_args<T>(term, outputs, extents);
+  args.grad = pointer<const T>(static_cast<Address>(grad[0])), args.grad_pixel = grad[1];
+  args.addend = pointer<const T>(static_cast<Address>(addend[0])), args.addend_pixel = addend[1];
+  args.grad_x = pointer<T>(static_cast<Address>(grad_x[0])), args.grad_x_pixel = grad_x[1];
+  args.grad_first = pointer<T>(grad_first), args.grad_second = pointer<T>(grad_second);
+  args.partials = pointer<T>(partials), args.scratch = pointer<void>(scratch), args.threads = threads;
+  py::gil_scoped_release release;
+  csmri::at_simd_level([&](auto level) { csmri::separable_node_backward_cpu<level(), T>(args); });
+}
+
+template <class T>
+csmri::ReluConvolutionArgs<T> relu_convolution_args(std::int64_t channels, std::int64_t outputs,
+                                                    const Extents& extents) {
+  csmri::ReluConvolutionArgs<T> args{};
+  args.channels = channels, args.outputs = outputs;
+  args.batch = extents[0], args.ny = extents[1], args.nx = extents[2];
+  return args;
+}
+
+template <class T>
+void relu_convolution_cpu(std::int64_t channels, std::int64_t outputs, const Extents& extents, const Pixels& x,
+                          Address weight, const Pixels& residual, const Pixels& out, Address scratch, int threads) {
+  auto args = relu_convolution_args<T>(channels, outputs, extents);
+  args.x = pointer<const T>(static_cast<Address>(x[0])), args.pixel = x[1];
+  args.weight = pointer<const T>(weight);
+  args.residual = pointer<const T>(static_cast<Address>(residual[0])), args.residual_pixel = residual[1];
+  args.out = pointer<T>(static_cast<Address>(out[0])), args.out_pixel = out[1];
+  args.scratch = pointer<void>(scratch), args.threads = threads;
+  py::gil_scoped_release release;
+  csmri::at_simd_level([&](auto level) { csmri::relu_convolution_cpu<level(), T>(args); });
+}
+
+// Scratch bytes per thread of the forward pass; the same of the backward pass, and its number of partial sums.
+template <class T>
+void define_separable_node(py::module_& m, const std::string& suffix) {
+  m.def(("separable_node_cpu_" + suffix).c_str(), &separable_node_cpu<T>);
+  m.def(("separable_node_backward_cpu_" + suffix).c_str(), &separable_node_backward_cpu<T>);
+  m.def(("separable_node_scratch_" + suffix).c_str(), [](const std::vector<NodeTerm>& terms, std::int64_t outputs,
+                                                         const Extents& extents) {
+    const auto args = separable_node_args<T>(terms, outputs, extents);
+    return csmri::at_simd_level([&](auto level) { return csmri::separable_node_scratch_bytes<level(), T>(args); });
+  });
+  m.def(("relu_convolution_cpu_" + suffix).c_str(), &relu_convolution_cpu<T>);
+  m.def(("relu_convolution_scratch_" + suffix).c_str(), [](std::int64_t channels, std::int64_t outputs,
+                                                           const Extents& extents) {
+    const auto args = relu_convolution_args<T>(channels, outputs, extents);
+    return csmri::at_simd_level([&](auto level) { return csmri::relu_convolution_scratch_bytes<level(), T>(args); });
+  });
+  m.def(("separable_node_backward_scratch_" + suffix).c_str(),
+        [](const NodeTerm& term, std::int64_t outputs, const Extents& extents) {
+          const auto args = separable_node_backward_args<T>(term, outputs, extents);
+          return csmri::at_simd_level([&](auto level) {
+            return std::pair(csmri::separable_node_backward_scratch_bytes<level(), T>(args),
+                             csmri::separable_node_partials<level(), T>(args));
+          });
+        });
+}
+
+}  // namespace
+
+void define_separable(py::module_& m) {
+  define_separable_node<float>(m, "f32");
+  define_separable_node<double>(m, "f64");
+}
