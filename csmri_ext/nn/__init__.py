@@ -6,6 +6,9 @@ from csmri_ext.nn.complex import as_channels, as_complex
 from csmri_ext.nn.cse import CSE
 from csmri_ext.nn.data_consistency import DataConsistency
 from csmri_ext.nn.data_step import DataStep
+from csmri_ext.nn.hsab import HSAB
+from csmri_ext.nn.msst import HSAU, MSST
+from csmri_ext.nn.nas_cell import NasCell, NasNode
 from csmri_ext.nn.padding import pad_to_multiple
 from csmri_ext.nn.pgsa import PGSA
 from csmri_ext.nn.split_depthwise import SplitDepthwiseConv
@@ -14,9 +17,14 @@ from csmri_ext.nn.unrolled import Reconstructor
 
 __all__ = [
     "CSE",
+    "HSAB",
+    "HSAU",
+    "MSST",
     "PGSA",
     "DataConsistency",
     "DataStep",
+    "NasCell",
+    "NasNode",
     "Reconstructor",
     "SplitDepthwiseConv",
     "UNet",

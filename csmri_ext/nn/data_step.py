@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -87,8 +89,7 @@ class DataStep:
         """
         if not self.multi_coil:
             return data_consistency_prepared(image, self._prepared, eta)
-        zero_filled = self.zero_filled if image.is_complex() else self.replicas(image.shape[1] // 2)
-        return image + eta * (zero_filled - self.normal(image))
+        return _on_complex(lambda x: x + eta * (self._zero_filled_like(x) - self.normal(x)), image)
 
     def normal(self, image: Tensor) -> Tensor:
         """``F_u^H F_u image``.
@@ -96,7 +97,7 @@ class DataStep:
         Parameters
         ----------
         image
-            As in `step`.
+            As in `step`; with several coils also complex ``(batch, m, ny, nx)``.
 
         Returns
         -------
@@ -104,17 +105,7 @@ class DataStep:
         """
         if self.sens_maps is None:
             return data_consistency_normal_term(image, self._prepared, -1.0)
-        if image.is_complex():
-            coil_images = self.sens_maps * image.unsqueeze(1)
-            return self._combine(data_consistency_normal_term(coil_images, self._prepared, -1.0))
-        # Replicas go between coil and row: (batch, coils, m, ny, nx), so that masks may depend on slice and coil.
-        replicas = torch.complex(*image.chunk(2, dim=1)).unsqueeze(1)
-        coil_images = self.sens_maps.unsqueeze(-3) * replicas
-        kspace, mask = self._prepared.kspace.unsqueeze(2).expand(coil_images.shape), self._prepared.mask
-        prepared = self._prepared._replace(kspace=kspace, mask=mask.unsqueeze(-3) if mask.ndim > 2 else mask)
-        measured = data_consistency_normal_term(coil_images, prepared, -1.0)
-        combined = (self.sens_maps.conj().unsqueeze(-3) * measured).sum(1)
-        return torch.cat([combined.real, combined.imag], dim=1)
+        return _on_complex(self._multi_coil_normal, image)
 
     def replicas(self, m: int) -> Tensor:
         """Return `zero_filled` m times, as real channels ``(batch, 2 m, ny, nx)``: real, then imaginary parts."""
@@ -131,7 +122,7 @@ class DataStep:
         Parameters
         ----------
         image
-            complex ``(batch, ny, nx)``.
+            As in `step`.
         mu
             Number or real tensor of one element, > 0; differentiable.
 
@@ -139,11 +130,12 @@ class DataStep:
         -------
             dtype and shape of `image`.
         """
-        return self.conjugate_gradients(image, mu) if self.multi_coil else self.step(image, 1 / (1 + mu))
+        if not self.multi_coil:
+            return self.step(image, 1 / (1 + mu))
+        return _on_complex(lambda x: self._conjugate_gradients(x, mu), image)
 
-    def conjugate_gradients(self, image: Tensor, mu: Tensor | float) -> Tensor:
-        """`proximal` by conjugate gradients, also where a closed form exists."""
-        residual = self.zero_filled + mu * image
+    def _conjugate_gradients(self, image: Tensor, mu: Tensor | float) -> Tensor:
+        residual = self._zero_filled_like(image) + mu * image
         solution, direction, energy = torch.zeros_like(residual), residual, _energy(residual)
         for _ in range(CG_ITERATIONS):
             active = energy > CG_TOLERANCE
@@ -156,6 +148,21 @@ class DataStep:
             energy, previous = _energy(residual), energy
             direction = residual + torch.where(active, energy, 0) / torch.where(active, previous, 1) * direction
         return solution
+
+    def _multi_coil_normal(self, image: Tensor) -> Tensor:
+        assert self.sens_maps is not None
+        if image.ndim == 3:
+            coil_images = self.sens_maps * image.unsqueeze(1)
+            return self._combine(data_consistency_normal_term(coil_images, self._prepared, -1.0))
+        # Replicas go between coil and row, (batch, coils, m, ny, nx), so that masks may depend on slice and coil.
+        sens_maps = self.sens_maps.unsqueeze(-3)
+        coil_images = sens_maps * image.unsqueeze(1)
+        kspace, mask = self._prepared.kspace.unsqueeze(2).expand(coil_images.shape), self._prepared.mask
+        prepared = self._prepared._replace(kspace=kspace, mask=mask.unsqueeze(-3) if mask.ndim > 2 else mask)
+        return (sens_maps.conj() * data_consistency_normal_term(coil_images, prepared, -1.0)).sum(1)
+
+    def _zero_filled_like(self, image: Tensor) -> Tensor:
+        return self.zero_filled if image.ndim == 3 else self.zero_filled.unsqueeze(1)
 
     def _combine(self, coil_images: Tensor) -> Tensor:
         return coil_images if self.sens_maps is None else (self.sens_maps.conj() * coil_images).sum(1)
@@ -193,6 +200,14 @@ def check_measurement(kspace: Tensor, mask: Tensor, sens_maps: Tensor | None) ->
         raise ValueError(f"{shape} has no coil axis, but sens_maps {tuple(sens_maps.shape)} were given")
     if tuple(sens_maps.shape) not in (tuple(kspace.shape), (1, *kspace.shape[1:]), tuple(kspace.shape[1:])):
         raise ValueError(f"sens_maps {tuple(sens_maps.shape)} do not fit {shape}: expected {tuple(kspace.shape[1:])}")
+
+
+def _on_complex(function: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    """Apply a function of complex images to complex ones, or to the replicas ``(batch, 2 m, ny, nx)`` of real ones."""
+    if image.is_complex():
+        return function(image)
+    result = function(torch.complex(*image.chunk(2, dim=1)))
+    return torch.cat([result.real, result.imag], dim=1)
 
 
 def _with_axes(scale: Tensor, ndim: int) -> Tensor:

@@ -46,7 +46,7 @@ class PGSA(nn.Module):
             if group < 1 or in_channels % group or width % group:
                 raise ValueError(f"{group} groups do not divide {in_channels} inputs and {width} outputs of a branch")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, tuple(groups)
-        hidden = max(width // reduction, 1)
+        self.hidden = hidden = max(width // reduction, 1)
         self.weights = nn.ParameterList(
             torch.empty(width, in_channels // group, kernel, kernel)
             for group, kernel in zip(groups, ops.KERNEL_SIZES, strict=False)
@@ -81,6 +81,17 @@ class PGSA(nn.Module):
             ``(batch, out_channels, ny, nx)``, contiguous.
         """
         return ops.pyramid_attention(x, list(self.weights), self.groups, self.gate, scales)
+
+    def flops(self, *shapes: torch.Size) -> int:
+        """Multiply-adds and biases, for `csmri_ext.metrics.count_flops`."""
+        batch, _, ny, nx = shapes[0]
+        squeezes = (*self.squeeze_mean.parameters(), *self.squeeze_maximum.parameters())
+        convolutions = sum(weight.numel() for weight in self.weights)
+        return batch * (ny * nx * convolutions + len(self.groups) * sum(p.numel() for p in squeezes))
+
+    def relu_outputs(self, *shapes: torch.Size) -> int:
+        """Elements that pass a ReLU: the bottlenecks' hidden units."""
+        return shapes[0][0] * len(self.groups) * 2 * self.hidden
 
     def extra_repr(self) -> str:
         """Describe the layer in one line."""

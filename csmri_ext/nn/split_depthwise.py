@@ -46,6 +46,10 @@ class SplitDepthwiseConv(nn.Module):
         """``(batch, channels, ny, nx)`` to the same shape, contiguous."""
         return ops.split_depthwise(x, self.weight)
 
+    def flops(self, x: torch.Size) -> int:
+        """Multiply-adds, for `csmri_ext.metrics.count_flops`."""
+        return x[0] * x[-2] * x[-1] * self.weight.numel()
+
     def extra_repr(self) -> str:
         """Describe the layer in one line."""
         return f"{self.channels}, splits={self.splits}"

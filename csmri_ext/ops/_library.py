@@ -99,6 +99,11 @@ def launch(name: str, like: Tensor, *arguments: Any, scratch_bytes_per_thread: i
         kernel(*arguments, scratch.data_ptr(), threads)
 
 
+def autocasting(device: torch.device) -> bool:
+    """Whether autocast is on for a device; on "meta", where shapes alone are computed, there is none."""
+    return device.type != "meta" and torch.is_autocast_enabled(device.type)
+
+
 def address(x: Tensor | None) -> int:
     """Return the address of a contiguous tensor's first element; 0 for None."""
     return 0 if x is None else x.data_ptr()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from csmri_ext.ops import _data_consistency_kernels as kernels
 from csmri_ext.ops import reference
+from csmri_ext.ops._library import autocasting
 
 
 class PreparedKspace(NamedTuple):
@@ -218,7 +219,7 @@ def _check_image(image: Tensor, prepared: PreparedKspace) -> None:
         if image.shape != kspace.shape:
             raise ValueError(f"data_consistency: image {tuple(image.shape)}, kspace {tuple(kspace.shape)}: they differ")
         return
-    autocast = image.is_floating_point() and torch.is_autocast_enabled(image.device.type)
+    autocast = image.is_floating_point() and autocasting(image.device)
     if image.dtype != kernels.REAL_DTYPES[kspace.dtype] and not autocast:
         raise TypeError(f"data_consistency: image is {image.dtype}, kspace {kspace.dtype}")
     expected = (kspace.shape[0], *kspace.shape[-2:])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from csmri_ext import _core
 from csmri_ext.ops import reference
-from csmri_ext.ops._library import address, launch, register
+from csmri_ext.ops._library import address, autocasting, launch, register
 
 KERNEL_SIZES = (3, 5, 7, 9)
 MAX_PARTS = 3
@@ -100,7 +100,7 @@ def check(parts: list[Tensor], weights: list[Tensor], groups: list[int], scales:
         raise ValueError(f"{name}: tensors are on different devices: {', '.join(str(t.device) for t in tensors)}")
     if not parts[0].dtype.is_floating_point:
         raise TypeError(f"{name}: parts are {parts[0].dtype}, expected a real floating-point type")
-    if not torch.is_autocast_enabled(parts[0].device.type) and len({t.dtype for t in tensors}) > 1:
+    if not autocasting(parts[0].device) and len({t.dtype for t in tensors}) > 1:
         raise TypeError(f"{name}: tensors have different dtypes: {', '.join(str(t.dtype) for t in tensors)}")
     first = parts[0].shape
     for part in parts:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
-from csmri_ext.ops._library import register
+from csmri_ext.ops._library import autocasting, register
 
 
 def separable_node(inputs: Sequence[Tensor], operations: Sequence[str], weights: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -83,7 +83,7 @@ def check_tensors(name: str, tensors: Sequence[Tensor]) -> None:
         raise ValueError(f"{name}: tensors are on different devices: {', '.join(str(t.device) for t in tensors)}")
     if any(not t.dtype.is_floating_point for t in tensors):
         raise TypeError(f"{name}: tensors are {', '.join(str(t.dtype) for t in tensors)}, expected real floating point")
-    if torch.is_autocast_enabled(tensors[0].device.type):
+    if autocasting(tensors[0].device):
         return
     dtypes = {t.dtype for t in tensors}
     if len(dtypes) > 1:

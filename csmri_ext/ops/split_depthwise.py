@@ -9,7 +9,7 @@ from torch import Tensor
 
 from csmri_ext import _core
 from csmri_ext.ops import reference
-from csmri_ext.ops._library import address, launch, register
+from csmri_ext.ops._library import address, autocasting, launch, register
 
 MAX_SPLITS = 16
 
@@ -52,7 +52,7 @@ def check(x: Tensor, weight: Tensor) -> None:
     """Raise TypeError or ValueError unless `x` and `weight` fit together."""
     if x.device != weight.device:
         raise ValueError(f"split_depthwise: x is on {x.device}, weight on {weight.device}")
-    if not torch.is_autocast_enabled(x.device.type) and x.dtype != weight.dtype:
+    if not autocasting(x.device) and x.dtype != weight.dtype:
         raise TypeError(f"split_depthwise: x is {x.dtype}, weight {weight.dtype}")
     if not x.dtype.is_floating_point:
         raise TypeError(f"split_depthwise: x is {x.dtype}, expected a real floating-point type")

@@ -56,7 +56,7 @@ def test_replicas_step_like_single_images(coils: int, shape: tuple[int, ...]) ->
     step = DataStep(kspace[:, 0], mask) if coils == 1 else DataStep(kspace, mask, maps())
     images = [noise(BATCH, NY, NX, seed=seed) for seed in (3, 4, 5)]
     replicas = torch.cat([torch.stack([x.real for x in images], 1), torch.stack([x.imag for x in images], 1)], 1)
-    for function in (lambda x: step.step(x, 0.3), step.normal):
+    for function in (lambda x: step.step(x, 0.3), step.normal, lambda x: step.proximal(x, 0.7)):
         result = torch.complex(*function(replicas).chunk(2, dim=1))
         for i, image in enumerate(images):
             torch.testing.assert_close(result[:, i], function(image))

@@ -1,0 +1,97 @@
+"""NasN: cascades of searched reconstruction modules and data consistency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from csmri_ext.models.genotypes import GENOTYPES, check_genotype
+from csmri_ext.nn import DataStep, NasCell, Reconstructor, as_channels, as_complex
+
+
+class ReconstructionModule(nn.Module):
+    """Stem of two 3x3 convolutions, cells, ReLU and a 3x3 convolution back to the image, added to it (NasN, section 3).
+
+    Parameters
+    ----------
+    genotype
+        Of all cells, see `csmri_ext.models.genotypes`.
+    cells, channels
+        Number of cells and channels of each node.
+    in_chans
+        Channels of the image.
+    """
+
+    def __init__(
+        self, genotype: Sequence[Sequence[tuple[str, int]]], cells: int = 3, channels: int = 32, in_chans: int = 2
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_chans, channels, 3, padding=1, bias=False),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        )
+        self.cells = nn.ModuleList()
+        before = last = channels  # both inputs of the first cell are the stem
+        for _ in range(cells):
+            cell = NasCell(genotype, channels, (before, last))
+            self.cells.append(cell)
+            before, last = last, cell.out_channels
+        self.rectify, self.last = nn.ReLU(), nn.Conv2d(last, in_chans, 3, padding=1, bias=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(batch, in_chans, ny, nx)`` to the same shape."""
+        before = last = [self.stem(image)]
+        for cell in self.cells:
+            assert isinstance(cell, NasCell)
+            before, last = last, cell.features(before, last)
+        result: Tensor = image + self.last(self.rectify(torch.cat(last, 1)))
+        return result
+
+
+class NasN(Reconstructor):
+    """The network found by neural architecture search: ``x <- DC(R(x))`` in each cascade (NasN, section 3).
+
+    DC replaces the acquired samples (eq. 7, noiseless); with several coils it is a gradient step of size 1.
+
+    Parameters
+    ----------
+    genotype
+        Name in `GENOTYPES`, or nested pairs as `check_genotype` takes them.
+    cascades, cells, channels
+        Number of reconstruction modules, of cells in each, and of channels in each node; weights are never shared.
+    in_chans, peak
+        As in `Reconstructor`; the paper's code scales to a maximum of 6.
+
+    Raises
+    ------
+    ValueError
+        An unknown or impossible genotype; no cascades or cells.
+    """
+
+    def __init__(
+        self,
+        genotype: str | Sequence[Sequence[tuple[str, int]]] = "knee",
+        *,
+        cascades: int = 3,
+        cells: int = 3,
+        channels: int = 32,
+        in_chans: int = 2,
+        peak: float | None = 6.0,
+    ) -> None:
+        super().__init__(in_chans=in_chans, peak=peak)
+        if isinstance(genotype, str) and genotype not in GENOTYPES:
+            raise ValueError(f"genotype is {genotype!r}, expected one of {', '.join(GENOTYPES)} or a list of nodes")
+        if cascades < 1 or cells < 1:
+            raise ValueError(f"{cascades} cascades of {cells} cells: at least one of each is needed")
+        self.genotype = check_genotype(GENOTYPES[genotype] if isinstance(genotype, str) else genotype)
+        self.reconstructions = nn.ModuleList(
+            ReconstructionModule(self.genotype, cells, channels, in_chans) for _ in range(cascades)
+        )
+
+    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+        """Alternate reconstruction modules and data consistency."""
+        for module in self.reconstructions:
+            image = step.step(as_complex(module(as_channels(image, self.in_chans))), 1.0)
+        return image

@@ -1,0 +1,75 @@
+"""Weights in safetensors files: numbers only, nothing in them is ever executed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from csmri_ext.errors import InputError
+
+
+def save_weights(model: nn.Module, path: str | PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+    """Write parameters and buffers of a model.
+
+    Parameters
+    ----------
+    model
+        Any module. Parameters that share memory are not supported; each network here owns its own.
+    path
+        ``.safetensors`` file.
+    metadata
+        Names and values to store along, strings.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, path, dict(metadata or {}))
+
+
+def load_weights(model: nn.Module, path: str | PathLike[str]) -> None:
+    """Load what `save_weights` wrote into a model of the same structure.
+
+    Parameters
+    ----------
+    model
+        Changed in place, where everything fits; unchanged otherwise.
+    path
+        ``.safetensors`` file.
+
+    Raises
+    ------
+    InputError
+        A file that is not whole or not safetensors; or weights of another model: the first name that differs is given
+        with both shapes.
+    OSError
+        A file that does not exist or cannot be read.
+    """
+    try:
+        state = load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error})") from error
+    difference = first_difference(model.state_dict(), state)
+    if difference:
+        raise InputError(f"{path}: weights of another model: {difference}")
+    model.load_state_dict(state)
+
+
+def first_difference(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
+    """Describe the first name, in the order of the model, whose shape differs; None where all agree.
+
+    Parameters
+    ----------
+    expected, found
+        State dicts of the model and of the file.
+    """
+    for name, tensor in expected.items():
+        if name not in found:
+            return f"{name} {tuple(tensor.shape)} is missing"
+        if found[name].shape != tensor.shape:
+            return f"{name} has shape {tuple(found[name].shape)}, the model's has {tuple(tensor.shape)}"
+    for name, tensor in found.items():
+        if name not in expected:
+            return f"{name} {tuple(tensor.shape)} is not in the model"
+    return None

@@ -1,0 +1,70 @@
+"""Models by name: constructors with the settings of the papers, and shipped weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib.resources import as_file, files
+from typing import Any
+
+from csmri_ext.errors import InputError, unknown
+from csmri_ext.models.ga_hqs import GAHQS
+from csmri_ext.models.hqs import HQS
+from csmri_ext.models.nasn import NasN
+from csmri_ext.models.weight_files import load_weights
+from csmri_ext.nn import Reconstructor
+
+MODELS: dict[str, Callable[..., Reconstructor]] = {
+    "ga_hqs": GAHQS,
+    "a_hqs": partial(HQS, accelerated=True),
+    "hqs": HQS,
+    "ga_hqs_baseline1": partial(GAHQS, accelerated=False),
+    "ga_hqs_baseline2": partial(GAHQS, fusion="cse"),
+    "ga_hqs_baseline3": partial(GAHQS, denoiser="unet"),
+    "nasn_knee": partial(NasN, "knee"),
+    "nasn_brain": partial(NasN, "brain"),
+    "nasn_space_b": partial(NasN, "space_b"),
+    "nasn_2nodes": partial(NasN, "2nodes"),
+    "nasn_4nodes": partial(NasN, "4nodes"),
+}
+
+
+def names() -> list[str]:
+    """Names of all models."""
+    return list(MODELS)
+
+
+def create(name: str, pretrained: bool = False, **overrides: Any) -> Reconstructor:
+    """Build a model.
+
+    Parameters
+    ----------
+    name
+        One of `names`.
+    pretrained
+        Load the weights that come with the package, ``csmri_ext/weights/NAME.safetensors``; else they are random.
+    **overrides
+        Parameters of the constructor (`HQS`, `GAHQS`, `NasN`) that shall differ from the paper's, ``in_chans`` among
+        them.
+
+    Returns
+    -------
+        ``model(kspace, mask, sens_maps=None) -> image``, in training mode.
+
+    Raises
+    ------
+    InputError
+        An unknown name (the nearest ones are suggested), or weights that are not shipped or do not fit the overrides.
+    TypeError, ValueError
+        Overrides that the model does not have, or that do not fit together.
+    """
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    model = MODELS[name](**overrides)
+    if pretrained:
+        weights = files("csmri_ext").joinpath("weights", f"{name}.safetensors")
+        if not weights.is_file():
+            raise InputError(f"no weights for {name} come with this version; create({name!r}) has random ones")
+        with as_file(weights) as path:
+            load_weights(model, path)
+    return model

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import csmri_ext
+from csmri_ext.errors import InputError
+from csmri_ext.models import HQS, create, graphed, load_weights, names, save_weights
+
+SMALL = {"stages": 1, "replicas": 1, "denoiser": "cnn"}
+
+
+def test_names_and_errors() -> None:
+    assert csmri_ext.models.names is names
+    assert names()[:3] == ["ga_hqs", "a_hqs", "hqs"]
+    assert len(names()) == len(set(names())) == 11
+    with pytest.raises(InputError, match="unknown model 'nasn_kne'; did you mean nasn_knee"):
+        create("nasn_kne")
+    with pytest.raises(TypeError, match="depth"):
+        create("hqs", depth=3)
+    with pytest.raises(ValueError, match="denoiser is 'vae'"):
+        create("hqs", denoiser="vae")
+    with pytest.raises(ValueError, match="fusion is 'sum'"):
+        create("ga_hqs", fusion="sum")
+    with pytest.raises(ValueError, match="0 stages"):
+        create("hqs", stages=0)
+
+
+def test_pretrained_needs_a_shipped_file() -> None:
+    with pytest.raises(InputError, match="no weights for hqs come with this version"):
+        create("hqs", pretrained=True)
+
+
+def test_weights_and_back(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    first, second = create("hqs", **SMALL), create("hqs", **SMALL)
+    save_weights(first, path, {"name": "hqs"})
+    load_weights(second, path)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_wrong_files_name_the_first_difference(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    model = create("hqs", **SMALL)
+    save_weights(model, path)
+    whole = path.read_bytes()
+
+    def complaint(other: torch.nn.Module) -> str:
+        before = {name: value.clone() for name, value in other.state_dict().items()}
+        with pytest.raises(InputError) as caught:
+            load_weights(other, path)
+        assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
+        assert str(path) in str(caught.value)
+        return str(caught.value)
+
+    assert "theta has shape (2,), the model's has (3,)" in complaint(HQS(stages=2))
+    assert "beta (1,) is missing" in complaint(HQS(stages=1, accelerated=True))
+    wide = complaint(HQS(stages=1, in_chans=1))
+    assert "denoisers.0.net.0.weight has shape (64, 2, 3, 3), the model's has (64, 1, 3, 3)" in wide
+    save_weights(HQS(stages=1, accelerated=True), path)
+    assert "beta (1,) is not in the model" in complaint(model)
+    for broken in (whole[: len(whole) // 2], whole[:5], b"", b"not safetensors at all"):
+        path.write_bytes(broken)
+        assert "not a whole safetensors file" in complaint(model)
+    with pytest.raises(OSError):
+        load_weights(model, tmp_path / "absent.safetensors")
+
+
+def test_graphs_need_a_gpu_and_evaluation() -> None:
+    with pytest.raises(ValueError, match="GPU, got cpu, cpu"):
+        graphed(create("hqs", **SMALL).eval(), (torch.zeros(1, 8, 8, dtype=torch.complex64), torch.ones(8) > 0))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ["nasn_knee", "ga_hqs"])
+def test_a_graph_equals_the_model(name: str) -> None:
+    model = create(name).cuda().eval()
+    kspace, mask = torch.randn(2, 1, 64, 64, dtype=torch.complex64, device="cuda"), torch.rand(64, device="cuda") < 0.5
+    run = graphed(model, (kspace[0], mask))
+    with torch.inference_mode():
+        for data in kspace:
+            torch.testing.assert_close(run(data, mask), model(data, mask))
+    with pytest.raises(ValueError, match=r"captured for .*\(1, 64, 64\).*got .*\(1, 32, 64\)"):
+        run(kspace[0, :, :32], mask)
+    with pytest.raises(ValueError, match=r"model\.eval"):
+        graphed(model.train(), (kspace[0], mask))
