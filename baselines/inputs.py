@@ -103,10 +103,11 @@ def inspect(volumes: Sequence[Volume], advance: Callable[[int], None]) -> None:
     Raises
     ------
     InputError, FileFormatError
-        For NaN, infinite or all-zero slices, and masks or maps of another shape.
+        For NaN, infinite or all-zero slices, masks or maps of another shape, references that cannot be compared with.
     """
     for volume in volumes:
         volume.check()
+        volume.check_reference()
         path = volume.acquisition.attrs.get("path")
         volume.sha256 = file_sha256(_data_file(Path(path))) if path else _array_sha256(volume.acquisition)
         advance(len(volume.slices))

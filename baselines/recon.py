@@ -82,6 +82,7 @@ def _recon(arguments: list[str], program: str) -> int:
     volume = Volume(acquisition.name, acquisition, central(acquisition.n_slices, args.slices), shareable(args.input))
     sampling = _sampling(volume, args.mask, args.acceleration, args.center_fraction)
     sampling.mask(volume, args.seed)
+    volume.check()
     setup = Setup(
         seed=args.seed,
         bart=bart,
@@ -98,6 +99,8 @@ def _recon(arguments: list[str], program: str) -> int:
         for slices in volume.chunks()
     ]
     image = np.concatenate(images).astype(np.complex64)
+    if not np.isfinite(image).all():
+        raise InputError(f"{method.name} on {volume.label}: the image has NaN or infinite pixels")
     history = f"{program} {shlex.join(shareable(word) if word.startswith('/') else word for word in arguments)}"
     with naming(output):
         write(output, image, acquisition, history)

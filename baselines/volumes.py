@@ -14,6 +14,8 @@ from csmri_ext.errors import InputError
 
 CHUNK_BYTES = 64 * 2**20  # k-space held in memory at once
 CHUNK_SLICES = 16  # and at most this many slices, so that progress shows
+SMALLEST_IMAGE = 7  # the window of SSIM
+FLOAT32_RANGE = 1e-18, 1e18  # of the largest sample: its square, summed over an image, must stay a float32
 
 
 @dataclass
@@ -83,7 +85,10 @@ class Volume:
         Raises
         ------
         InputError
-            For NaN or infinite samples, an all-zero slice, or a mask or maps of another shape.
+            For NaN or infinite samples, an all-zero slice, samples whose squares leave the range of float32, or a mask
+            or maps of another shape.
+        FileFormatError
+            For a slice or a reference image that the bridge refuses.
         """
         acquisition, where = self.acquisition, self.source
         ny, nx = acquisition.matrix_size
@@ -102,6 +107,30 @@ class Volume:
                 raise InputError(f"{where}: k-space of slice {index} has {bad} NaN or infinite samples")
             if not samples.any():
                 raise InputError(f"{where}: k-space of slice {index} is all zero")
+            largest = float(np.abs(samples).max())
+            if not FLOAT32_RANGE[0] < largest < FLOAT32_RANGE[1]:
+                raise InputError(
+                    f"{where}: the largest sample of slice {index} is {largest:.3g}, whose square leaves the range of "
+                    "float32; rescale the data"
+                )
+
+    def check_reference(self) -> None:
+        """Read every reference image once and refuse what no metric is defined for.
+
+        Raises
+        ------
+        InputError
+            For images smaller than the window of SSIM.
+        FileFormatError
+            For a reference with NaN or infinite values, or of zeros.
+        """
+        if self.acquisition.target is None:
+            return
+        if min(self.image_size) < SMALLEST_IMAGE:
+            h, w = self.image_size
+            raise InputError(f"{self.source}: images of {h} x {w}; SSIM needs {SMALLEST_IMAGE} x {SMALLEST_IMAGE}")
+        for index in self.slices:
+            self.target([index])
 
     def describe(self) -> dict[str, Any]:
         """Entry of ``provenance["inputs"]``."""

@@ -57,7 +57,11 @@ def build_info() -> dict[str, Any] | None:
         from csmri_ext import _core
     except ImportError:
         return None
-    return {**_core.build_info(), "simd": _core.simd_level()}
+    try:
+        simd = _core.simd_level()
+    except RuntimeError as error:
+        simd = f"none, {error}"
+    return {**_core.build_info(), "simd": simd}
 
 
 def _kernels() -> dict[str, str]:

@@ -50,7 +50,7 @@ def one_line(error: BaseException) -> str:
     """Say what went wrong in one line, without Python's vocabulary."""
     if isinstance(error, OSError) and error.strerror:
         what = "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror.lower()
-        where = error.filename2 or error.filename
+        where = str(error.filename2 or error.filename or "").replace("\n", "\\n")
         return f"{where}: {what}" if where else what
     if isinstance(error, MemoryError):
         return f"out of memory: {error}" if str(error) else "out of memory"

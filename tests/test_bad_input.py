@@ -151,6 +151,7 @@ FILES = {
     "infinity": (npy(np.inf), r"ksp\.npy", "slice 1", "infinite"),
     "all-zero slice": (npy(0), r"ksp\.npy", "slice 1", "zero"),
     "all-zero volume": (h5(kspace=np.zeros((2, 8, 8), np.complex64)), r"scan\.h5", "zero"),
+    "k-space beyond float32": (npy(1e20), r"ksp\.npy", "1e\\+20", "rescale"),
     "mask of another shape, HDF5": (h5(kspace=kspace((2, 32, 40)), mask=np.ones(41)), r"41", r"40"),
     "mask of another shape, npz": (npz_of_other_shape, r"41", r"40"),
     "corrupt NIfTI": (corrupt_nifti, r"brain\.nii\.gz"),
@@ -208,6 +209,7 @@ RECON = {
     "unknown mask": (["out.cfl", "--mask", "randon"], "unknown mask 'randon'", "did you mean random"),
     "unknown output type": (["out.jpeg"], r"out\.jpeg", r"\.cfl, \.h5, \.png, \.npy"),
     "no folder": (["nowhere/out.cfl"], "no folder nowhere"),
+    "no folder, on two lines": (["no\nwhere/out.cfl"], r"no\\nwhere|no where"),
     "output is a folder": (["in/folder.png"], "is a folder"),
     "output is the input": (["in/good.npy"], "is the input"),
     "acceleration without mask": (["out.cfl", "--acceleration", "4"], "go with --mask"),
@@ -220,6 +222,32 @@ def test_bad_option_of_recon(case: str, capsys: pytest.CaptureFixture[str]) -> N
     Path("in/folder.png").mkdir()
     options, *expected = RECON[case]
     fails(capsys, ["recon", good_file(), *options], *expected)
+
+
+@pytest.mark.parametrize(
+    ("datasets", "expected"),
+    [
+        ({"kspace": kspace((2, 5, 6))}, "images of 5 x 6; SSIM needs 7 x 7"),
+        ({"kspace": kspace((2, 32, 40)), "reconstruction_esc": np.full((2, 32, 40), np.nan)}, "slice 0 .* NaN"),
+    ],
+)
+def test_reference_that_nothing_can_be_compared_with(
+    datasets: dict[str, np.ndarray], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(h5(**datasets)(Path("in")))
+    fails(capsys, ["compare", path, "--methods", "zero-filled", "--acceleration", "2"], r"scan\.h5", expected)
+
+
+def test_instruction_set_that_is_not_there() -> None:
+    good_file()
+    code = "import sys; from csmri_ext.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "compare", "in/good.npy", "--methods", "tv,zero-filled"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "CSMRI_SIMD": "avx1024"}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "error: CSMRI_SIMD=avx1024: expected baseline, avx2 or avx512\n"
+    doctor = subprocess.run([*command[:3], "doctor"], capture_output=True, text=True, env=environment, check=True)
+    assert "CSMRI_SIMD=avx1024: expected" in doctor.stdout
 
 
 def test_undersampling_what_is_undersampled(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,7 +43,8 @@ class AxisOrderedSlices:
         item = self.read_index(tuple(i if axis == "s" else slice(None) for axis in self.axes))
         left = self.axes.replace("s", "")
         item = item.transpose([left.index(axis) for axis in "cyx" if axis in left])
-        return _as_float(item[np.newaxis] if self.add_coil_axis and "c" not in left else item)
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite, which is refused
+            return _as_float(item[np.newaxis] if self.add_coil_axis and "c" not in left else item)
 
 
 def array_acquisition(

@@ -46,6 +46,8 @@ def read_cfl(path: str | os.PathLike[str], *, squeeze: bool = False) -> NDArray[
     ------
     CflError
         A file is missing, BART would not accept the header, or the size of the data differs from it.
+    OSError
+        The file may not be read, or there is no address space to map it.
     """
     if os.fspath(path).endswith(".ra"):
         array = read_ra(path)
@@ -218,7 +220,10 @@ def _map_data(base: str, header: CflHeader, shape: tuple[int, ...]) -> NDArray[n
     if size != needed:
         dims = _without_trailing_ones(header.dims)
         raise CflError(f"{data}: {size} bytes, but dimensions {dims} in {base}.hdr need {needed}")
-    return np.memmap(data, dtype="<c8", mode="r", shape=shape, order="F")
+    try:
+        return np.memmap(data, dtype="<c8", mode="r", shape=shape, order="F")
+    except OSError as error:  # no address space left: the system does not say for which file
+        raise OSError(error.errno, error.strerror, os.fspath(data)) from error
 
 
 def _base(path: str | os.PathLike[str], *, writing: bool = False) -> str:

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition, LazyStack
 from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.fourier import center_crop
 from csmri_ext.bridge.from_slices import CheckedSlices, format_errors, kspace_acquisition
 from csmri_ext.bridge.ismrmrd_header import IsmrmrdHeader, parse_header
 
 KIND = "fastMRI HDF5"
 SINGLE_COIL_TARGET = "reconstruction_esc"
 MULTI_COIL_TARGET = "reconstruction_rss"
+_DATASETS = ("kspace", "ismrmrd_header", "mask", "sens_maps", SINGLE_COIL_TARGET, MULTI_COIL_TARGET)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,15 @@ class Hdf5Slices:
         return item[np.newaxis] if self.add_coil_axis else item
 
 
+@dataclass(frozen=True)
+class _CroppedSlices:
+    read: Hdf5Slices
+    size: tuple[int, int]
+
+    def __call__(self, i: int) -> NDArray[Any]:
+        return center_crop(self.read(i), self.size)
+
+
 def read_fastmri(path: str | os.PathLike[str]) -> Acquisition:
     """Read a file of the fastMRI dataset, or one that follows its layout.
 
@@ -51,8 +62,9 @@ def read_fastmri(path: str | os.PathLike[str]) -> Acquisition:
 
     Returns
     -------
-        Slices are read when indexed. ``target`` is the file's reconstruction; where it has none and is fully sampled,
-        the root sum of squares of the centre-cropped coil images. ``attrs`` holds the file's attributes
+        Slices are read when indexed. ``target`` is the file's reconstruction, centre-cropped to the columns of k-space
+        where it has more of them, as fastMRI does; where it has none and is fully sampled, the root sum of squares of
+        the centre-cropped coil images. ``attrs`` holds the file's attributes
         (acquisition, max, norm, patient_id...), ``recon_size`` (h, w), ``encoding_size`` (x, y, z) and ``padding``
         (first and one past the last acquired column).
 
@@ -65,6 +77,9 @@ def read_fastmri(path: str | os.PathLike[str]) -> Acquisition:
     """
     path = Path(path)
     with format_errors(path, KIND), h5py.File(path, "r") as file:
+        for name in _DATASETS:
+            if name in file and not isinstance(file[name], h5py.Dataset):
+                raise FileFormatError(f"{path}: {name} is a group, expected a dataset")
         shape = _kspace_shape(file, path)
         header_xml = _text(file["ismrmrd_header"][()]) if "ismrmrd_header" in file else None
         header = _header(header_xml, path)
@@ -87,13 +102,18 @@ def read_fastmri(path: str | os.PathLike[str]) -> Acquisition:
             raise FileFormatError(
                 f"{path}: {target_name} of shape {target_shape} does not fit {shape[0]} slices; expected (slices, h, w)"
             )
-        read_target = CheckedSlices(Hdf5Slices(path, target_name), path, KIND)
-        target = LazyStack(read_target, shape[0], target_shape[1:], np.float32)
-        recon_size = target_shape[1:]
+        recon_size = _size_within(target_shape[1:], shape[2:])
+        read_target = CheckedSlices(_CroppedSlices(Hdf5Slices(path, target_name), recon_size), path, KIND)
+        target = LazyStack(read_target, shape[0], recon_size, np.float32)
     sens_maps = None
     if has_maps:
         read_maps = CheckedSlices(Hdf5Slices(path, "sens_maps", add_coil_axis=single_coil), path, KIND)
         sens_maps = LazyStack(read_maps, shape[0], shape[1:], np.complex64)
+    if header.padding and not max(header.padding[0], 0) < min(header.padding[1], shape[3]):
+        raise FileFormatError(
+            f"{path}: the ISMRMRD header says that columns {header.padding[0]} to {header.padding[1] - 1} were "
+            f"acquired, k-space has {shape[3]}"
+        )
     for name in ("encoding_size", "padding"):
         if getattr(header, name):
             attrs[name] = getattr(header, name)
@@ -129,6 +149,13 @@ def _kspace_shape(file: h5py.File, path: Path) -> tuple[int, int, int, int]:
         )
     n_slices, *coils, ny, nx = kspace.shape
     return n_slices, coils[0] if coils else 1, ny, nx
+
+
+def _size_within(size: tuple[int, int], matrix_size: tuple[int, int]) -> tuple[int, int]:
+    """Size of the reference for k-space of `matrix_size`: fastMRI crops both to squares where nx is the smaller one."""
+    ny, nx = matrix_size
+    h, w = size if size[1] <= nx else (nx, nx)
+    return min(h, ny), w
 
 
 def _header(xml: str | None, path: Path) -> IsmrmrdHeader:

@@ -5,6 +5,7 @@ Everything here reads slice by slice and can be pickled, so that worker processe
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,7 +44,8 @@ def format_errors(path: Path, kind: str) -> Iterator[None]:
     except (FileFormatError, MemoryError, ImportError):
         raise
     except Exception as error:
-        if isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.errno is not None):
+        of_the_system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)  # EINVAL: a wrong offset
+        if of_the_system or isinstance(error, FileNotFoundError):
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FileFormatError(f"{path}: not a readable {kind} file ({reason[:200]})") from error
@@ -270,6 +272,8 @@ def _as_mask(mask: NDArray[Any], matrix_size: tuple[int, int], path: Path) -> ND
     squeezed = np.squeeze(mask)
     if squeezed.shape not in (matrix_size, matrix_size[1:]):
         raise FileFormatError(f"{path}: mask of shape {mask.shape} does not fit k-space of (ny, nx) = {matrix_size}")
+    if mask.dtype.kind not in "biuf" or not np.isfinite(squeezed).all():
+        raise FileFormatError(f"{path}: the mask is {mask.dtype} with values that are no numbers; expected 0 and 1")
     if not squeezed.any():
         raise FileFormatError(f"{path}: the mask is empty, nothing was sampled")
     return squeezed != 0

@@ -42,7 +42,7 @@ def parse_header(xml: str | bytes) -> IsmrmrdHeader:
     Raises
     ------
     ValueError
-        The document is not XML, or a number in it is none.
+        The document is not XML, a number in it is none, or a size is below 1.
     """
     try:
         root = ElementTree.fromstring(xml)
@@ -60,6 +60,8 @@ def parse_header(xml: str | bytes) -> IsmrmrdHeader:
 
     def matrix_size(space: str) -> tuple[int, int, int] | None:
         x, y, z = (number(f"{space}/matrixSize/{axis}") for axis in "xyz")
+        if any(size is not None and size < 1 for size in (x, y, z)):
+            raise ValueError(f"ISMRMRD header: encoding/{space}/matrixSize is {x} x {y} x {z}, sizes start at 1")
         return None if x is None or y is None else (x, y, 1 if z is None else z)
 
     encoding_size = matrix_size("encodedSpace")

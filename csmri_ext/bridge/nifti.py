@@ -90,7 +90,7 @@ def _check(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], volume: int
     if path.suffix not in (".nii", ".gz", ".img", ".hdr"):
         raise FileFormatError(f"{path}: only .nii, .nii.gz and .img/.hdr are supported")
     n_volumes = math.prod(shape[3:4])
-    if len(shape) < 2 or 0 in shape or math.prod(shape[4:]) > 1:
+    if len(shape) < 2 or min(shape) < 1 or math.prod(shape[4:]) > 1:
         raise FileFormatError(f"{path}: shape {shape}; expected three axes, or four with the index of a volume")
     if (volume is None and n_volumes > 1) or not 0 <= (volume or 0) < n_volumes:
         raise FileFormatError(f"{path}: shape {shape}; choose a volume from 0 to {n_volumes - 1}, not {volume}")

@@ -21,6 +21,10 @@ except ImportError as error:
     raise ImportError(
         f"csmri_ext._core, the compiled part of csmri_ext, cannot be loaded ({error}); `pip install .` builds it"
     ) from error
+try:
+    _core.simd_level()
+except RuntimeError as error:  # CSMRI_SIMD asks for what there is not: say so now, not in the middle of a network
+    raise ImportError(str(error)) from error
 
 LIBRARY = torch.library.Library("csmri_ext", "FRAGMENT")  # collected means unregistered: keep it in a module global
 CUDA_BUILT = _core.build_info()["cuda"] is not None

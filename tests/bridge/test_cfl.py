@@ -4,6 +4,7 @@ import os
 import re
 import struct
 import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -288,6 +289,24 @@ def test_absurd_dimensions_allocate_nothing(tmp_path: Path) -> None:
         read_cfl(tmp_path / "x")
     assert tracemalloc.get_traced_memory()[1] < 1e6
     tracemalloc.stop()
+
+
+def test_a_file_that_cannot_be_mapped_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.hdr").write_bytes(b"# Dimensions\n100000 100000\n")
+    with (tmp_path / "x.cfl").open("wb") as file:
+        file.truncate(8 * 10**10)  # a sparse file
+    code = f"""
+import resource
+from csmri_ext.bridge import read_cfl
+resource.setrlimit(resource.RLIMIT_AS, (2**34, 2**34))
+try:
+    read_cfl({str(tmp_path / "x")!r})
+except OSError as error:
+    print(error.filename)
+"""
+    root = Path(__file__).parents[2]
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert result.stdout == f"{tmp_path / 'x.cfl'}\n", result.stderr
 
 
 def test_reading_maps_the_file(tmp_path: Path) -> None:

@@ -101,6 +101,15 @@ def test_reconstruction_matching_the_coils_is_preferred(tmp_path: Path) -> None:
     assert single.target[0].max() == 1
 
 
+def test_a_reference_wider_than_kspace_is_cropped_to_a_square(tmp_path: Path) -> None:
+    """As UnetDataTransform of fastMRI treats the brain volumes that have 203 columns and references of 320."""
+    target = np.random.default_rng(0).random((2, 32, 32), np.float32)
+    volume = read_fastmri(make_file(tmp_path / "k.h5", kspace=random_kspace(2, 64, 21), reconstruction_esc=target))
+    assert volume.target.shape == (2, 21, 21)
+    assert volume.attrs["recon_size"] == (21, 21)
+    np.testing.assert_array_equal(volume.target[1], center_crop(target[1], (21, 21)))
+
+
 def test_file_with_mask_has_no_computed_target(tmp_path: Path) -> None:
     kspace = random_kspace(2, 3, 10, 12)
     mask = np.arange(12) % 3 == 0
@@ -231,6 +240,11 @@ def test_headers() -> None:
         ({"kspace": random_kspace(2, 4, 4), "reconstruction_esc": np.ones((3, 4, 4))}, "does not fit 2 slices"),
         ({"kspace": random_kspace(2, 4, 4), "sens_maps": random_kspace(2, 4, 3)}, r"sens_maps of shape \(2, 4, 3\)"),
         ({"kspace": random_kspace(2, 4, 4), "ismrmrd_header": "<a"}, "not XML"),
+        ({"kspace": random_kspace(2, 4, 4), "ismrmrd_header": KNEE_HEADER.replace("320", "-5")}, "-5 x -5 x 1"),
+        ({"kspace": random_kspace(2, 4, 4), "ismrmrd_header": KNEE_HEADER}, "columns 4 to 364 were acquired, .* has 4"),
+        ({"kspace/data": np.ones(4)}, "kspace is a group"),
+        ({"kspace": random_kspace(2, 4, 4), "mask/a": np.ones(4)}, "mask is a group"),
+        ({"kspace": random_kspace(2, 4, 4), "mask": np.full(4, np.nan)}, "mask is float64 with values"),
     ],
 )
 def test_unusable_files_are_named_in_one_line(tmp_path: Path, datasets: dict, message: str) -> None:

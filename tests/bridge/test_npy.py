@@ -117,6 +117,19 @@ def test_unusable_arrays(tmp_path: Path, array: np.ndarray, message: str) -> Non
         read_npy(tmp_path / "bad.npy")
 
 
+def test_values_beyond_float32_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "k.npy", np.full((8, 6), 1e300 + 0j))
+    with pytest.raises(FileFormatError, match=r"k\.npy: slice 0 .* infinite"):
+        read_npy(tmp_path / "k.npy")
+
+
+@pytest.mark.parametrize("mask", [np.array(["a"] * 6), np.full(6, np.nan), np.ones(6, complex)])
+def test_masks_of_other_things_are_refused(tmp_path: Path, mask: np.ndarray) -> None:
+    np.savez(tmp_path / "k.npz", kspace=random_kspace(2, 8, 6), mask=mask)
+    with pytest.raises(FileFormatError, match=r"k\.npz: the mask is .*; expected 0 and 1"):
+        read_npz(tmp_path / "k.npz")
+
+
 def test_real_kspace_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "k.npz", kspace=np.ones((2, 8, 6)))
     with pytest.raises(FileFormatError, match=r"kspace is float64 of shape \(2, 8, 6\); k-space must be complex"):
