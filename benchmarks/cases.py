@@ -1,4 +1,4 @@
-"""Every case of `ops_speed`, by short name."""
+"""Every case of `ops_speed` and `gpu_all`, by short name."""
 
 from __future__ import annotations
 
@@ -7,8 +7,21 @@ from collections.abc import Callable
 from benchmarks import cases_convolution, cases_data_consistency
 from benchmarks.timing import Case
 
+Builder = Callable[[bool], Case]  # argument: with torch.compile among the rivals
 
-def all_cases(only: str | None = None) -> list[Callable[[bool], Case]]:
+
+def all_cases(only: str | None = None) -> dict[str, Builder]:
     """Builders of the cases whose short name contains `only`."""
     builders = cases_data_consistency.cases() | cases_convolution.cases()
-    return [build for name, build in builders.items() if only is None or only in name]
+    return {name: build for name, build in builders.items() if only is None or only in name}
+
+
+# Cases whose rivals are compiled too, and that are repeated at every instruction set.
+MAIN = [
+    "data_consistency column 8x320",
+    "data_consistency 2-D 8x320",
+    "split_depthwise forward 8",
+    "split_depthwise backward 8",
+    "pyramid_attention forward 1",
+    "pyramid_attention training 1",
+]

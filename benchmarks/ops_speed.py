@@ -2,7 +2,8 @@
 
 Each case runs in one process with ours, eager and torch.compile taking turns, under `torch.inference_mode` for forward
 cases. Two columns: with glibc's allocator tuned to keep freed memory (the honest one) and with its default. Beside each
-time stands the floor: the larger of bytes / measured copy rate and flops / measured multiply-add rate.
+time stands what it reaches of the floor: the larger of bytes / measured copy rate and flops / measured multiply-add
+rate. `--readme README.md --json benchmarks/ops_speed.json` prints the table into the README.
 """
 
 from __future__ import annotations
@@ -13,93 +14,107 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks import speed_table
+from benchmarks.alternation import measure_alternation
+from benchmarks.cases import MAIN, all_cases
 from benchmarks.timing import ALLOCATORS, copy_rate, in_fresh_process, machine, side_by_side
 
 
-def measure(threads: int, only: str | None, repetitions: int, compiled: bool) -> dict[str, Any]:
+def measure(threads: int, only: str | None, repetitions: int, compiled: bool, rivals: bool) -> dict[str, Any]:
     """All cases at one thread count, in this process."""
     import torch
 
-    from benchmarks.cases import all_cases
     from csmri_ext import _core
 
     torch.set_num_threads(threads)
+    torch._dynamo.config.cache_size_limit = 64
     fma = _core.measure_fma_rate(threads)
     copy = copy_rate(128 << 20)
     rows = []
-    for build in all_cases(only):
-        case = build(compiled)
-        timing = side_by_side({"ours": case.ours, **case.rivals}, repetitions)
-        floor = 1e3 * max(case.n_bytes / copy, case.flops / fma)
-        error = case.check() if case.check else None
+    for name, build in all_cases(only).items():
+        if not rivals and name not in MAIN:
+            continue
+        case = build(compiled and name in MAIN)
+        ways = {"ours": case.ours, **(case.rivals if rivals else {})}
+        timing = side_by_side(ways, repetitions)
         rows.append(
             {
+                "name": name,
                 "case": case.name,
                 "target": case.target,
                 "ms": timing.milliseconds,
                 "ratio": timing.ratios,
-                "floor_ms": floor,
+                "floor_ms": 1e3 * max(case.n_bytes / copy, case.flops / fma),
                 "bound": "bytes" if case.n_bytes / copy > case.flops / fma else "flops",
-                "error": error,
+                "bytes": case.n_bytes,
+                "flops": case.flops,
+                "error": case.check() if case.check else None,
             }
         )
-    return {"threads": threads, "fma_gflops": fma / 1e9, "copy_gbytes": copy / 1e9, "machine": machine(), "rows": rows}
+    result = {"threads": threads, "simd": _core.simd_level(), "fma_gflops": fma / 1e9, "copy_gbytes": copy / 1e9}
+    return result | {"machine": machine(), "rows": rows}
 
 
-def table(results: dict[tuple[int, str], dict[str, Any]]) -> str:
-    """Markdown: one row per case and thread count."""
-    lines = [
-        "| case | threads | ours ms | floor ms (bound by) | rival | rival ms | ratio | default allocator | error |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for (threads, allocator), result in results.items():
-        if allocator != "tuned":
-            continue
-        other = results.get((threads, "default"))
-        for i, row in enumerate(result["rows"]):
-            for rival, ratio in row["ratio"].items():
-                default = f"{other['rows'][i]['ratio'][rival]:.1f}x" if other else ""
-                error = "" if row["error"] is None else f"{row['error']:.1e}"
-                mark = " (we lose)" if ratio < 1 else ""
-                lines.append(
-                    f"| {row['case']} | {threads} | {row['ms']['ours']:.3g} | {row['floor_ms']:.3g} ({row['bound']}) "
-                    f"| {rival} | {row['ms'][rival]:.3g} | {ratio:.1f}x{mark} | {default} | {error} |"
-                )
-    return "\n".join(lines)
+def run_all(options: argparse.Namespace) -> dict[str, Any]:
+    """Every process in turn; all numbers."""
+
+    def run(threads: int, allocator: str, *extra: str, repetitions: int, **settings: str) -> Any:
+        words = ", ".join([f"{threads} thread(s)", f"{allocator} allocator", *settings.values()])
+        print(f"measuring: {words} ...", file=sys.stderr)
+        passed = ["--repetitions", str(repetitions), *(["--only", options.only] if options.only else []), *extra]
+        return in_fresh_process("benchmarks.ops_speed", passed, threads, allocator, settings)
+
+    no_compile = ["--no-compile"] if options.no_compile else []
+    results: dict[str, Any] = {"repetitions": options.repetitions, "runs": [], "levels": [], "alternation": []}
+    for threads in options.threads:
+        for allocator in ["tuned"] if options.tuned_only else ALLOCATORS:
+            # torch.compile has no column for the default allocator, which takes the time of one in five repetitions
+            extra = no_compile if allocator == "tuned" else ["--no-compile"]
+            repetitions = options.repetitions if allocator == "tuned" else max(5, options.repetitions // 3)
+            measured = run(threads, allocator, *extra, repetitions=repetitions)
+            results["runs"].append(measured | {"allocator": allocator})
+        if not options.only:
+            results["alternation"].append(run(threads, "tuned", "--alternation", repetitions=options.repetitions))
+    if not options.no_levels:
+        from csmri_ext import _core
+
+        info = _core.build_info()
+        for level in info["simd_levels"][: info["simd_levels"].index(info["simd_of_machine"]) + 1]:
+            measured = run(1, "tuned", "--ours-only", repetitions=options.repetitions, CSMRI_SIMD=level)
+            results["levels"].append(measured)
+    return results
 
 
 def main() -> None:
-    """Measure, print the table, and write JSON where asked."""
+    """Measure, print the table, and write it where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", help="cases whose name contains this text")
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out (it takes most of the time)")
+    parser.add_argument("--no-levels", action="store_true", help="leave the other instruction sets out")
     parser.add_argument("--tuned-only", action="store_true", help="leave the default allocator out")
     parser.add_argument("--json", type=Path, help="write all numbers here")
+    parser.add_argument("--readme", type=Path, help="write the table into this file, after the line <!-- speed -->")
+    parser.add_argument("--from-json", type=Path, help="measure nothing; make the table from this file")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--ours-only", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--alternation", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.worker:
-        result = measure(options.threads[0], options.only, options.repetitions, not options.no_compile)
-        print(json.dumps(result))
+    if options.worker and options.alternation:
+        print(json.dumps(measure_alternation(options.threads[0], options.repetitions)))
         return
-    passed = ["--repetitions", str(options.repetitions)]
-    passed += ["--only", options.only] if options.only else []
-    passed += ["--no-compile"] if options.no_compile else []
-    results = {}
-    for threads in options.threads:
-        for allocator in ["tuned"] if options.tuned_only else ALLOCATORS:
-            print(f"measuring: {threads} thread(s), {allocator} allocator ...", file=sys.stderr)
-            results[threads, allocator] = in_fresh_process("benchmarks.ops_speed", passed, threads, allocator)
-    first = next(iter(results.values()))
-    print(first["machine"])
-    for (threads, allocator), result in results.items():
-        if allocator == "tuned":
-            print(f"{threads} thread(s): {result['fma_gflops']:.0f} Gflop/s, copy {result['copy_gbytes']:.1f} GB/s")
-    print()
-    print(table(results))
+    if options.worker:
+        threads, compiled = options.threads[0], not options.no_compile
+        print(json.dumps(measure(threads, options.only, options.repetitions, compiled, not options.ours_only)))
+        return
+    results = json.loads(options.from_json.read_text()) if options.from_json else run_all(options)
+    text = speed_table.markdown(results)
+    print(text)
     if options.json:
-        options.json.write_text(json.dumps({f"{t} threads, {a}": r for (t, a), r in results.items()}, indent=1) + "\n")
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    if options.readme:
+        options.readme.write_text(speed_table.put_after_marker(options.readme.read_text(), text))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Case:
 
     `ours` is compared with each of `rivals`; all are called without arguments and must leave no state behind. `n_bytes`
     is the least memory traffic (read inputs once, write outputs once), `flops` the least arithmetic, for the floor.
+    Inputs live on torch's default device: within ``torch.device("cuda")`` the same case is one of the GPU.
     """
 
     name: str
@@ -49,7 +50,6 @@ class Timing:
 
     milliseconds: dict[str, float]
     ratios: dict[str, float]
-    extra: dict[str, float] = field(default_factory=dict)
 
 
 def side_by_side(ways: Mapping[str, Callable[[], Any]], repetitions: int = 15, warmup: int = 2) -> Timing:
@@ -93,10 +93,12 @@ def machine() -> str:
     return f"{model}, {_core.simd_level()}, torch {torch.__version__}"
 
 
-def in_fresh_process(module: str, arguments: list[str], threads: int, allocator: str) -> Any:
-    """Run ``python -m module`` with its own thread count and allocator; return the JSON of its last line."""
+def in_fresh_process(
+    module: str, arguments: list[str], threads: int, allocator: str, settings: Mapping[str, str] | None = None
+) -> Any:
+    """Run ``python -m module`` with its own threads, allocator and settings; return the JSON of its last line."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")} | ALLOCATORS[allocator]
-    environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} | dict(settings or {})
     command = [sys.executable, "-m", module, "--worker", "--threads", str(threads), *arguments]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])

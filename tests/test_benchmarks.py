@@ -1,0 +1,135 @@
+"""The parts of the benchmarks that need neither a GPU nor a quiet machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # benchmarks are not installed
+
+from benchmarks import gpu_all, gpu_table, speed_table  # noqa: E402
+from benchmarks.cases import MAIN, all_cases  # noqa: E402
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_every_small_case_runs_and_agrees() -> None:
+    names = all_cases()
+    assert set(MAIN) <= set(names)
+    small = all_cases("overhead")
+    assert len(small) >= 3
+    for build in small.values():
+        case = build(False)
+        case.ours()
+        for rival in case.rivals.values():
+            rival()
+        assert case.n_bytes > 0
+        assert case.flops > 0
+        assert case.check is None or case.check() < 1e-6
+
+
+def test_one_small_case_measured_into_readme_and_json(tmp_path: Path) -> None:
+    readme, numbers = tmp_path / "README.md", tmp_path / "speed.json"
+    readme.write_text("before\n<!-- speed -->\nold\n<!-- end of speed -->\nafter\n")
+    command = [
+        "-m",
+        "benchmarks.ops_speed",
+        "--only",
+        "split_depthwise overhead",
+        "--threads",
+        "1",
+        "--repetitions",
+        "3",
+    ]
+    done = python(*command, "--no-levels", "--json", str(numbers), "--readme", str(readme))
+    assert done.returncode == 0, done.stderr
+    row = json.loads(numbers.read_text())["runs"][0]["rows"][0]
+    assert row["ms"]["ours"] > 0
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- speed -->\n")
+    assert text.endswith("\n<!-- end of speed -->\nafter\n")
+    assert "K2 SDC" in text
+    assert "old" not in text
+    again = python("-m", "benchmarks.ops_speed", "--from-json", str(numbers))
+    assert again.stdout.strip() in text
+
+
+def test_table_says_where_we_lose() -> None:
+    row = {"name": "x", "case": "X", "target": "", "bound": "bytes", "floor_ms": 1.0, "ms": {"ours": 4.0, "eager": 2.0}}
+    runs = [
+        {"allocator": allocator, "threads": 1, "machine": "M", "fma_gflops": 1.0, "copy_gbytes": 1.0}
+        | {"rows": [row | {"ratio": {"eager": ratio}}]}
+        for allocator, ratio in (("tuned", 0.5), ("default", 1.5))
+    ]
+    text = speed_table.markdown({"repetitions": 15, "runs": runs, "levels": [], "alternation": []})
+    assert "| X | 4 | 25 % of bytes | eager | 0.5 (1.5) **we lose** |" in text
+
+
+def test_a_file_without_the_marker_is_refused() -> None:
+    with pytest.raises(ValueError, match="<!-- speed -->"):
+        speed_table.put_after_marker("# README", "table")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_all_says_what_is_missing() -> None:
+    done = python("-m", "benchmarks.gpu_all")
+    assert done.returncode == 1
+    assert "gpu_all cannot run here" in done.stderr
+    assert "torch" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_gpu_table() -> None:
+    def case(**ways: Any) -> dict[str, Any]:
+        return {
+            "name": "x",
+            "case": "X",
+            "bytes": 8_000_000,
+            "flops": 1_000_000,
+            "sets": 4,
+            "error": 1e-7,
+            "ways": ways,
+        }
+
+    ours, rival = {"graph_us": 4.0, "eager_us": 9.0}, {"graph_us": 12.0, "eager_us": 30.0}
+    rates = {"copy": 4e12, "fp32": 6e13, "tf32": 4e14, "bf16": 8e14}
+    fast = {
+        "gpu": "G",
+        "torch": "2",
+        "ceilings": rates,
+        "cases": [case(ours=ours, eager=rival, compiled={"error": "E"})],
+    }
+    fast["models"] = [
+        {"name": "net", "batch": 1, "peak_bytes": 2e6}
+        | {"ways": {"ours": ours, "twins": rival, "torch.compile of the twins": rival}},
+        {"name": "net", "batch": 8, "failed": "out of memory"},
+    ]
+    results = {
+        "checks": {"memcheck": {"exit": 9}},
+        "variants": {"fast": fast, "portable": {"cases": [case(ours=rival)]}},
+    }
+    text = gpu_table.markdown(results)
+    assert "- memcheck: FAILED" in text
+    assert "| X | 4.0 (9.0) | 50 % | 2000, 0.2 | 12.0 (30.0) | eager | 12.0 (30.0) | 3.0 | 1.0e-07 |" in text
+    assert "| compiled | E |" in text
+    assert "| net | 8 | out of memory |" in text
+
+
+def test_gpu_all_refuses_numbers_of_another_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = subprocess.CompletedProcess([], 0, stdout='text\n{"core": "/elsewhere/_core.so"}\n')
+    monkeypatch.setattr(gpu_all, "run", lambda *_: answer)
+    with pytest.raises(RuntimeError, match="measured /elsewhere"):
+        gpu_all.measure(tmp_path, [])
+    failed = subprocess.CompletedProcess([], 3, stdout="reason\n")
+    monkeypatch.setattr(gpu_all, "run", lambda *_: failed)
+    with pytest.raises(RuntimeError, match=r"ended with 3: reason"):
+        gpu_all.measure(tmp_path, [])
