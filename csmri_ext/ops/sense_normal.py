@@ -142,12 +142,18 @@ def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     eta = weights.new_full((), -1)
 
     def of_coils(x: Tensor) -> Any:
-        return kernels.apply(sens_maps * x.unsqueeze(1), None, weights, eta, ctx.axes, False)
+        return kernels.apply(_product(sens_maps, x.unsqueeze(1)), None, weights, eta, ctx.axes, False)
 
-    grad_maps = grad.conj().unsqueeze(1) * of_coils(images) + images.conj().unsqueeze(1) * of_coils(grad)
+    grad_maps = _product(grad.conj().unsqueeze(1), of_coils(images))
+    grad_maps = grad_maps + _product(images.conj().unsqueeze(1), of_coils(grad))
     if sens_maps.shape[0] == 1:
         grad_maps = grad_maps.sum(0, keepdim=True)
     return grad_images, grad_maps, None, None
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Multiply by real products: torch's complex product rounds differently at the end of each thread's share."""
+    return torch.complex(a.real * b.real - a.imag * b.imag, a.real * b.imag + a.imag * b.real)
 
 
 def _flops(images: Any, sens_maps: Any, weights: Any, axes: str, **_: Any) -> int:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import pickle
 
 import pytest
@@ -44,12 +43,9 @@ def test_learnable_step() -> None:
     assert double(image.to(torch.complex128), kspace.to(torch.complex128), mask).dtype == torch.complex128
 
 
-def test_copies_and_pickles() -> None:
+def test_prepared_data_pickle() -> None:
     image, kspace, mask = make()
-    for layer in (DataConsistency(0.4), DataConsistency(0.4, learnable=True)):
-        for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-            assert torch.equal(other(image, kspace, mask), layer(image, kspace, mask))
-            assert repr(other) == repr(layer)
+    layer = DataConsistency(0.4)
     prepared = pickle.loads(pickle.dumps(prepare_data_consistency(kspace, mask)))
     assert torch.equal(layer(image, prepared), layer(image, kspace, mask))
 

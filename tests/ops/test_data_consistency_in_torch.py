@@ -6,14 +6,11 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from tolerance import relative_error
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import csmri_ext
@@ -29,52 +26,6 @@ def make(dtype: torch.dtype = torch.complex64) -> dict[str, Any]:
     image, kspace = torch.randn(2, 5, 6, dtype=dtype), torch.randn(2, 5, 6, dtype=dtype)
     replicas = torch.randn(2, 4, 5, 6, dtype=dtype.to_real())
     return {"image": image, "kspace": kspace, "replicas": replicas, "eta": torch.tensor(0.7, dtype=dtype.to_real())}
-
-
-@pytest.mark.parametrize(("axes", "dtype"), [("x", torch.complex64), ("y", torch.complex128), ("xy", torch.complex64)])
-def test_opcheck(axes: str, dtype: torch.dtype) -> None:
-    x = make(dtype)
-    mask = (torch.rand(MASKS[axes]) < 0.5).to(dtype.to_real())
-    prepared = prepare_data_consistency(x["kspace"], mask)
-    masks = mask[None] if axes == "xy" else mask.reshape(1, -1)
-    samples, weights, eta = prepared.samples, prepared.weights, x["eta"]
-    for name in ("image", "kspace", "replicas", "eta"):
-        x[name].requires_grad_()
-    samples = samples.clone().requires_grad_()
-    for image in (x["image"], x["replicas"]):
-        torch.library.opcheck(OPS.data_consistency.default, (image, samples, weights, eta, axes, True))
-        torch.library.opcheck(OPS.data_consistency.default, (image, None, weights, eta, axes, False))
-        arguments = (torch.randn_like(image), image, samples, weights, eta, axes, True)
-        torch.library.opcheck(OPS.data_consistency_backward.default, arguments)
-        torch.library.opcheck(OPS.data_consistency_measure.default, (image, weights, axes))
-    arguments = (x["replicas"], x["image"], weights, eta, axes)
-    torch.library.opcheck(OPS.data_consistency_terms.default, arguments)
-    torch.library.opcheck(OPS.data_consistency_pack.default, (x["kspace"], masks, axes))
-    torch.library.opcheck(OPS.data_consistency_unpack.default, (samples, masks, axes, 5, 6))
-    torch.library.opcheck(OPS.data_consistency_pack_mask.default, (masks, axes, 5, 6))
-
-
-@pytest.mark.filterwarnings("ignore")  # of torch itself: deprecated parts, no code generation for complex numbers
-@pytest.mark.parametrize("axes", MASKS)
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-def test_compiled_equals_eager(axes: str, backend: str) -> None:
-    x = make()
-    mask = torch.rand(MASKS[axes]) < 0.5
-
-    def two_stages(image: Tensor, kspace: Tensor, eta: Tensor) -> Tensor:
-        prepared = prepare_data_consistency(kspace, mask)
-        return data_consistency_prepared(data_consistency_prepared(image, prepared, eta), prepared, 0.5)
-
-    def gradients(f: Callable[..., Tensor]) -> list[Tensor]:
-        leaves = [x[name].clone().requires_grad_() for name in ("image", "kspace", "eta")]
-        out = f(*leaves)
-        (out.real.square() + out.imag).sum().backward()
-        return [out.detach(), *(leaf.grad for leaf in leaves)]
-
-    torch._dynamo.reset()
-    compiled = torch.compile(two_stages, fullgraph=True, backend=backend)
-    for ours, expected in zip(gradients(compiled), gradients(two_stages), strict=True):
-        torch.testing.assert_close(ours, expected)
 
 
 def test_prepared_data_enter_a_compiled_function() -> None:
@@ -103,12 +54,6 @@ def test_autocast_keeps_float32() -> None:
         rounded = x["replicas"].bfloat16().float()
         torch.testing.assert_close(half, data_consistency_prepared(rounded, prepared, 0.5))
     assert out.dtype == torch.complex64
-
-
-def test_vmap_is_refused() -> None:
-    x = make()
-    with pytest.raises(NotImplementedError, match=r"vmap.*leading dimensions"):
-        torch.vmap(lambda image: data_consistency(image, x["kspace"][0], torch.ones(6), 0.5))(x["image"])
 
 
 def test_flops_are_counted() -> None:
@@ -165,24 +110,3 @@ torch.save(results, sys.argv[1])
             assert (
                 relative_error(other, one) < 30 * torch.finfo(one.dtype).eps or float((one - other).abs().max()) < 1e-4
             )
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("axes", MASKS)
-def test_streams_and_graphs(axes: str) -> None:
-    """The kernel runs on the current stream, waits for nothing and can be captured and replayed with new input."""
-    x = {name: value.cuda() for name, value in make().items()}
-    prepared = prepare_data_consistency(x["kspace"], torch.rand(MASKS[axes], device="cuda") < 0.5)
-    static = x["image"].clone()
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        data_consistency_prepared(static, prepared, x["eta"])
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=side):
-            out = data_consistency_prepared(static, prepared, x["eta"])
-    torch.cuda.current_stream().wait_stream(side)
-    static.copy_(2 * x["image"])
-    graph.replay()
-    torch.testing.assert_close(out, data_consistency_prepared(2 * x["image"], prepared, x["eta"]))

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import copy
 import os
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +12,6 @@ from tolerance import assert_as_accurate, relative_error
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-import csmri_ext
 from csmri_ext import _core
 from csmri_ext.nn import PGSA
 from csmri_ext.ops import pyramid_attention, pyramid_convolution, reference
@@ -67,18 +64,6 @@ def test_agrees_with_reference(case: Any) -> None:
         assert relative_error(double[name], truth[name]) < 1e-13, name
 
 
-def test_gradients_in_float64() -> None:
-    case = (1, (2, 2), ((3, 1), (5, 2)), 2, 3, 4)
-    parts, scales, weights, groups = make(case, torch.float64)
-
-    def function(a: Tensor, b: Tensor, s: Tensor, v: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return pyramid_convolution([a, b], [v, w], groups, s)
-
-    inputs = [t.requires_grad_() for t in (*parts, scales, *weights)]
-    assert torch.autograd.gradcheck(function, inputs)
-    assert torch.autograd.gradgradcheck(function, inputs)
-
-
 def test_opcheck() -> None:
     parts, scales, weights, groups = make((2, (2, 2), ((3, 1), (5, 2)), 2, 5, 4))
     arguments = (
@@ -106,37 +91,6 @@ def test_maximum_of_ties_is_the_first_pixel() -> None:
     pyramid_convolution([x], [weight], [1])[2].sum().backward()
     assert x.grad is not None
     assert x.grad.nonzero().tolist() == [[0, 0, 20, 70]]
-
-
-def test_result_does_not_depend_on_batch_or_threads() -> None:
-    case = (3, (12,), ((3, 1), (5, 2), (9, 4)), 4, 40, 75)
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for n in (1, 2, 3):
-            torch.set_num_threads(n)
-            results.append(run(pyramid_convolution, torch.float32, case))
-        assert all(torch.equal(result[name], value) for result in results[1:] for name, value in results[0].items())
-    finally:
-        torch.set_num_threads(threads)
-    parts, scales, weights, groups = make(case)
-    alone = [pyramid_convolution([parts[0][i : i + 1]], weights, groups, scales)[0] for i in range(3)]
-    assert torch.equal(torch.cat(alone), results[0]["features"])
-
-
-@pytest.mark.parametrize("layout", ["channels_last", "slice", "negative"])
-def test_any_layout(layout: str) -> None:
-    parts, scales, weights, groups = make((2, (4,), ((3, 1), (5, 2)), 2, 9, 11))
-    if layout == "channels_last":
-        given = parts[0].to(memory_format=torch.channels_last)
-    elif layout == "slice":
-        given = torch.cat([parts[0], parts[0]], dim=1)[:, 2:6, 1:8]
-    else:
-        given = torch._neg_view(parts[0])
-    features = pyramid_convolution([given], weights, groups, scales)[0]
-    truth = reference.pyramid_convolution([given.double()], [w.double() for w in weights], groups, scales.double())[0]
-    assert features.is_contiguous()
-    assert relative_error(features, truth) < 1e-6
 
 
 def test_expanded_gradient_and_empty_batch() -> None:
@@ -201,21 +155,10 @@ def test_wrong_dtype_and_device() -> None:
         pyramid_convolution([parts[0].to(torch.complex64)], weights, groups)
 
 
-def test_autocast_compile_flops_and_reference_switch() -> None:
-    torch.manual_seed(0)
-    layer = PGSA(8, 16, groups=(1, 2, 4, 4)).eval()
-    x = torch.randn(1, 8, 12, 13)
-    with csmri_ext.reference_ops():
-        expected = layer(x)
-    assert relative_error(layer(x), expected.double()) < 1e-6
-    with torch.no_grad():
-        assert relative_error(layer(x), expected.double()) < 1e-6
-        compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-        assert relative_error(compiled(x), expected.double()) < 1e-6
-    with torch.autocast("cpu", torch.bfloat16):
-        assert pyramid_convolution([x.bfloat16()], list(layer.weights), layer.groups)[0].dtype == torch.float32
+def test_flop_formula() -> None:
+    layer = PGSA(8, 16, groups=(1, 2, 4, 4))
     with FlopCounterMode(display=False) as counter:
-        pyramid_convolution([x], list(layer.weights), layer.groups)
+        pyramid_convolution([torch.randn(1, 8, 12, 13)], list(layer.weights), layer.groups)
     assert counter.get_total_flops() == 2 * sum(w.numel() for w in layer.weights) * 12 * 13
 
 
@@ -228,8 +171,6 @@ def test_module() -> None:
     scales = torch.tensor([1.0, 0.5, -0.25])
     joined = torch.cat([s * p for s, p in zip(scales, parts, strict=True)], dim=1)
     torch.testing.assert_close(layer(parts, scales), layer(joined))
-    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-        assert torch.equal(other(joined), layer(joined))
     torch.testing.assert_close(pyramid_attention(joined, list(layer.weights), layer.groups, layer.gate), layer(joined))
     with pytest.raises(ValueError, match="3 groups do not divide 10 inputs"):
         PGSA(10, 8, splits=1, groups=(3,))

@@ -1,0 +1,115 @@
+"""What every layer of `csmri_ext.nn` must do: copy, pickle, switch to the twins, change dtype, trace."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import csmri_ext
+from csmri_ext.nn import CSE, PGSA, DataConsistency, SplitDepthwiseConv, UNet
+
+MASK = torch.tensor([True, False, True, True, False, False, True, True])
+
+
+def images(dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    wide = torch.randn(2, 2, 6, 8, generator=generator, dtype=torch.complex128)
+    return (*wide.to(dtype.to_complex()), MASK)
+
+
+def channels(n: int) -> Callable[[torch.dtype], tuple[Tensor, ...]]:
+    def make(dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+        return (torch.randn(2, n, 9, 10, generator=torch.Generator().manual_seed(n), dtype=torch.float64).to(dtype),)
+
+    return make
+
+
+# name: constructor, inputs of a dtype, whether it runs ops of ours
+LAYERS: dict[str, tuple[Callable[[], nn.Module], Callable[[torch.dtype], tuple[Tensor, ...]], bool]] = {
+    "CSE": (lambda: CSE(8), channels(8), False),
+    "DataConsistency": (DataConsistency, images, True),
+    "DataConsistency, learnable": (lambda: DataConsistency(0.4, learnable=True), images, True),
+    "PGSA": (lambda: PGSA(8, 16, groups=(1, 2, 4, 4)), channels(8), True),
+    "SplitDepthwiseConv": (lambda: SplitDepthwiseConv(8), channels(8), True),
+    "UNet": (lambda: UNet(2, 2, 8, reduction=4), channels(2), False),
+}
+every_layer = pytest.mark.parametrize("name", LAYERS)
+
+
+def build(name: str) -> tuple[nn.Module, Callable[[torch.dtype], tuple[Tensor, ...]], bool]:
+    torch.manual_seed(0)
+    construct, make, ours = LAYERS[name]
+    return construct().eval(), make, ours
+
+
+class CountOurOps(TorchDispatchMode):
+    count = 0
+
+    def __torch_dispatch__(self, func: object, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
+        self.count += func.namespace == "csmri_ext"
+        return func(*args, **(kwargs or {}))
+
+
+@every_layer
+def test_copies_pickles_and_state_dicts(name: str) -> None:
+    layer, make, _ = build(name)
+    expected = layer(*make(torch.float32))
+    file = io.BytesIO()
+    torch.save(layer.state_dict(), file)
+    file.seek(0)
+    torch.manual_seed(1)
+    fresh = LAYERS[name][0]().eval()
+    fresh.load_state_dict(torch.load(file, weights_only=True))
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), fresh):
+        assert torch.equal(other(*make(torch.float32)), expected)
+        assert repr(other) == repr(layer)
+
+
+@every_layer
+def test_reference_ops_switches_the_layer(name: str) -> None:
+    layer, make, ours = build(name)
+    with CountOurOps() as kernels:
+        expected = layer(*make(torch.float32))
+    with csmri_ext.reference_ops(), CountOurOps() as twins:
+        torch.testing.assert_close(layer(*make(torch.float32)), expected)
+    assert (kernels.count > 0) == ours
+    assert twins.count == 0
+
+
+@every_layer
+def test_trains_and_follows_to_float64(name: str) -> None:
+    layer, make, _ = build(name)
+    layer.train()
+    first, *others = make(torch.float32)
+    layer(first.requires_grad_(), *others).abs().sum().backward()
+    assert first.grad is not None and first.grad.isfinite().all()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
+    out = layer.eval()(*make(torch.float32))
+    wide = layer.double()(*make(torch.float64))
+    assert wide.dtype in (torch.float64, torch.complex128)
+    torch.testing.assert_close(out.to(wide.dtype), wide, rtol=1e-4, atol=1e-5)
+
+
+@every_layer
+def test_compiles_without_graph_breaks(name: str) -> None:
+    layer, make, _ = build(name)
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(*make(torch.float32)), layer(*make(torch.float32)))
+
+
+@every_layer
+def test_channels_last_changes_nothing(name: str) -> None:
+    layer, make, _ = build(name)
+    inputs = make(torch.float32)
+    expected = layer(*inputs)
+    layer = layer.to(memory_format=torch.channels_last)
+    given = [x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for x in inputs]
+    torch.testing.assert_close(layer(*given), expected)

@@ -1,0 +1,231 @@
+"""One entry per public op: how to call it and on what. `tests/ops/test_every_op.py` does the rest.
+
+Both sizes are odd, so that every entry meets remainders of vectors and tiles; the larger one has several tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from csmri_ext import ops
+from csmri_ext.ops import reference
+
+Result = Tensor | tuple[Tensor, ...]
+Inputs = tuple[Tensor, ...]
+Size = tuple[int, int]
+SMALL, LARGE = (3, 4), (37, 70)
+
+
+@dataclass(frozen=True)
+class OpSample:
+    """A public op as a function of its differentiable tensors.
+
+    `call` and its plain-PyTorch `twin` take what `make(batch, dtype, size)` returns, dtype float32 or float64, size
+    SMALL or LARGE: the first `n_batched` tensors have a leading batch axis, the others (weights, steps) belong to all
+    images. `misfit` makes inputs whose shapes do not fit together.
+    """
+
+    name: str
+    call: Callable[..., Result]
+    twin: Callable[..., Result]
+    make: Callable[[int, torch.dtype, Size], Inputs]
+    misfit: Callable[[Inputs], Inputs]
+    n_batched: int = 1
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _random(seed: int, dtype: torch.dtype, *shapes: Sequence[int]) -> Inputs:
+    """The same numbers whatever the dtype."""
+    generator = torch.Generator().manual_seed(seed)
+    wide = torch.complex128 if dtype.is_complex else torch.float64
+    return tuple(torch.randn(*shape, generator=generator, dtype=wide).to(dtype) for shape in shapes)
+
+
+def _narrower(inputs: Inputs, i: int = 0) -> Inputs:
+    """Tensor i without its last column."""
+    return (*inputs[:i], inputs[i][..., :-1], *inputs[i + 1 :])
+
+
+# --- data consistency ----------------------------------------------------------------------------------------------
+MASKS = {
+    (axes, *size): torch.rand(shape, generator=torch.Generator().manual_seed(size[0])) < 0.5
+    for size in (SMALL, LARGE)
+    for axes, shape in {"x": size[1:], "y": (size[0], 1), "xy": size}.items()
+}
+
+
+def _mask(axes: str, like: Tensor) -> Tensor:
+    return MASKS[axes, like.shape[-2], like.shape[-1]].to(like.device)
+
+
+def _step(dtype: torch.dtype) -> Tensor:
+    return torch.tensor(0.7, dtype=dtype)
+
+
+def _images(batch: int, dtype: torch.dtype, size: Size) -> Inputs:
+    return (*_random(1, dtype.to_complex(), (batch, *size), (batch, *size)), _step(dtype))
+
+
+def _replicas(batch: int, dtype: torch.dtype, size: Size) -> Inputs:
+    return (*_random(2, dtype, (batch, 4, *size)), *_random(3, dtype.to_complex(), (batch, *size)), _step(dtype))
+
+
+def _data_consistency(axes: str) -> OpSample:
+    return OpSample(
+        name=f"data_consistency-{axes}",
+        call=lambda image, kspace, eta: ops.data_consistency(image, kspace, _mask(axes, kspace), eta),
+        twin=lambda image, kspace, eta: reference.data_consistency(image, kspace, _mask(axes, kspace), eta),
+        make=_images,
+        misfit=_narrower,
+        n_batched=2,
+    )
+
+
+def _on_replicas(name: str, axes: str, call: Callable[..., Tensor], twin: Callable[..., Tensor]) -> OpSample:
+    """An op on prepared data; `call(image, prepared, eta)` and `twin(image, kspace, mask, eta)`."""
+
+    def prepare(kspace: Tensor) -> ops.PreparedKspace:
+        return ops.prepare_data_consistency(kspace, _mask(axes, kspace))
+
+    return OpSample(
+        name=f"{name}-{axes}",
+        call=lambda image, kspace, eta: call(image, prepare(kspace), eta),
+        twin=lambda image, kspace, eta: twin(image, kspace, _mask(axes, kspace), eta),
+        make=_replicas,
+        misfit=_narrower,
+        n_batched=2,
+    )
+
+
+def _terms(image: Tensor, prepared: ops.PreparedKspace, eta: Tensor) -> Tensor:
+    zero_filled = ops.data_consistency_prepared(torch.zeros_like(prepared.kspace), prepared, 1.0)
+    return ops.data_consistency_terms(image, zero_filled, prepared, eta)
+
+
+def _terms_twin(image: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor) -> Tensor:
+    return reference.data_consistency_terms(image, reference.ifft2c(mask * kspace), kspace, mask, eta)
+
+
+def data_consistency_samples() -> list[OpSample]:
+    """Every public form, and every kind of mask at least once."""
+    return [
+        *map(_data_consistency, ("x", "y", "xy")),
+        _on_replicas("data_consistency_prepared", "x", ops.data_consistency_prepared, reference.data_consistency),
+        _on_replicas(
+            "data_consistency_normal_term",
+            "xy",
+            ops.data_consistency_normal_term,
+            reference.data_consistency_normal_term,
+        ),
+        _on_replicas("data_consistency_terms", "y", _terms, _terms_twin),
+    ]
+
+
+def sense_normal_samples() -> list[OpSample]:
+    """Three coils, sensitivities of each image."""
+
+    def make(batch: int, dtype: torch.dtype, size: Size) -> Inputs:
+        return _random(7, dtype.to_complex(), (batch, *size), (batch, 3, *size))
+
+    def sample(axes: str) -> OpSample:
+        return OpSample(
+            name=f"sense_normal-{axes}",
+            call=lambda image, maps: ops.sense_normal(image, maps, _mask(axes, maps)),
+            twin=lambda image, maps: reference.sense_normal(image, maps, _mask(axes, maps)),
+            make=make,
+            misfit=_narrower,
+            n_batched=2,
+        )
+
+    return [sample("x"), sample("xy")]
+
+
+# --- convolutions --------------------------------------------------------------------------------------------------
+def split_depthwise_samples() -> list[OpSample]:
+    """Three groups of two channels."""
+    return [
+        OpSample(
+            name="split_depthwise",
+            call=ops.split_depthwise,
+            twin=reference.split_depthwise,
+            make=lambda batch, dtype, size: _random(4, dtype, (batch, 6, *size), (2, 2, 3, 3)),
+            misfit=lambda inputs: (inputs[0][:, :5], *inputs[1:]),
+        )
+    ]
+
+
+def pyramid_attention_samples() -> list[OpSample]:
+    """Two parts, two branches, with and without the gate."""
+    groups = (1, 2)
+
+    def gate(mean: Tensor, maximum: Tensor) -> Tensor:
+        return torch.sigmoid(mean + 2 * maximum)
+
+    def convolution(a: Tensor, b: Tensor, scales: Tensor, v: Tensor, w: Tensor) -> Result:
+        return ops.pyramid_convolution([a, b], [v, w], groups, scales)
+
+    def convolution_twin(a: Tensor, b: Tensor, scales: Tensor, v: Tensor, w: Tensor) -> Result:
+        return reference.pyramid_convolution([a, b], [v, w], groups, scales)
+
+    def attention(a: Tensor, b: Tensor, scales: Tensor, v: Tensor, w: Tensor) -> Result:
+        return ops.pyramid_attention([a, b], [v, w], groups, gate, scales)
+
+    def attention_twin(a: Tensor, b: Tensor, scales: Tensor, v: Tensor, w: Tensor) -> Result:
+        return reference.pyramid_attention([a, b], [v, w], groups, gate, scales)
+
+    def make(batch: int, dtype: torch.dtype, size: Size) -> Inputs:
+        return _random(5, dtype, (batch, 2, *size), (batch, 2, *size), (2,), (2, 4, 3, 3), (2, 2, 5, 5))
+
+    return [
+        OpSample("pyramid_convolution", convolution, convolution_twin, make, _narrower, n_batched=2),
+        OpSample("pyramid_attention", attention, attention_twin, make, _narrower, n_batched=2),
+    ]
+
+
+def separable_node_samples() -> list[OpSample]:
+    """Two operations with weights, and one without."""
+    names = ("dil_2_conv_3x3", "conv_9x1_1x9", "skip")
+
+    def call(x: Tensor, y: Tensor, z: Tensor, *w: Tensor) -> Tensor:
+        return ops.separable_node([x, y, z], names, [w[:2], w[2:], []])
+
+    def twin(x: Tensor, y: Tensor, z: Tensor, *w: Tensor) -> Tensor:
+        return reference.separable_node([x, y, z], names, [w[:2], w[2:], []])
+
+    def make(batch: int, dtype: torch.dtype, size: Size) -> Inputs:
+        images = [(batch, c, *size) for c in (2, 3, 3)]
+        return _random(6, dtype, *images, (2, 3, 3), (3, 2), (3, 9), (3, 9))
+
+    return [OpSample("separable_node", call, twin, make, _narrower, n_batched=3)]
+
+
+SAMPLES: list[OpSample] = [
+    *data_consistency_samples(),
+    *sense_normal_samples(),
+    *split_depthwise_samples(),
+    *pyramid_attention_samples(),
+    *separable_node_samples(),
+]
+
+
+def outputs(result: Result) -> tuple[Tensor, ...]:
+    """What an op returned, as a tuple."""
+    return (result,) if isinstance(result, Tensor) else tuple(result)
+
+
+def random_loss(result: Result, seed: int = 0) -> Tensor:
+    """A real number that depends on every element of every output in its own way."""
+    generator = torch.Generator().manual_seed(seed)
+    total: Any = 0
+    for out in outputs(result):
+        parts = torch.view_as_real(out) if out.is_complex() else out
+        factors = torch.randn(parts.shape, generator=generator, dtype=torch.float64)
+        total = total + (factors.to(parts.device, parts.dtype) * parts).sum()
+    return total
