@@ -19,6 +19,7 @@
 
 #include "core/separable.hpp"
 #include "core/simd.hpp"
+#include "core/storage.hpp"
 
 namespace csmri {
 
@@ -93,5 +94,16 @@ template <Simd L, class T>
 std::int64_t relu_convolution_scratch_bytes(const ReluConvolutionArgs<T>& args);
 template <Simd L, class T>
 std::int64_t separable_node_partials(const SeparableNodeBackwardArgs<T>& args);
+
+// CUDA: enqueued on `stream` (a cudaStream_t) of the current device; T is float, double, BFloat16 or Float16, sums are
+// Sum<T>. Never allocates, never waits; every pointer is on the device. scratch: separable_node_backward_cuda_workspace
+// bytes for the backward pass, nothing for the forward; partials and threads are not used. Throws std::runtime_error
+// with CUDA's message.
+template <class T>
+void separable_node_cuda(const SeparableNodeArgs<T>& args, void* stream);
+template <class T>
+void separable_node_backward_cuda(const SeparableNodeBackwardArgs<T>& args, void* stream);
+template <class T>
+std::int64_t separable_node_backward_cuda_workspace(const SeparableNodeBackwardArgs<T>& args);
 
 }  // namespace csmri

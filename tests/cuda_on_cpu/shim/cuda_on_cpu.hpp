@@ -55,7 +55,7 @@ inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return
 
 #define __syncthreads() cuda_on_cpu::block_barrier(__LINE__)
 #define __syncthreads_count(predicate) cuda_on_cpu::block_count(__LINE__, predicate)
-#define __syncwarp(...) cuda_on_cpu::warp_sync(__LINE__, ##__VA_ARGS__)
+#define __syncwarp(...) cuda_on_cpu::WarpSync{__LINE__}(__VA_ARGS__)
 #define __shfl_sync(mask, value, lane) cuda_on_cpu::shuffle(mask, __LINE__, value, lane)
 #define __shfl_xor_sync(mask, value, bits) \
   cuda_on_cpu::shuffle(mask, __LINE__, value, cuda_on_cpu::lane_number() ^ (bits))
@@ -77,10 +77,13 @@ CUDA_ON_CPU_QUIET inline int block_count(int line, bool predicate) {
   return block.counts[generation % 3];
 }
 
-inline void warp_sync(int line, unsigned mask = 0xffffffffu) {
-  char nothing = 0;
-  warp_collective(mask, line, nothing, [](char* const*) {});
-}
+struct WarpSync {
+  int line;
+  void operator()(unsigned mask = 0xffffffffu) const {
+    char nothing = 0;
+    warp_collective(mask, line, nothing, [](char* const*) {});
+  }
+};
 
 inline unsigned ballot(unsigned mask, int line, bool predicate) {
   struct Lane {

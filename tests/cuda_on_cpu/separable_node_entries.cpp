@@ -1,0 +1,86 @@
+// Calls of csrc/separable_node/separable_node.hpp for test_separable_node_cuda.py.
+#include "entry.hpp"
+#include "separable_node/separable_node.hpp"
+
+using namespace csmri;
+
+namespace {
+
+struct Reader {
+  void* const* arrays;
+  const std::int64_t* numbers;
+  template <class T>
+  T* array() {
+    return static_cast<T*>(*arrays++);
+  }
+  std::int64_t number() { return *numbers++; }
+};
+
+// Numbers: operation, channels, pixel. Arrays: x, first and second where the operation has them.
+template <class T>
+NodeTerm<T> read_term(Reader& r) {
+  NodeTerm<T> term{};
+  term.operation = static_cast<Separable>(r.number());
+  term.channels = r.number(), term.pixel = r.number();
+  term.x = r.array<const T>();
+  if (radius_of(term.operation) > 0) term.first = r.array<const T>();
+  if (term.operation != Separable::skip) term.second = r.array<const T>();
+  return term;
+}
+
+// Numbers: batch, ny, nx, outputs, elements between pixels of out, number of terms, then the terms' numbers.
+// Arrays: those of the terms, out.
+template <class T>
+void forward(Reader r) {
+  SeparableNodeArgs<T> args{};
+  args.batch = r.number(), args.ny = r.number(), args.nx = r.number();
+  args.outputs = r.number(), args.out_pixel = r.number();
+  args.n_terms = static_cast<int>(r.number());
+  for (int i = 0; i < args.n_terms; ++i) args.term[i] = read_term<T>(r);
+  args.out = r.array<T>();
+  separable_node_cuda(args, nullptr);
+}
+
+// Numbers: batch, ny, nx, outputs, grad_pixel, whether there is an addend, whether grad_x and weights are wanted, the
+// term's numbers. Arrays: those of the term, grad, then what there is of addend, grad_x, grad_first, grad_second, and
+// scratch.
+template <class T>
+SeparableNodeBackwardArgs<T> read_backward(Reader& r) {
+  SeparableNodeBackwardArgs<T> args{};
+  args.batch = r.number(), args.ny = r.number(), args.nx = r.number();
+  args.outputs = r.number(), args.grad_pixel = r.number();
+  const bool addend = r.number(), grad_x = r.number(), weights = r.number();
+  args.term = read_term<T>(r);
+  args.grad = r.array<const T>();
+  args.addend_pixel = args.grad_x_pixel = args.term.channels;
+  if (addend) args.addend = r.array<const T>();
+  if (grad_x) args.grad_x = r.array<T>();
+  if (weights && args.term.first) args.grad_first = r.array<T>();
+  if (weights) args.grad_second = r.array<T>();
+  return args;
+}
+template <class T>
+void backward(Reader r) {
+  auto args = read_backward<T>(r);
+  args.scratch = r.array<void>();
+  separable_node_backward_cuda(args, nullptr);
+}
+// The same arguments; the last array receives the bytes of scratch.
+template <class T>
+void workspace(Reader r) {
+  const auto args = read_backward<T>(r);
+  *r.array<std::int64_t>() = separable_node_backward_cuda_workspace(args);
+}
+
+}  // namespace
+
+#define ENTRIES(T, name)                                                 \
+  CUDA_ON_CPU_ENTRY(forward_##name) { forward<T>({arrays, numbers}); }   \
+  CUDA_ON_CPU_ENTRY(backward_##name) { backward<T>({arrays, numbers}); } \
+  CUDA_ON_CPU_ENTRY(workspace_##name) { workspace<T>({arrays, numbers}); }
+ENTRIES(float, f32)
+#ifndef CSMRI_ONLY_FLOAT
+ENTRIES(double, f64)
+ENTRIES(BFloat16, bf16)
+ENTRIES(Float16, f16)
+#endif
