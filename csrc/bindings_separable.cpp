@@ -5,11 +5,13 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "bindings.hpp"
 #include "core/simd.hpp"
+#include "nasn_cascade/nasn_cascade.hpp"
 #include "separable_node/separable_node.hpp"
 
 namespace py = pybind11;
@@ -118,9 +120,50 @@ void define_separable_node(py::module_& m, const std::string& suffix) {
         });
 }
 
+// A module: in_channels, channels, cells, composite; then the edges of each node as (operation, source).
+using Module = std::tuple<std::int64_t, std::int64_t, int, bool>;
+using Nodes = std::vector<std::vector<std::array<int, 2>>>;
+
+template <class T>
+csmri::NasnCascadeArgs<T> nasn_cascade_args(const Module& module, const Nodes& nodes, const Extents& extents) {
+  csmri::NasnCascadeArgs<T> args{};
+  std::tie(args.shape.in_channels, args.shape.channels, args.shape.cells, args.shape.composite) = module;
+  for (const auto& node : nodes) {
+    args.shape.nodes.emplace_back();
+    for (const auto& edge : node) args.shape.nodes.back().push_back({static_cast<csmri::Separable>(edge[0]), edge[1]});
+  }
+  args.batch = extents[0], args.ny = extents[1], args.nx = extents[2];
+  return args;
+}
+
+template <class T>
+void nasn_cascade_cpu(const Module& module, const Nodes& nodes, const Extents& extents, const Pixels& image,
+                      const Pixels& out, const std::vector<Address>& weights, Address scratch, int threads) {
+  auto args = nasn_cascade_args<T>(module, nodes, extents);
+  args.image = pointer<const T>(static_cast<Address>(image[0])), args.pixel = image[1];
+  args.out = pointer<T>(static_cast<Address>(out[0])), args.out_pixel = out[1];
+  for (Address weight : weights) args.weights.push_back(pointer<const T>(weight));
+  args.scratch = pointer<void>(scratch), args.threads = threads;
+  py::gil_scoped_release release;
+  csmri::at_simd_level([&](auto level) { csmri::nasn_cascade_cpu<level(), T>(args); });
+}
+
+template <class T>
+void define_nasn_cascade(py::module_& m, const std::string& suffix) {
+  m.def(("nasn_cascade_cpu_" + suffix).c_str(), &nasn_cascade_cpu<T>);
+  m.def(("nasn_cascade_scratch_" + suffix).c_str(),  // of all threads together
+        [](const Module& module, const Nodes& nodes, const Extents& extents, int threads) {
+          auto args = nasn_cascade_args<T>(module, nodes, extents);
+          args.threads = threads;
+          return csmri::at_simd_level([&](auto level) { return csmri::nasn_cascade_scratch_bytes<level(), T>(args); });
+        });
+}
+
 }  // namespace
 
 void define_separable(py::module_& m) {
   define_separable_node<float>(m, "f32");
   define_separable_node<double>(m, "f64");
+  define_nasn_cascade<float>(m, "f32");
+  define_nasn_cascade<double>(m, "f64");
 }

@@ -153,6 +153,24 @@ def relu_conv_3x3(x: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:
     return convolved if residual is None else residual + convolved
 
 
+def nasn_cascade(
+    image: Tensor,
+    genotype: Sequence[Sequence[tuple[str, int]]],
+    stem: Sequence[Tensor],
+    preprocess: Sequence[Sequence[Tensor]],
+    weights: Sequence[Sequence[Sequence[Sequence[Tensor]]]],
+    last: Tensor,
+) -> Tensor:
+    """Stem, cells and final convolution, added to the image; see `csmri_ext.ops.nasn_cascade`."""
+    before = image
+    for kernel in stem:
+        before = torch.nn.functional.conv2d(before, kernel, padding=1)
+    output = before
+    for pair, own in zip(preprocess, weights, strict=True):
+        before, output = output, separable_cell(before, output, genotype, pair, own)
+    return relu_conv_3x3(output, last, image)
+
+
 DILATIONS = {"sep_conv_3x3": 1, "dil_2_conv_3x3": 2, "dil_3_conv_3x3": 3}
 
 

@@ -169,13 +169,14 @@ void pack_pointwise(const T* w, std::int64_t outputs, std::int64_t o_stride, std
 
 // w(o, c, tap) of (outputs, channels, 3, 3) with one row (tap * outputs + o) per output and shift: as the outputs of a
 // point-wise product -> (groups of 9 outputs, channels, kBlock), or as its inputs -> (groups, 9 outputs, kBlock).
+// o_stride: elements from one output to the next, more than 9 channels where w is a slice.
 template <class T>
-void pack_taps(const T* w, std::int64_t outputs, std::int64_t channels, T* packed) {
+void pack_taps(const T* w, std::int64_t outputs, std::int64_t o_stride, std::int64_t channels, T* packed) {
   std::fill_n(packed, groups_of<T>(9 * outputs) * channels * kBlock<T>, T(0));
   for (std::int64_t i = 0; i < 9 * outputs; ++i)
     for (std::int64_t c = 0; c < channels; ++c)
       packed[(i / kBlock<T> * channels + c) * kBlock<T> + i % kBlock<T>] =
-          w[(i % outputs * channels + c) * 9 + i / outputs];
+          w[i % outputs * o_stride + c * 9 + i / outputs];
 }
 template <class T>
 void pack_taps_transposed(const T* w, std::int64_t outputs, std::int64_t channels, T* packed) {
@@ -184,6 +185,16 @@ void pack_taps_transposed(const T* w, std::int64_t outputs, std::int64_t channel
     for (std::int64_t c = 0; c < channels; ++c)
       packed[(c / kBlock<T> * 9 * outputs + i) * kBlock<T> + c % kBlock<T>] =
           w[(i % outputs * channels + c) * 9 + i / outputs];
+}
+// (outputs, channels, 3, 3) -> (groups of outputs, 9, channels, kBlock).
+template <class T>
+void pack_dense(const T* w, std::int64_t outputs, std::int64_t channels, T* packed) {
+  std::fill_n(packed, groups_of<T>(outputs) * 9 * channels * kBlock<T>, T(0));
+  for (std::int64_t o = 0; o < outputs; ++o)
+    for (std::int64_t c = 0; c < channels; ++c)
+      for (int tap = 0; tap < 9; ++tap)
+        packed[((o / kBlock<T> * 9 + tap) * channels + c) * kBlock<T> + o % kBlock<T>] =
+            w[(o * channels + c) * 9 + tap];
 }
 
 // out[x][o] = residual[x][o] + sum over ky, kx of rows[ky][x + kx - 1][(3 ky + kx) outputs + o], x in [x0, x1), from

@@ -60,7 +60,7 @@ void relu_convolution_cpu(const ReluConvolutionArgs<T>& a) {
     char* const scratch = static_cast<char*>(a.scratch) + run * bytes;
     const Layout<T> layout(a, scratch);
     std::fill_n(scratch, layout.zero_from, char(0));
-    pack_taps(a.weight, a.outputs, a.channels, layout.weight);
+    pack_taps(a.weight, a.outputs, 9 * a.channels, a.channels, layout.weight);
     for (std::int64_t y = rows * run / runs, end = rows * (run + 1) / runs; y < end;) {
       const std::int64_t image = y / a.ny, last = std::min(end, (image + 1) * a.ny);
       convolve_rows(a, layout, image, y - image * a.ny, last - image * a.ny);

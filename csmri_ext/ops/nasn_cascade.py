@@ -1,0 +1,141 @@
+"""`nasn_cascade`: a whole NasN reconstruction module at inference, depth first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from csmri_ext import _core
+from csmri_ext.ops import _separable_kernels as kernels
+from csmri_ext.ops import reference
+from csmri_ext.ops._library import address, launch, register
+from csmri_ext.ops.separable_cell import Genotype, check_genotype, flattened
+from csmri_ext.ops.separable_node import check_tensors, check_weights
+
+
+def nasn_cascade(
+    image: Tensor,
+    genotype: Genotype,
+    stem: tuple[Tensor, Tensor],
+    preprocess: Sequence[tuple[Tensor, Tensor]],
+    weights: Sequence[Sequence[Sequence[Sequence[Tensor]]]],
+    last: Tensor,
+    *,
+    composite: bool = True,
+) -> Tensor:
+    """Stem, cells and final convolution of a NasN module, added to the image, in one pass (NasN, section 3).
+
+    ``C_{-1} = C_0 = stem_1 * stem_0 * image`` (dense 3x3, no activation), ``C_l = separable_cell(C_{l-2}, C_{l-1})``,
+    result ``image + last * relu(C_cells)``. Every layer keeps only the rows that the next ones still read, so that all
+    of them together stay in the cache. Inference only: no gradients.
+
+    Parameters
+    ----------
+    image
+        float32 or float64, ``(batch, in_channels, ny, nx)``; channels_last is fast.
+    genotype
+        As in `separable_cell`, the same for all cells. At most eight nodes.
+    stem
+        ``(channels, in_channels, 3, 3)`` and ``(channels, channels, 3, 3)``.
+    preprocess, weights
+        Per cell, as in `separable_cell`.
+    last
+        ``(in_channels, channels * nodes, 3, 3)``.
+    composite
+        Compute the stem as one 5x5 convolution, composed in double precision: the same function in a sixth of the
+        arithmetic. Its rounding differs.
+
+    Returns
+    -------
+        Shape of `image`, on the CPU channels_last. Equivalent to `reference.nasn_cascade`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes, devices or shapes do not fit together.
+    RuntimeError
+        If a gradient is wanted.
+    """
+    grouped = [[[list(edge) for edge in node] for node in cell] for cell in weights]
+    check(image, genotype, stem, preprocess, grouped, last)
+    if reference.active():
+        return reference.nasn_cascade(image, genotype, stem, preprocess, grouped, last)
+    flat = list(stem)
+    for pair, cell in zip(preprocess, grouped, strict=True):
+        flat += [*pair, *(w for node in cell for edge in node for w in edge)]
+    flat.append(last)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (image, *flat)):
+        raise RuntimeError("nasn_cascade has no gradient: call it under torch.no_grad, or use separable_cell")
+    result: Tensor = _nasn_cascade(image, flat, *flattened(genotype), composite)
+    return result
+
+
+def check(
+    image: Tensor,
+    genotype: Genotype,
+    stem: Sequence[Tensor],
+    preprocess: Sequence[Sequence[Tensor]],
+    weights: list[list[list[list[Tensor]]]],
+    last: Tensor,
+) -> None:
+    """Raise TypeError or ValueError unless everything fits together."""
+    name = "nasn_cascade"
+    of_cells = [w for cell in weights for node in cell for edge in node for w in edge]
+    check_tensors(name, [image, *stem, *(w for pair in preprocess for w in pair), *of_cells, last])
+    if image.ndim != 4 or stem[0].ndim != 4:
+        raise ValueError(f"{name}: image {tuple(image.shape)}, stem {tuple(stem[0].shape)}; expected four axes each")
+    channels, inputs = stem[0].shape[0], image.shape[1]
+    wide = channels * len(genotype)
+    shapes = [tuple(stem[0].shape), tuple(stem[1].shape), tuple(last.shape)]
+    expected = [(channels, inputs, 3, 3), (channels, channels, 3, 3), (inputs, wide, 3, 3)]
+    if shapes != expected:
+        raise ValueError(f"{name}: stem and last have shapes {shapes}, expected {expected}")
+    if not 1 <= len(weights) == len(preprocess) or len(genotype) > kernels.MAX_TERMS:
+        raise ValueError(
+            f"{name}: {len(weights)} cells with weights, {len(preprocess)} with preprocess, {len(genotype)} nodes; "
+            f"expected equally many cells, at least one, and at most {kernels.MAX_TERMS} nodes"
+        )
+    for i, (pair, cell) in enumerate(zip(preprocess, weights, strict=True)):
+        for w, columns in zip(pair, (channels if i < 2 else wide, channels if i < 1 else wide), strict=True):
+            if check_weights(name, "conv_1x1", columns, [w]) != channels:
+                raise ValueError(f"{name}: preprocess of cell {i} has {w.shape[0]} outputs, expected {channels}")
+        check_genotype(name, genotype, cell, channels)
+
+
+def _forward(
+    image: Tensor, weights: list[Tensor], operations: list[str], sources: list[int], edges: list[int], composite: bool
+) -> Tensor:
+    out = kernels.empty(image, image.shape)
+    image, pixel = kernels.in_pixels(image)
+    weights = [w.contiguous() for w in weights]
+    per_cell = 2 + sum(map(kernels.n_weights, operations))
+    module = (image.shape[1], weights[0].shape[0], (len(weights) - 3) // per_cell, composite)
+    pairs, nodes, start = list(zip(operations, sources, strict=True)), [], 0
+    for n in edges:
+        nodes.append([(kernels.OPERATIONS[o][0], s) for o, s in pairs[start : start + n] if o != "none"])
+        start += n
+    shape, threads = (module, nodes, kernels.extents(image)), torch.get_num_threads()
+    suffix = "f64" if image.dtype == torch.float64 else "f32"
+    scratch = getattr(_core, f"nasn_cascade_scratch_{suffix}")(*shape, threads)
+    tensors = (address(image), pixel), (address(out), out.shape[1]), [address(w) for w in weights]
+    launch("nasn_cascade", image, *shape, *tensors, scratch_bytes_per_thread=-(-scratch // threads))
+    return out
+
+
+def _flops(
+    image: Any, weights: Any, operations: Any, sources: Any, edges: Any, composite: bool, *_: Any, **__: Any
+) -> int:
+    """Of the function as it is written: the composite stem counts as the two convolutions that it stands for."""
+    return 2 * image[0] * image[2] * image[3] * sum(int(torch.Size(w).numel()) for w in weights)
+
+
+_nasn_cascade = register(
+    "nasn_cascade(Tensor image, Tensor[] weights, str[] operations, int[] sources, int[] edges, bool composite) "
+    "-> Tensor",
+    _forward,
+    fake=lambda image, weights, operations, sources, edges, composite: kernels.empty(image, image.shape),
+    flops=_flops,
+)

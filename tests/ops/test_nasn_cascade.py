@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from separable_problems import shapes_of
+from tolerance import assert_as_accurate, relative_error
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+import csmri_ext
+from csmri_ext.ops import nasn_cascade, reference
+
+SEP, DIL2, DIL3, CONV9 = "sep_conv_3x3", "dil_2_conv_3x3", "dil_3_conv_3x3", "conv_9x1_1x9"
+OPERATIONS = (SEP, DIL2, DIL3, CONV9, "skip", "none")
+FIRST, SECOND = ((SEP, 0), (DIL2, 1)), ((DIL2, 0), (DIL3, 2))
+GENOTYPES: dict[str, Any] = {
+    "knee": (FIRST, SECOND, ((DIL3, 2), (DIL3, 3))),
+    "brain": (FIRST, SECOND, ((DIL3, 2), (CONV9, 3))),
+    "space b": (FIRST, (("skip", 0), (CONV9, 2)), ((DIL2, 2), (CONV9, 3))),
+    "2 nodes": (FIRST, SECOND),
+    "4 nodes": (FIRST, SECOND, ((DIL3, 2), (DIL3, 3)), ((SEP, 0), (DIL3, 4))),
+}
+
+
+def make(genotype: Any, shape: Any, channels: int, cells: int, dtype: torch.dtype = torch.float32) -> list[Any]:
+    """Arguments of `nasn_cascade`; weights as large as keeps the numbers of all layers of order one."""
+    generator = torch.Generator().manual_seed(shape[2] * shape[3] + channels)
+
+    def random(*size: int) -> Tensor:
+        fan = 1 if size == tuple(shape) else torch.Size(size[1:]).numel()
+        return (torch.randn(size, generator=generator, dtype=torch.float64) * (2 / fan) ** 0.5).to(dtype)
+
+    wide = channels * len(genotype)
+    stem = random(channels, shape[1], 3, 3), random(channels, channels, 3, 3)
+    preprocess = [
+        (random(channels, channels if i < 2 else wide), random(channels, channels if i < 1 else wide))
+        for i in range(cells)
+    ]
+    weights = [
+        [[[random(*s) for s in shapes_of(o, channels, channels)] for o, _ in node] for node in genotype]
+        for _ in range(cells)
+    ]
+    return [random(*shape), genotype, stem, preprocess, weights, random(shape[1], wide, 3, 3)]
+
+
+def assert_agrees(genotype: Any, shape: Any, channels: int, cells: int) -> None:
+    single, double = (make(genotype, shape, channels, cells, dtype) for dtype in (torch.float32, torch.float64))
+    twin, truth = reference.nasn_cascade(*single), reference.nasn_cascade(*double)
+    for composite in (False, True):
+        ours = nasn_cascade(*single, composite=composite)
+        assert_as_accurate(ours, twin, truth, f"composite {composite}")
+        assert relative_error(nasn_cascade(*double, composite=composite), truth) < 1e-13
+
+
+@pytest.mark.parametrize("name", GENOTYPES)
+def test_named_genotypes(name: str) -> None:
+    assert_agrees(GENOTYPES[name], (2, 2, 37, 45), 32, 3)
+
+
+@st.composite
+def genotypes(draw: Any) -> Any:
+    nodes = draw(st.integers(1, 4))
+    edge = lambda i: st.tuples(st.sampled_from(OPERATIONS), st.integers(0, i + 1))  # noqa: E731
+    return [draw(st.lists(edge(i), min_size=1, max_size=3)) for i in range(nodes)]
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    genotype=genotypes(),
+    batch=st.integers(0, 3),
+    ny=st.integers(1, 24),
+    nx=st.integers(1, 30),
+    channels=st.sampled_from((1, 8, 16, 33)),
+    cells=st.integers(1, 4),
+    inputs=st.integers(1, 3),
+)
+def test_any_genotype(genotype: Any, batch: int, ny: int, nx: int, channels: int, cells: int, inputs: int) -> None:
+    assert_agrees(genotype, (batch, inputs, ny, nx), channels, cells)
+
+
+def test_wide_image_in_strips() -> None:
+    assert_agrees(GENOTYPES["brain"], (1, 2, 9, 1400), 8, 2)
+
+
+def test_result_does_not_depend_on_batch_threads_or_layout() -> None:
+    arguments = make(GENOTYPES["space b"], (5, 2, 21, 83), 16, 3)
+    threads = torch.get_num_threads()
+    try:
+        results = []
+        for n in (1, 2, 3, 4, 7):  # rounds of whole images, then teams
+            torch.set_num_threads(n)
+            results += [nasn_cascade(*arguments) for _ in range(3)]
+        assert all(torch.equal(result, results[0]) for result in results[1:])
+        for i in range(5):
+            image = arguments[0][i : i + 1].contiguous(memory_format=torch.channels_last)
+            assert torch.equal(nasn_cascade(image, *arguments[1:]), results[0][i : i + 1])
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_opcheck_compile_flops_and_reference_switch() -> None:
+    arguments = make(GENOTYPES["2 nodes"], (1, 2, 6, 7), 4, 2)
+    image, genotype, stem, preprocess, weights, last = arguments
+    edges = [edge for node in genotype for edge in node]
+    flat = [*stem]
+    for pair, cell in zip(preprocess, weights, strict=True):
+        flat += [*pair, *(w for node in cell for own in node for w in own)]
+    flat.append(last)
+    table = [o for o, _ in edges], [s for _, s in edges], [2, 2], True
+    torch.library.opcheck(torch.ops.csmri_ext.nasn_cascade.default, (image, flat, *table))
+    expected = reference.nasn_cascade(*arguments)
+    compiled = torch.compile(nasn_cascade, fullgraph=True, backend="aot_eager")
+    assert relative_error(compiled(*arguments), expected.double()) < 2e-6
+    with csmri_ext.reference_ops():
+        assert torch.equal(nasn_cascade(*arguments), expected)
+    with FlopCounterMode(display=False) as counter:
+        nasn_cascade(*arguments)
+    assert counter.get_total_flops() == 2 * sum(w.numel() for w in flat) * 42
+
+
+def test_gradients_are_refused() -> None:
+    arguments = make(GENOTYPES["2 nodes"], (1, 2, 6, 7), 4, 2)
+    arguments[0].requires_grad_()
+    with pytest.raises(RuntimeError, match=r"torch\.no_grad"):
+        nasn_cascade(*arguments)
+    with torch.no_grad():
+        assert not nasn_cascade(*arguments).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({0: torch.zeros(2, 6, 7)}, ["(2, 6, 7)"]),
+        ({0: torch.zeros(1, 3, 6, 7)}, ["(4, 2, 3, 3)", "(4, 3, 3, 3)"]),
+        ({5: torch.zeros(2, 4, 3, 3)}, ["(2, 4, 3, 3)", "(2, 8, 3, 3)"]),
+        ({3: []}, ["0 with preprocess"]),
+        ({3: [(torch.zeros(4, 4), torch.zeros(4, 4))] * 2}, ["8 channels", "(4, 4)"]),
+    ],
+)
+def test_wrong_arguments(change: dict[int, Any], words: list[str]) -> None:
+    arguments = make(GENOTYPES["2 nodes"], (1, 2, 6, 7), 4, 2)
+    for i, value in change.items():
+        arguments[i] = value
+    with pytest.raises(ValueError, match="nasn_cascade") as raised:
+        nasn_cascade(*arguments)
+    assert all(word in str(raised.value) for word in words), raised.value
