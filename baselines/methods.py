@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines import networks
 from baselines.network import Network
 from csmri_ext.errors import InputError, unknown
 
@@ -309,3 +310,5 @@ register(
         needs_bart=True,
     )
 )
+for _name, _entry in networks.ENTRIES.items():
+    register_network(_name, networks.create, _entry.description)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.resources import as_file, files
 from os import PathLike
 
 from safetensors import SafetensorError
@@ -54,6 +55,28 @@ def load_weights(model: nn.Module, path: str | PathLike[str]) -> None:
     if difference:
         raise InputError(f"{path}: weights of another model: {difference}")
     model.load_state_dict(state)
+
+
+def load_shipped_weights(model: nn.Module, name: str) -> None:
+    """Load the weights that come with the package, ``csmri_ext/weights/NAME.safetensors``.
+
+    Parameters
+    ----------
+    model
+        Changed in place.
+    name
+        Of the model.
+
+    Raises
+    ------
+    InputError
+        If none come with this version, or they do not fit the model.
+    """
+    weights = files("csmri_ext").joinpath("weights", f"{name}.safetensors")
+    if not weights.is_file():
+        raise InputError(f"no weights for {name} come with this version; create({name!r}) has random ones")
+    with as_file(weights) as path:
+        load_weights(model, path)
 
 
 def first_difference(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib.resources import as_file, files
 from typing import Any
 
-from csmri_ext.errors import InputError, unknown
+from csmri_ext.errors import unknown
 from csmri_ext.models.ga_hqs import GAHQS
 from csmri_ext.models.hqs import HQS
 from csmri_ext.models.nasn import NasN
-from csmri_ext.models.weight_files import load_weights
+from csmri_ext.models.weight_files import load_shipped_weights
 from csmri_ext.nn import Reconstructor
 
 MODELS: dict[str, Callable[..., Reconstructor]] = {
@@ -62,9 +61,5 @@ def create(name: str, pretrained: bool = False, **overrides: Any) -> Reconstruct
         raise unknown("model", name, MODELS)
     model = MODELS[name](**overrides)
     if pretrained:
-        weights = files("csmri_ext").joinpath("weights", f"{name}.safetensors")
-        if not weights.is_file():
-            raise InputError(f"no weights for {name} come with this version; create({name!r}) has random ones")
-        with as_file(weights) as path:
-            load_weights(model, path)
+        load_shipped_weights(model, name)
     return model

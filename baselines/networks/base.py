@@ -1,0 +1,51 @@
+"""What the published networks share: images as one or two real channels between the data steps."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from csmri_ext.nn import DataStep, Reconstructor, as_channels, as_complex
+
+
+class ChannelNetwork(Reconstructor):
+    """A network ``model(kspace, mask, sens_maps=None) -> image`` that works on real channels throughout.
+
+    With two channels they are real and imaginary part. With one, the image is real: what a data step returns loses its
+    imaginary part, as in the published code of several networks. That suits images without phase only.
+
+    Parameters and errors as of `csmri_ext.nn.Reconstructor`.
+    """
+
+    def channels(self, image: Tensor) -> Tensor:
+        """Complex ``(batch, ny, nx)`` to real ``(batch, in_chans, ny, nx)``."""
+        return as_channels(image, self.in_chans)
+
+    def consistent(self, step: DataStep, x: Tensor, eta: Tensor | float) -> Tensor:
+        """``x + eta A^H (y - A x)`` on channels; `eta` = 1 with one coil replaces the acquired samples."""
+        return self.channels(step.step(as_complex(x), eta))
+
+    def proximal(self, step: DataStep, x: Tensor, mu: Tensor | float) -> Tensor:
+        """``argmin_u ||A u - y||^2 + mu ||u - x||^2`` on channels."""
+        return self.channels(step.proximal(as_complex(x), mu))
+
+
+class PostProcessing(ChannelNetwork):
+    """A network that is applied to the zero-filled image once, and never looks at the data again.
+
+    Parameters
+    ----------
+    in_chans
+        Channels of the image, 1 or 2.
+    layers
+        Real ``(batch, in_chans, ny, nx)`` to the same shape.
+    peak
+        As in `csmri_ext.nn.Reconstructor`.
+    """
+
+    def __init__(self, in_chans: int, layers: nn.Module, peak: float | None) -> None:
+        super().__init__(in_chans=in_chans, peak=peak)
+        self.layers = layers
+
+    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:  # noqa: ARG002
+        """Apply the layers."""
+        return as_complex(self.layers(self.channels(image)))

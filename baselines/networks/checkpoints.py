@@ -1,0 +1,172 @@
+"""Weights that others published: their names become ours, their values stay.
+
+Files are read by ``torch.load(weights_only=True)``, which builds tensors and nothing else; a file that wants more is
+refused, not unpickled.
+
+ISTA-Net+ of the public PyTorch repository was trained on real images in [0, 1] with the zero frequency of k-space at
+index 0. Our k-space is centred; ``F^H M F`` is the same operator in both conventions (`csmri_ext.physics.fourier`), so
+only a mask has to be moved: ``torch.fft.fftshift(mask, (-2, -1))``.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from baselines.networks.ista_net import ISTANetPlus
+from baselines.networks.unet_fastmri import UNetFastMRI
+from csmri_ext.errors import InputError
+from csmri_ext.models.weight_files import first_difference
+
+_ISTA_NET_PLUS = {
+    "lambda_step": "step",
+    "soft_thr": "threshold",
+    "conv_D": "embed.weight",
+    "conv1_forward": "transform.0.weight",
+    "conv2_forward": "transform.2.weight",
+    "conv1_backward": "inverse.0.weight",
+    "conv2_backward": "inverse.2.weight",
+    "conv_G": "project.weight",
+}
+
+
+def load_ista_net_plus(path: str | os.PathLike[str]) -> ISTANetPlus:
+    """Read ISTA-Net+ for MRI as its authors published it: ``module.fcs.{stage}.lambda_step``, ``.conv_D`` ...
+
+    Parameters
+    ----------
+    path
+        State dict, any number of stages and features.
+
+    Returns
+    -------
+        The network in evaluation mode, without input scaling (``peak=None``): k-space must be that of an image in
+        [0, 1].
+
+    Raises
+    ------
+    InputError
+        A file that cannot be read; or whose names and shapes are not those of one ISTA-Net+: the first that differs is
+        named.
+    """
+    state = read_state_dict(path)
+    features = _expect(path, state, "module.fcs.0.conv_D", ndim=4)
+    stages = len({name.split(".")[2] for name in state if name.startswith("module.fcs.")})
+    model = ISTANetPlus(features.shape[1], stages, features.shape[0], peak=None)
+    published = {
+        f"module.fcs.{stage}.{theirs}": f"stages.{stage}.{ours}"
+        for stage in range(stages)
+        for theirs, ours in _ISTA_NET_PLUS.items()
+    }
+    assign(model, state, path, published)
+    return model.eval()
+
+
+def load_unet_fastmri(path: str | os.PathLike[str]) -> UNetFastMRI:
+    """Read a U-net of fastMRI: a state dict, or a checkpoint of its training.
+
+    Parameters
+    ----------
+    path
+        State dict with ``down_sample_layers.0.layers.0.weight`` ..., any number of levels and features, one channel in
+        and out (magnitude images) or two; or a Lightning checkpoint that has these names behind ``unet.``.
+
+    Returns
+    -------
+        The network in evaluation mode. With one channel it does what fastMRI's own evaluation does: magnitude of the
+        zero-filled image, mean 0 and standard deviation 1, clipped to [-6, 6].
+
+    Raises
+    ------
+    InputError
+        As `load_ista_net_plus`.
+    """
+    state = read_state_dict(path)
+    prefix = "unet." if any(name.startswith("unet.") for name in state) else ""
+    first = _expect(path, state, f"{prefix}down_sample_layers.0.layers.0.weight", ndim=4)
+    levels = {
+        name.split(".")[prefix.count(".") + 1] for name in state if name.startswith(f"{prefix}down_sample_layers.")
+    }
+    chans, in_chans = first.shape[:2]
+    if in_chans not in (1, 2):
+        raise InputError(f"{path}: a U-net for {in_chans} channels; supported are 1 (magnitude) and 2 (complex)")
+    model = UNetFastMRI(in_chans, chans, len(levels), magnitude=in_chans == 1)
+    assign(model, state, path, {f"{prefix}{name}": f"layers.{name}" for name in model.layers.state_dict()})
+    return model.eval()
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Read names and tensors of a file of ``torch.save``, without running what it contains.
+
+    Parameters
+    ----------
+    path
+        A state dict, or a dictionary that has one as "state_dict", "model" or "model_state_dict".
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, contains other objects than tensors, or no state dict.
+    """
+    with Path(path).open("rb") as file, warnings.catch_warnings():  # a missing file keeps its own error
+        warnings.simplefilter("ignore")  # about the pickle protocol of files that are refused anyway
+        try:
+            content: Any = torch.load(file, map_location="cpu", weights_only=True)
+        except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+            refused = "Unsupported" in str(error) or "WeightsUnpickler" in str(error)
+            why = "it contains objects other than tensors" if refused else "it is truncated or no file of torch.save"
+            raise InputError(f"{path}: cannot read weights, {why}") from error
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"{path}: no state dict, which maps names to tensors")
+    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def assign(
+    model: nn.Module, state: Mapping[str, Tensor], path: str | os.PathLike[str], published: Mapping[str, str]
+) -> None:
+    """Copy weights into a model, after checking that all of them are there and fit.
+
+    Parameters
+    ----------
+    model
+        Receives the weights.
+    state
+        The weights by their published names.
+    path
+        Where they come from, for messages.
+    published
+        Published name to the model's name, in the order in which differences are reported.
+
+    Raises
+    ------
+    InputError
+        Names the first weight that is missing, left over, or of another shape; the model is then unchanged.
+    """
+    ours = model.state_dict()
+    scalars = {theirs for theirs, name in published.items() if ours[name].ndim == 0}
+    # a scalar may be stored with one axis
+    found = {name: v.reshape(()) if name in scalars and v.numel() == 1 else v for name, v in state.items()}
+    difference = first_difference({theirs: ours[name] for theirs, name in published.items()}, found)
+    if difference:
+        raise InputError(f"{path}: weights of another network: {difference}")
+    model.load_state_dict({name: found[theirs] for theirs, name in published.items()})
+
+
+def _expect(path: str | os.PathLike[str], state: Mapping[str, Tensor], name: str, ndim: int) -> Tensor:
+    """Return the weight from which the size of the network is read."""
+    if name not in state:
+        first = next(iter(state))
+        raise InputError(f"{path}: weight {name} is missing; the first one is {first} {tuple(state[first].shape)}")
+    if state[name].ndim != ndim:
+        raise InputError(f"{path}: weight {name} has shape {tuple(state[name].shape)}, expected {ndim} axes")
+    return state[name]

@@ -1,0 +1,82 @@
+"""HQS-Net: half-quadratic splitting with a buffer of images between the stages.
+
+Xin et al., "Learned half-quadratic splitting network for MR image reconstruction" (2022). The published recipe: Adam
+with learning rate 1e-3, batches of one slice, L1 and multi-scale SSIM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from baselines.networks.base import ChannelNetwork
+from csmri_ext.nn import DataStep, as_complex
+
+
+class HQSNet(ChannelNetwork):
+    """``u = f_1 + mu A^H (y - A f_1)``, ``f <- f + N_i([f, u])`` for a buffer f of images; the first is the result.
+
+    1,232,937 parameters with one channel, 1,283,665 with two.
+
+    Parameters
+    ----------
+    in_chans
+        Channels of the image, 1 or 2.
+    stages
+        Number of stages.
+    buffer
+        Images in the buffer; all start as the zero-filled one.
+    chans
+        Features.
+    depth
+        Convolutions of each network.
+    peak
+        As in `csmri_ext.nn.Reconstructor`.
+    """
+
+    def __init__(
+        self,
+        in_chans: int = 2,
+        stages: int = 8,
+        buffer: int = 5,
+        chans: int = 64,
+        depth: int = 6,
+        peak: float | None = 1.0,
+    ) -> None:
+        super().__init__(in_chans=in_chans, peak=peak)
+        self.buffer = buffer
+        inputs, outputs = in_chans * (buffer + 1), in_chans * buffer
+        self.networks = nn.ModuleList(plain_network(inputs, outputs, chans, depth) for _ in range(stages))
+        self.mu = nn.Parameter(torch.tensor(0.5))  # a step, what GA-HQS calls eta
+
+    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+        """Run the stages."""
+        f = self.channels(image).repeat(1, self.buffer, 1, 1)
+        for network in self.networks:
+            u = self.consistent(step, f[:, : self.in_chans], self.mu)
+            f = f + network(torch.cat([f, u], dim=1))
+        return as_complex(f[:, : self.in_chans])
+
+
+def plain_network(inputs: int, outputs: int, chans: int, depth: int) -> nn.Sequential:
+    """Build 3x3 convolutions with bias and leaky ReLUs between them.
+
+    Parameters
+    ----------
+    inputs, outputs
+        Channels in and out.
+    chans
+        Features.
+    depth
+        Number of convolutions, at least 2.
+    """
+
+    def layers() -> Iterator[nn.Module]:
+        for before in (inputs, *[chans] * (depth - 2)):
+            yield nn.Conv2d(before, chans, 3, padding=1)
+            yield nn.LeakyReLU(0.2, inplace=True)
+        yield nn.Conv2d(chans, outputs, 3, padding=1)
+
+    return nn.Sequential(*layers())

@@ -1,0 +1,88 @@
+"""MoDL: a residual denoiser and an exact data step, alternating.
+
+Aggarwal, Mani, Jacob, "MoDL: Model-based deep learning architecture for inverse problems" (2019). The GA-HQS paper's
+parameter count, 1.137 million, fits ten stages that do not share their weights, as the original's do.
+
+The published recipe: Adam with learning rate 1e-3 and the mean squared error; first one stage alone, then all of them
+from its weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from baselines.networks.base import ChannelNetwork
+from csmri_ext.nn import DataStep, as_complex
+
+
+class MoDL(ChannelNetwork):
+    """``z = x + D(x)``, ``x <- argmin ||A x - y||^2 + lambda ||x - z||^2``, in turn, from the zero-filled image.
+
+    The data step has a closed form with one coil and runs conjugate gradients with several. 1,136,700 parameters with
+    two channels, and lambda.
+
+    Parameters
+    ----------
+    in_chans
+        Channels of the image, 1 or 2.
+    stages
+        How often the two alternate.
+    chans
+        Features.
+    depth
+        Convolutions of D.
+    shared
+        Use the same weights in all stages, as the original does.
+    peak
+        As in `csmri_ext.nn.Reconstructor`.
+    """
+
+    def __init__(
+        self,
+        in_chans: int = 2,
+        stages: int = 10,
+        chans: int = 64,
+        depth: int = 5,
+        shared: bool = False,
+        peak: float | None = 1.0,
+    ) -> None:
+        super().__init__(in_chans=in_chans, peak=peak)
+        own, self.repeats = (1, stages) if shared else (stages, 1)
+        self.denoisers = nn.ModuleList(denoiser(in_chans, chans, depth) for _ in range(own))
+        self.log_lambda = nn.Parameter(torch.tensor(math.log(0.05)))  # the logarithm keeps lambda positive
+
+    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+        """Alternate denoiser and data step."""
+        x, weight = self.channels(image), self.log_lambda.exp()
+        for _ in range(self.repeats):
+            for network in self.denoisers:
+                x = self.proximal(step, x + network(x), weight)
+        return as_complex(x)
+
+
+def denoiser(in_chans: int, chans: int, depth: int) -> nn.Sequential:
+    """Build 3x3 convolutions with bias, each with batch normalization, and ReLU but after the last.
+
+    Parameters
+    ----------
+    in_chans
+        Channels in and out.
+    chans
+        Features.
+    depth
+        Number of convolutions, at least 2.
+    """
+
+    def layers() -> Iterator[nn.Module]:
+        for before in (in_chans, *[chans] * (depth - 2)):
+            yield nn.Conv2d(before, chans, 3, padding=1)
+            yield nn.BatchNorm2d(chans)
+            yield nn.ReLU(inplace=True)
+        yield nn.Conv2d(chans, in_chans, 3, padding=1)
+        yield nn.BatchNorm2d(in_chans)
+
+    return nn.Sequential(*layers())
