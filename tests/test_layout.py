@@ -29,7 +29,7 @@ ROOMS = {
     "baselines": {"*"},
 }
 # Optional packages that a room may import inside a function, where the format needs them.
-LAZY = {"csmri_ext.bridge": {"nibabel", "PIL", "scipy"}, "csmri_ext.metrics": {"torch", "csmri_ext.complexity"}}
+LAZY = {"csmri_ext.bridge": {"nibabel", "PIL"}, "csmri_ext.metrics": {"torch", "csmri_ext.complexity"}}
 
 
 def modules() -> list[tuple[str, Path]]:

@@ -1,4 +1,4 @@
-"""MATLAB files: version 5 and 7 through scipy, version 7.3, which is HDF5 with reversed axes, through h5py."""
+"""MATLAB files: version 5 to 7 (see `mat5`), and version 7.3, which is HDF5 with reversed axes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition
 from csmri_ext.bridge.axes import MATLAB_AXES, array_acquisition, choose_array, default_axes
 from csmri_ext.bridge.from_slices import format_errors
+from csmri_ext.bridge.mat5 import list_variables
 
 KIND = "MATLAB"
 
@@ -22,7 +22,8 @@ def read_mat(path: str | os.PathLike[str], *, key: str | None = None, axes: str 
     """Read one variable of a MATLAB file; a variable called ``mask`` beside k-space is its sampling mask.
 
     Complex variables are k-space, zero frequency in the centre; real ones are magnitude images, from which k-space is
-    simulated. Version 7.3 is read slice by slice; version 5 and 7 hold at most 2 GB, and are read at once.
+    simulated. Slices are read when they are indexed; compressed variables of version 7 are unpacked to a temporary
+    file first.
 
     Parameters
     ----------
@@ -38,8 +39,6 @@ def read_mat(path: str | os.PathLike[str], *, key: str | None = None, axes: str 
     ------
     FileFormatError
         The file is damaged, the choice of variable is not clear, or the variable cannot be used.
-    ImportError
-        scipy is not installed (version 5 and 7 only).
     """
     path = Path(path)
     with format_errors(path, KIND):
@@ -64,15 +63,10 @@ def _read_dataset(path: Path, name: str, index: tuple[int | slice, ...]) -> NDAr
 
 
 def _read_version_5(path: Path, key: str | None, axes: str | None) -> Acquisition:
-    try:
-        from scipy.io import loadmat, whosmat
-    except ImportError as error:
-        raise ImportError("MATLAB files before version 7.3 need scipy: pip install scipy") from error
-    shapes = {name: shape for name, shape, _ in whosmat(path)}
+    variables = list_variables(path)
+    shapes = {name: variable.shape for name, variable in variables.items()}
     name = choose_array(shapes, path, key)
-    wanted = [name, "mask"] if name != "mask" else [name]
-    variables = loadmat(path, variable_names=wanted)
-    array = np.asarray(variables[name])
-    order = axes or default_axes(array.ndim, MATLAB_AXES, path, name, array.shape)
-    mask = variables.get("mask") if name != "mask" else None
-    return array_acquisition(array.__getitem__, array.shape, array.dtype, order, path, KIND, name=name, mask=mask)
+    chosen = variables[name]
+    order = axes or default_axes(len(chosen.shape), MATLAB_AXES, path, name, chosen.shape)
+    mask = variables["mask"].read(()) if "mask" in variables and name != "mask" else None
+    return array_acquisition(chosen.read, chosen.shape, chosen.dtype, order, path, KIND, name=name, mask=mask)
