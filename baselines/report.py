@@ -31,6 +31,7 @@ from baselines.summary import (
 from baselines.verdict import verdict
 from baselines.viewer import data_uri, viewer_data
 from csmri_ext.bridge.atomic import replacing
+from csmri_ext.errors import naming
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -250,6 +251,6 @@ def _gradient() -> str:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    with replacing(path) as temporary:
+    with naming(path), replacing(path) as temporary:
         temporary.write_bytes(content)
     return path

@@ -352,6 +352,20 @@ def test_really_full_disk(name: str, tiny_disk: Path, capsys: pytest.CaptureFixt
     assert list(tiny_disk.iterdir()) == []
 
 
+def test_disk_that_fills_up_while_the_report_is_written(
+    tmp_path: Path, tiny_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is there is complete, and the finished rows stay."""
+    np.save("in/small.npy", kspace((1, 1, 32, 32)))
+    words = ["compare", "in/small.npy", "--methods", "zero-filled", "--acceleration", "4", "--out", "tiny"]
+    assert cli.main(words) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(r"error: tiny/images/\S+\.png: no space left on the disk", error)
+    left = sorted(str(path.relative_to(tiny_disk)) for path in tiny_disk.rglob("*") if path.is_file())
+    recon = "recons/small.npy_equispaced_fraction_R4_zero-filled"
+    assert left == [f"{recon}.cfl", f"{recon}.hdr", "results.csv", "results.json"]
+
+
 @pytest.mark.parametrize("command", ["compare", "recon", "doctor"])
 def test_debug_shows_the_traceback(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = [command, "missing.h5", *(["out.cfl"] if command == "recon" else []), "--debug"]
