@@ -8,7 +8,6 @@
 
 #include <array>
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -18,9 +17,6 @@
 #include "data_consistency/sense_normal.hpp"
 #include "pyramid_attention/pyramid_attention.hpp"
 #include "split_depthwise/split_depthwise.hpp"
-#ifdef CSMRI_WITH_CUDA
-#include <cuda_runtime.h>
-#endif
 
 namespace py = pybind11;
 
@@ -51,29 +47,38 @@ py::dict build_info() {
 using Addresses = std::vector<Address>;
 using Sizes = std::vector<std::int64_t>;
 
-// One name per device and dtype: <op>_cpu_f32. CPU kernels end with scratch memory and a number of threads.
-template <class T>
-void split_depthwise_cpu(Address x, Address weight, Address out, std::int64_t batch, std::int64_t splits,
-                         std::int64_t channels, std::int64_t ny, std::int64_t nx, Address scratch, int threads) {
-  csmri::SplitDepthwiseArgs<T> args{};
-  args.x = pointer<const T>(x), args.weight = pointer<const T>(weight), args.out = pointer<T>(out);
-  args.batch = batch, args.splits = splits, args.channels = channels, args.ny = ny, args.nx = nx;
-  args.scratch = pointer<void>(scratch), args.threads = threads;
-  py::gil_scoped_release release;
-  csmri::at_simd_level([&](auto level) { csmri::split_depthwise_cpu<level(), T>(args); });
+// One name per device and dtype: <op>_cpu_f32, <op>_cuda_bf16.
+
+using ChainExtents = std::array<std::int64_t, 5>;  // batch, splits, channels, ny, nx
+
+template <class Args>
+void set_extents(Args& args, const ChainExtents& n) {
+  args.batch = n[0], args.splits = n[1], args.channels = n[2], args.ny = n[3], args.nx = n[4];
 }
 
-template <class T>
-void split_depthwise_backward_cpu(Address grad_out, Address x, Address out, Address weight, Address grad_x,
-                                  Address grad_weight, std::int64_t batch, std::int64_t splits, std::int64_t channels,
-                                  std::int64_t ny, std::int64_t nx, Address scratch, int threads) {
+template <class T, bool kCuda>
+void split_depthwise(Address x, Address weight, Address out, const ChainExtents& extents, std::int64_t where,
+                     std::int64_t how) {
+  csmri::SplitDepthwiseArgs<T> args{};
+  args.x = pointer<const T>(x), args.weight = pointer<const T>(weight), args.out = pointer<T>(out);
+  set_extents(args, extents);
+  run<kCuda>(
+      where, how, [&](auto level, auto work) { csmri::split_depthwise_cpu<level(), T>(with(args, work)); },
+      [&](auto stream) { csmri::split_depthwise_cuda(args, stream); });
+}
+
+template <class T, bool kCuda>
+void split_depthwise_backward(Address grad_out, Address x, Address out, Address weight, Address grad_x,
+                              Address grad_weight, Address partials, const ChainExtents& extents, std::int64_t where,
+                              std::int64_t how) {
   csmri::SplitDepthwiseBackwardArgs<T> args{};
   args.grad_out = pointer<const T>(grad_out), args.x = pointer<const T>(x), args.out = pointer<const T>(out);
-  args.weight = pointer<const T>(weight), args.grad_x = pointer<T>(grad_x), args.grad_weight = pointer<T>(grad_weight);
-  args.batch = batch, args.splits = splits, args.channels = channels, args.ny = ny, args.nx = nx;
-  args.scratch = pointer<void>(scratch), args.threads = threads;
-  py::gil_scoped_release release;
-  csmri::at_simd_level([&](auto level) { csmri::split_depthwise_backward_cpu<level(), T>(args); });
+  args.weight = pointer<const T>(weight), args.grad_x = pointer<T>(grad_x);
+  args.grad_weight = pointer<csmri::Sum<T>>(grad_weight), args.scratch = pointer<void>(partials);
+  set_extents(args, extents);
+  run<kCuda>(
+      where, how, [&](auto level, auto work) { csmri::split_depthwise_backward_cpu<level(), T>(with(args, work)); },
+      [&](auto stream) { csmri::split_depthwise_backward_cuda(args, stream); });
 }
 
 csmri::PyramidShape pyramid_shape(std::int64_t batch, std::int64_t ny, std::int64_t nx, const Sizes& part_channels,
@@ -90,71 +95,48 @@ csmri::PyramidShape pyramid_shape(std::int64_t batch, std::int64_t ny, std::int6
   return shape;
 }
 
+template <class Args, class T>
+Args pyramid_args(const csmri::PyramidShape& shape, const Addresses& parts, Address scale, const Addresses& weights,
+                  Address workspace) {
+  Args args{};
+  args.shape = shape, args.scale = pointer<const T>(scale), args.scratch = pointer<void>(workspace);
+  for (int p = 0; p < shape.n_parts; ++p) args.part[p] = pointer<const T>(parts.at(p));
+  for (int i = 0; i < shape.n_branches; ++i) args.weight[i] = pointer<const T>(weights.at(i));
+  return args;
+}
+
+template <class T, bool kCuda>
+void pyramid_attention(const csmri::PyramidShape& shape, const Addresses& parts, Address scale,
+                       const Addresses& weights, Address features, Address mean, Address maximum, Address argmax,
+                       Address workspace, std::int64_t where, std::int64_t how) {
+  auto args = pyramid_args<csmri::PyramidArgs<T>, T>(shape, parts, scale, weights, workspace);
+  args.features = pointer<T>(features), args.mean = pointer<T>(mean), args.maximum = pointer<T>(maximum);
+  args.argmax = pointer<std::int64_t>(argmax);
+  run<kCuda>(
+      where, how, [&](auto level, auto work) { csmri::pyramid_attention_cpu<level(), T>(with(args, work)); },
+      [&](auto stream) { csmri::pyramid_attention_cuda(args, stream); });
+}
+
+// Empty grad_x or grad_weight: not wanted.
+template <class T, bool kCuda>
+void pyramid_attention_backward(const csmri::PyramidShape& shape, const Addresses& parts, Address scale,
+                                const Addresses& weights, Address grad_features, Address grad_mean,
+                                Address grad_maximum, Address argmax, const Addresses& grad_x,
+                                const Addresses& grad_weight, Address workspace, std::int64_t where, std::int64_t how) {
+  auto args = pyramid_args<csmri::PyramidBackwardArgs<T>, T>(shape, parts, scale, weights, workspace);
+  for (std::size_t p = 0; p < grad_x.size(); ++p) args.grad_x[p] = pointer<T>(grad_x[p]);
+  for (std::size_t i = 0; i < grad_weight.size(); ++i) args.grad_weight[i] = pointer<T>(grad_weight[i]);
+  args.grad_features = pointer<const T>(grad_features), args.grad_mean = pointer<const T>(grad_mean);
+  args.grad_maximum = pointer<const T>(grad_maximum), args.argmax = pointer<const std::int64_t>(argmax);
+  run<kCuda>(
+      where, how, [&](auto level, auto work) { csmri::pyramid_attention_backward_cpu<level(), T>(with(args, work)); },
+      [&](auto stream) { csmri::pyramid_attention_backward_cuda(args, stream); });
+}
+
 template <class T>
 std::int64_t pyramid_scratch_bytes(const csmri::PyramidShape& shape, int threads) {
   return csmri::at_simd_level([&](auto level) { return csmri::pyramid_scratch_bytes<level(), T>(shape, threads); });
 }
-
-template <class T>
-void pyramid_attention_cpu(const csmri::PyramidShape& shape, const Addresses& parts, Address scale,
-                           const Addresses& weights, Address features, Address mean, Address maximum, Address argmax,
-                           Address scratch, int threads) {
-  csmri::PyramidArgs<T> args{};
-  args.shape = shape;
-  for (int p = 0; p < shape.n_parts; ++p) args.part[p] = pointer<const T>(parts.at(p));
-  for (int i = 0; i < shape.n_branches; ++i) args.weight[i] = pointer<const T>(weights.at(i));
-  args.scale = pointer<const T>(scale), args.features = pointer<T>(features), args.mean = pointer<T>(mean);
-  args.maximum = pointer<T>(maximum), args.argmax = pointer<std::int64_t>(argmax);
-  args.scratch = pointer<void>(scratch), args.threads = threads;
-  py::gil_scoped_release release;
-  csmri::at_simd_level([&](auto level) { csmri::pyramid_attention_cpu<level(), T>(args); });
-}
-
-// Empty grad_x or grad_weight: not wanted.
-template <class T>
-void pyramid_attention_backward_cpu(const csmri::PyramidShape& shape, const Addresses& parts, Address scale,
-                                    const Addresses& weights, Address grad_features, Address grad_mean,
-                                    Address grad_maximum, Address argmax, const Addresses& grad_x,
-                                    const Addresses& grad_weight, Address scratch, int threads) {
-  csmri::PyramidBackwardArgs<T> args{};
-  args.shape = shape;
-  for (int p = 0; p < shape.n_parts; ++p) args.part[p] = pointer<const T>(parts.at(p));
-  for (int i = 0; i < shape.n_branches; ++i) args.weight[i] = pointer<const T>(weights.at(i));
-  for (std::size_t p = 0; p < grad_x.size(); ++p) args.grad_x[p] = pointer<T>(grad_x[p]);
-  for (std::size_t i = 0; i < grad_weight.size(); ++i) args.grad_weight[i] = pointer<T>(grad_weight[i]);
-  args.scale = pointer<const T>(scale), args.grad_features = pointer<const T>(grad_features);
-  args.grad_mean = pointer<const T>(grad_mean), args.grad_maximum = pointer<const T>(grad_maximum);
-  args.argmax = pointer<const std::int64_t>(argmax);
-  args.scratch = pointer<void>(scratch), args.threads = threads;
-  py::gil_scoped_release release;
-  csmri::at_simd_level([&](auto level) { csmri::pyramid_attention_backward_cpu<level(), T>(args); });
-}
-
-// Kernels end with two integers that say where they run: on the CPU scratch memory and a number of threads, on a GPU
-// the device and a stream.
-template <class Kernel>
-void on_cpu(std::int64_t scratch, std::int64_t threads, const Kernel& kernel) {
-  const csmri::CpuWork work{pointer<void>(static_cast<Address>(scratch)), static_cast<int>(threads)};
-  py::gil_scoped_release release;
-  csmri::at_simd_level([&](auto level) { kernel(level, work); });
-}
-#ifdef CSMRI_WITH_CUDA
-template <class Kernel>
-void on_cuda(std::int64_t device, std::int64_t stream, const Kernel& kernel) {
-  struct DeviceGuard {
-    int before = 0;
-    explicit DeviceGuard(int device) {
-      cudaError_t error = cudaGetDevice(&before);
-      if (error == cudaSuccess) error = cudaSetDevice(device);
-      if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
-    }
-    ~DeviceGuard() { cudaSetDevice(before); }
-  };
-  py::gil_scoped_release release;
-  const DeviceGuard guard(static_cast<int>(device));
-  kernel(pointer<void>(static_cast<Address>(stream)));
-}
-#endif
 
 using Shape = csmri::DataConsistencyShape;
 using Images = std::array<std::int64_t, 6>;  // addresses of re and im, strides of batch, replica, row, column
@@ -167,39 +149,26 @@ csmri::ComplexImages<T> images(const Images& x) {
 template <class T, bool kCuda>
 void data_consistency(const Shape& shape, const Images& image, const Images& out, Address samples, Address weights,
                       Address eta, bool add_image, std::int64_t where, std::int64_t how) {
-  const csmri::DataConsistencyArgs<T> args{shape,
-                                           images<const T>(image),
-                                           images<T>(out),
-                                           pointer<const T>(samples),
-                                           pointer<const T>(weights),
-                                           pointer<const T>(eta),
-                                           add_image};
-  if constexpr (kCuda)
-    on_cuda(where, how, [&](void* stream) { csmri::data_consistency_cuda(args, stream); });
-  else
-    on_cpu(where, how, [&](auto level, const auto& work) { csmri::data_consistency_cpu<level(), T>(args, work); });
+  csmri::DataConsistencyArgs<T> args{};
+  args.shape = shape, args.image = images<const T>(image), args.out = images<T>(out), args.add_image = add_image;
+  args.samples = pointer<const T>(samples), args.weights = pointer<const T>(weights), args.eta = pointer<const T>(eta);
+  run<kCuda>(
+      where, how, [&](auto level, auto work) { csmri::data_consistency_cpu<level(), T>(args, work); },
+      [&](auto stream) { csmri::data_consistency_cuda(args, stream); });
 }
 
 template <class T, bool kCuda>
 void data_consistency_backward(const Shape& shape, const Images& grad, const Images& image, const Images& grad_image,
                                Address samples, Address weights, Address eta, Address grad_eta, Address partials,
                                Address workspace, bool add_image, std::int64_t where, std::int64_t how) {
-  const csmri::DataConsistencyBackwardArgs<T> args{shape,
-                                                   images<const T>(grad),
-                                                   images<const T>(image),
-                                                   images<T>(grad_image),
-                                                   pointer<const T>(samples),
-                                                   pointer<const T>(weights),
-                                                   pointer<const T>(eta),
-                                                   pointer<T>(grad_eta),
-                                                   pointer<double>(partials),
-                                                   pointer<T>(workspace),
-                                                   add_image};
-  if constexpr (kCuda)
-    on_cuda(where, how, [&](void* stream) { csmri::data_consistency_backward_cuda(args, stream); });
-  else
-    on_cpu(where, how,
-           [&](auto level, const auto& work) { csmri::data_consistency_backward_cpu<level(), T>(args, work); });
+  csmri::DataConsistencyBackwardArgs<T> args{};
+  args.shape = shape, args.grad = images<const T>(grad), args.image = images<const T>(image);
+  args.grad_image = images<T>(grad_image), args.samples = pointer<const T>(samples), args.add_image = add_image;
+  args.weights = pointer<const T>(weights), args.eta = pointer<const T>(eta), args.grad_eta = pointer<T>(grad_eta);
+  args.partials = pointer<double>(partials), args.workspace = pointer<T>(workspace);
+  run<kCuda>(
+      where, how, [&](auto level, auto work) { csmri::data_consistency_backward_cpu<level(), T>(args, work); },
+      [&](auto stream) { csmri::data_consistency_backward_cuda(args, stream); });
 }
 
 template <class T, bool kCuda>
@@ -207,61 +176,49 @@ void data_consistency_measure(const Shape& shape, const Images& image, Address w
                               Address workspace, std::int64_t where, std::int64_t how) {
   const csmri::MeasureArgs<T> args{shape, images<const T>(image), pointer<const T>(weights), pointer<T>(samples),
                                    pointer<T>(workspace)};
-  if constexpr (kCuda)
-    on_cuda(where, how, [&](void* stream) { csmri::data_consistency_measure_cuda(args, stream); });
-  else
-    on_cpu(where, how,
-           [&](auto level, const auto& work) { csmri::data_consistency_measure_cpu<level(), T>(args, work); });
+  run<kCuda>(
+      where, how, [&](auto level, auto work) { csmri::data_consistency_measure_cpu<level(), T>(args, work); },
+      [&](auto stream) { csmri::data_consistency_measure_cuda(args, stream); });
 }
 
 template <class T, bool kCuda>
 void data_consistency_pack(const Shape& shape, Address kspace, Address mask, Address samples, std::int64_t where,
                            std::int64_t how) {
   const csmri::PackArgs<T> args{shape, pointer<T>(kspace), pointer<const T>(mask), pointer<T>(samples)};
-  if constexpr (kCuda)
-    on_cuda(where, how, [&](void* stream) { csmri::data_consistency_pack_cuda(args, stream); });
-  else
-    on_cpu(where, how, [&](auto level, const auto& work) { csmri::data_consistency_pack_cpu<level(), T>(args, work); });
+  run<kCuda>(
+      where, how, [&](auto level, auto work) { csmri::data_consistency_pack_cpu<level(), T>(args, work); },
+      [&](auto stream) { csmri::data_consistency_pack_cuda(args, stream); });
 }
 
 template <class T, bool kCuda>
 void data_consistency_unpack(const Shape& shape, Address kspace, Address mask, Address samples, std::int64_t where,
                              std::int64_t how) {
   const csmri::PackArgs<T> args{shape, pointer<T>(kspace), pointer<const T>(mask), pointer<T>(samples)};
-  if constexpr (kCuda)
-    on_cuda(where, how, [&](void* stream) { csmri::data_consistency_unpack_cuda(args, stream); });
-  else
-    on_cpu(where, how,
-           [&](auto level, const auto& work) { csmri::data_consistency_unpack_cpu<level(), T>(args, work); });
+  run<kCuda>(
+      where, how, [&](auto level, auto work) { csmri::data_consistency_unpack_cpu<level(), T>(args, work); },
+      [&](auto stream) { csmri::data_consistency_unpack_cuda(args, stream); });
 }
 
 template <class T, bool kCuda>
 void data_consistency_pack_mask(const Shape& shape, Address mask, Address weights, std::int64_t where,
                                 std::int64_t how) {
   const csmri::PackMaskArgs<T> args{shape, pointer<const T>(mask), pointer<T>(weights)};
-  if constexpr (kCuda)
-    on_cuda(where, how, [&](void* stream) { csmri::data_consistency_pack_mask_cuda(args, stream); });
-  else
-    on_cpu(where, how,
-           [&](auto level, const auto& work) { csmri::data_consistency_pack_mask_cpu<level(), T>(args, work); });
+  run<kCuda>(
+      where, how, [&](auto level, auto work) { csmri::data_consistency_pack_mask_cpu<level(), T>(args, work); },
+      [&](auto stream) { csmri::data_consistency_pack_mask_cuda(args, stream); });
 }
 
 template <class T, bool kCuda>
 void sense_normal(const Shape& shape, std::int64_t coils, Address image, Address sens_maps,
                   std::int64_t sens_maps_stride, Address weights, Address out, Address workspace, std::int64_t where,
                   std::int64_t how) {
-  const csmri::SenseNormalArgs<T> args{shape,
-                                       coils,
-                                       pointer<const T>(image),
-                                       pointer<const T>(sens_maps),
-                                       sens_maps_stride,
-                                       pointer<const T>(weights),
-                                       pointer<T>(out),
-                                       pointer<T>(workspace)};
-  if constexpr (kCuda)
-    on_cuda(where, how, [&](void* stream) { csmri::sense_normal_cuda(args, stream); });
-  else
-    on_cpu(where, how, [&](auto level, const auto& work) { csmri::sense_normal_cpu<level(), T>(args, work); });
+  csmri::SenseNormalArgs<T> args{};
+  args.shape = shape, args.coils = coils, args.image = pointer<const T>(image);
+  args.sens_maps = pointer<const T>(sens_maps), args.sens_maps_stride = sens_maps_stride;
+  args.weights = pointer<const T>(weights), args.out = pointer<T>(out), args.workspace = pointer<T>(workspace);
+  run<kCuda>(
+      where, how, [&](auto level, auto work) { csmri::sense_normal_cpu<level(), T>(args, work); },
+      [&](auto stream) { csmri::sense_normal_cuda(args, stream); });
 }
 
 template <class T, bool kCuda>
@@ -275,13 +232,20 @@ void define_data_consistency(py::module_& m, const std::string& suffix) {
   m.def(("sense_normal" + suffix).c_str(), &sense_normal<T, kCuda>);
 }
 
-template <class T>
-void define_float_kernels(py::module_& m, const std::string& suffix) {
-  m.def(("split_depthwise_cpu_" + suffix).c_str(), &split_depthwise_cpu<T>);
-  m.def(("split_depthwise_backward_cpu_" + suffix).c_str(), &split_depthwise_backward_cpu<T>);
-  m.def(("pyramid_attention_cpu_" + suffix).c_str(), &pyramid_attention_cpu<T>);
-  m.def(("pyramid_attention_backward_cpu_" + suffix).c_str(), &pyramid_attention_backward_cpu<T>);
-  m.def(("pyramid_scratch_bytes_" + suffix).c_str(), &pyramid_scratch_bytes<T>);
+// Kernels of real-valued tensors.
+template <class T, bool kCuda>
+void define_real(py::module_& m, const std::string& suffix) {
+  m.def(("split_depthwise" + suffix).c_str(), &split_depthwise<T, kCuda>);
+  m.def(("split_depthwise_backward" + suffix).c_str(), &split_depthwise_backward<T, kCuda>);
+  m.def(("pyramid_attention" + suffix).c_str(), &pyramid_attention<T, kCuda>);
+  m.def(("pyramid_attention_backward" + suffix).c_str(), &pyramid_attention_backward<T, kCuda>);
+  if constexpr (kCuda) {
+    m.def(("pyramid_attention_workspace" + suffix).c_str(), &csmri::pyramid_attention_cuda_workspace<T>);
+    m.def(("pyramid_attention_backward_workspace" + suffix).c_str(),
+          &csmri::pyramid_attention_backward_cuda_workspace<T>);
+  } else {
+    m.def(("pyramid_attention_scratch_bytes" + suffix).c_str(), &pyramid_scratch_bytes<T>);
+  }
 }
 
 }  // namespace
@@ -301,8 +265,6 @@ PYBIND11_MODULE(_core, m) {
       },
       "float32 operations per second of register-only multiply-adds: the ceiling that benchmarks print.");
   py::class_<csmri::PyramidShape>(m, "PyramidShape").def(py::init(&pyramid_shape));
-  define_float_kernels<float>(m, "f32");
-  define_float_kernels<double>(m, "f64");
   define_separable(m);
   py::class_<Shape>(m, "DataConsistencyShape")
       .def(py::init([](std::int64_t batch, std::int64_t replicas, std::int64_t batch_per_mask, std::int64_t ny,
@@ -310,9 +272,15 @@ PYBIND11_MODULE(_core, m) {
         const csmri::Axes which = axes == "x" ? csmri::Axes::x : axes == "y" ? csmri::Axes::y : csmri::Axes::xy;
         return Shape{batch, replicas, batch_per_mask, ny, nx, which};
       }));
+  define_real<float, false>(m, "_cpu_f32");
+  define_real<double, false>(m, "_cpu_f64");
   define_data_consistency<float, false>(m, "_cpu_f32");
   define_data_consistency<double, false>(m, "_cpu_f64");
 #ifdef CSMRI_WITH_CUDA
+  define_real<float, true>(m, "_cuda_f32");
+  define_real<double, true>(m, "_cuda_f64");
+  define_real<csmri::BFloat16, true>(m, "_cuda_bf16");
+  define_real<csmri::Float16, true>(m, "_cuda_f16");
   define_data_consistency<float, true>(m, "_cuda_f32");
   define_data_consistency<double, true>(m, "_cuda_f64");
 #endif
@@ -321,4 +289,5 @@ PYBIND11_MODULE(_core, m) {
   m.def("data_consistency_partials", &csmri::data_consistency_partials);
   m.def("sense_normal_workspace", &csmri::sense_normal_workspace);
   m.def("split_depthwise_scratch_bytes", &csmri::split_depthwise_scratch_bytes);
+  m.def("split_depthwise_partials", &csmri::split_depthwise_partials);
 }

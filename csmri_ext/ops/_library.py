@@ -94,7 +94,7 @@ def launch(name: str, like: Tensor, *arguments: Any, scratch_bytes_per_thread: i
     torch's own, since OpenMP's default differs from it in a fresh Python thread. CUDA kernels get the device index and
     the current stream. Neither allocates; neither waits for a GPU.
     """
-    kernel = getattr(_core, f"{name}_{like.device.type}_{_KERNEL_SUFFIX[like.dtype]}")
+    kernel = kernel_for(name, like)
     if like.is_cuda:
         kernel(*arguments, like.device.index, torch.cuda.current_stream(like.device).cuda_stream)
     else:
@@ -106,6 +106,34 @@ def launch(name: str, like: Tensor, *arguments: Any, scratch_bytes_per_thread: i
 def autocasting(device: torch.device) -> bool:
     """Whether autocast is on for a device; on "meta", where shapes alone are computed, there is none."""
     return device.type != "meta" and torch.is_autocast_enabled(device.type)
+
+
+def kernel_for(name: str, like: Tensor) -> Callable[..., Any]:
+    """Return ``_core.<name>_<device>_<dtype>`` for the device and dtype of `like`; TypeError if there is none."""
+    found = getattr(_core, f"{name}_{like.device.type}_{_KERNEL_SUFFIX.get(like.dtype)}", None)
+    if found is None:
+        raise TypeError(
+            f"{name}: no kernel for {like.dtype} on {like.device.type}; float32 and float64 are computed everywhere, "
+            "bfloat16 and float16 (real tensors only) on CUDA"
+        )
+    kernel: Callable[..., Any] = found
+    return kernel
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype:
+    """Return the dtype that the tensors of a call take on under autocast, after its main input `x`.
+
+    A float16 or bfloat16 tensor on CUDA keeps its type, which is one of storage only: kernels add in float32. It would
+    gain nothing from becoming float32, and cost twice the bytes. float32 stays as it is, since rounding it would be
+    another pass over memory. On the CPU, whose kernels store float32 and float64 only, 16 bits become float32.
+    """
+    keeps = x.dtype == torch.float64 or (x.is_cuda and x.dtype in (torch.bfloat16, torch.float16))
+    return x.dtype if keeps else torch.float32
+
+
+def sum_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype in which kernels add numbers of `dtype`: Sum<T> of csrc/core/storage.hpp."""
+    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
 
 def address(x: Tensor | None) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from csmri_ext import _core
 from csmri_ext.ops import reference
-from csmri_ext.ops._library import address, autocasting, launch, register
+from csmri_ext.ops._library import address, autocast_dtype, autocasting, kernel_for, launch, register
 
 KERNEL_SIZES = (3, 5, 7, 9)
 MAX_PARTS = 3
@@ -36,8 +36,10 @@ def pyramid_attention(
     Parameters
     ----------
     parts
-        One tensor or up to three, float32 or float64, each ``(batch, channels_p, ny, nx)``. Contiguous is fast;
-        any other layout, channels_last included, is copied first. Under autocast they are cast to float32.
+        One tensor or up to three, float32 or float64, on CUDA also bfloat16 or float16, each
+        ``(batch, channels_p, ny, nx)``. Contiguous is fast; any other layout, channels_last included, is copied first.
+        All sums are in float32 or float64. Under autocast everything takes on the dtype of the first part: float32
+        stays float32, and so do 16 bits on CUDA; on the CPU they become float32.
     weights
         One ``(c, channels / g_i, k_i, k_i)`` per branch, up to four, with ``k_i`` of 3, 5, 7 or 9.
     groups
@@ -59,7 +61,7 @@ def pyramid_attention(
     """
     parts = [parts] if isinstance(parts, Tensor) else list(parts)
     features, mean, maximum = pyramid_convolution(parts, weights, groups, scales)
-    factors = gate(mean, maximum)[..., None, None]
+    factors = gate(mean, maximum).to(features.dtype)[..., None, None]
     if torch.is_grad_enabled() and (features.requires_grad or factors.requires_grad):
         return features * factors
     return features.mul_(factors)
@@ -78,6 +80,11 @@ def pyramid_convolution(
         ``F`` ``(batch, s c, ny, nx)``, mean and maximum ``(batch, s c)``.
     """
     parts, weights, groups = list(parts), list(weights), [int(g) for g in groups]
+    if parts and autocasting(parts[0].device):
+        dtype, device_type = autocast_dtype(parts[0]), parts[0].device.type
+        with torch.autocast(device_type, enabled=False):
+            parts, weights = [p.to(dtype) for p in parts], [w.to(dtype) for w in weights]
+            return pyramid_convolution(parts, weights, groups, None if scales is None else scales.to(dtype))
     check(parts, weights, groups, scales)
     if scales is None:
         scales = parts[0].new_ones(len(parts))
@@ -100,7 +107,7 @@ def check(parts: list[Tensor], weights: list[Tensor], groups: list[int], scales:
         raise ValueError(f"{name}: tensors are on different devices: {', '.join(str(t.device) for t in tensors)}")
     if not parts[0].dtype.is_floating_point:
         raise TypeError(f"{name}: parts are {parts[0].dtype}, expected a real floating-point type")
-    if not autocasting(parts[0].device) and len({t.dtype for t in tensors}) > 1:
+    if len({t.dtype for t in tensors}) > 1:
         raise TypeError(f"{name}: tensors have different dtypes: {', '.join(str(t.dtype) for t in tensors)}")
     first = parts[0].shape
     for part in parts:
@@ -133,11 +140,15 @@ def _shape(parts: list[Tensor], weights: list[Tensor], groups: list[int]) -> Any
     )
 
 
-def _scratch(shape: Any, like: Tensor) -> int:
-    """Bytes per thread, rounded up: part of the scratch is shared."""
+def _launch(name: str, like: Tensor, shape: Any, *arguments: Any) -> None:
+    """Run a kernel, the last of whose arguments is its workspace: on CUDA a tensor, on the CPU scratch per thread."""
+    if like.is_cuda:
+        workspace = like.new_empty(kernel_for(f"{name}_workspace", like)(shape), dtype=torch.uint8)
+        return launch(name, like, shape, *arguments, address(workspace))
     threads = torch.get_num_threads()
-    suffix = "f64" if like.dtype == torch.float64 else "f32"
-    return int(-(-getattr(_core, f"pyramid_scratch_bytes_{suffix}")(shape, threads) // threads))
+    n_bytes = kernel_for("pyramid_attention_scratch_bytes", like)(shape, threads)
+    per_thread = -(-n_bytes // threads)  # rounded up: part of it is shared
+    return launch(name, like, shape, *arguments, 0, scratch_bytes_per_thread=per_thread)
 
 
 def _forward(
@@ -145,12 +156,11 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     parts, weights, scales = [p.contiguous() for p in parts], [w.contiguous() for w in weights], scales.contiguous()
     features, mean, maximum, argmax = _empty_outputs(parts, weights)
-    shape = _shape(parts, weights, groups)
     arguments = (
-        shape, [address(p) for p in parts], address(scales), [address(w) for w in weights],
+        [address(p) for p in parts], address(scales), [address(w) for w in weights],
         address(features), address(mean), address(maximum), address(argmax),
     )  # fmt: skip
-    launch("pyramid_attention", parts[0], *arguments, scratch_bytes_per_thread=_scratch(shape, parts[0]))
+    _launch("pyramid_attention", parts[0], _shape(parts, weights, groups), *arguments)
     return features, mean, maximum, argmax
 
 
@@ -173,12 +183,11 @@ def _backward(
     parts, weights, scales = [p.contiguous() for p in parts], [w.contiguous() for w in weights], scales.contiguous()
     grad_x = [p.new_empty(p.shape) for p in parts] if need_x else []
     grad_weight = [w.new_empty(w.shape) for w in weights] if need_weight else []
-    shape = _shape(parts, weights, groups)
     arguments = (
-        shape, [address(p) for p in parts], address(scales), [address(w) for w in weights], *map(address, grads),
+        [address(p) for p in parts], address(scales), [address(w) for w in weights], *map(address, grads),
         address(argmax), [address(g) for g in grad_x], [address(g) for g in grad_weight],
     )  # fmt: skip
-    launch("pyramid_attention_backward", parts[0], *arguments, scratch_bytes_per_thread=_scratch(shape, parts[0]))
+    _launch("pyramid_attention_backward", parts[0], _shape(parts, weights, groups), *arguments)
     return grad_x, grad_weight
 
 

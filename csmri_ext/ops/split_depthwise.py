@@ -9,7 +9,7 @@ from torch import Tensor
 
 from csmri_ext import _core
 from csmri_ext.ops import reference
-from csmri_ext.ops._library import address, autocasting, launch, register
+from csmri_ext.ops._library import address, autocast_dtype, autocasting, launch, register, sum_dtype
 
 MAX_SPLITS = 16
 
@@ -27,10 +27,11 @@ def split_depthwise(x: Tensor, weight: Tensor) -> Tensor:
     Parameters
     ----------
     x
-        float32 or float64, ``(batch, channels, ny, nx)``, channels a multiple of ``s``. Contiguous is fast; any other
-        layout, channels_last included, is copied first. Under autocast it is cast to float32.
+        float32 or float64, on CUDA also bfloat16 or float16, ``(batch, channels, ny, nx)``, channels a multiple of
+        ``s``. Contiguous is fast; any other layout, channels_last included, is copied first. All sums are in float32 or
+        float64. Under autocast float32 stays float32, and so do 16 bits on CUDA; on the CPU they become float32.
     weight
-        dtype of `x`, ``(s - 1, channels / s, 3, 3)``, ``2 <= s <= 16``.
+        dtype of `x` (under autocast any: it is cast), ``(s - 1, channels / s, 3, 3)``, ``2 <= s <= 16``.
 
     Returns
     -------
@@ -41,6 +42,10 @@ def split_depthwise(x: Tensor, weight: Tensor) -> Tensor:
     TypeError, ValueError
         If dtypes, devices or shapes do not fit together.
     """
+    if autocasting(x.device):
+        dtype = autocast_dtype(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return split_depthwise(x.to(dtype), weight.to(dtype))
     check(x, weight)
     if reference.active():
         return reference.split_depthwise(x, weight)
@@ -52,7 +57,7 @@ def check(x: Tensor, weight: Tensor) -> None:
     """Raise TypeError or ValueError unless `x` and `weight` fit together."""
     if x.device != weight.device:
         raise ValueError(f"split_depthwise: x is on {x.device}, weight on {weight.device}")
-    if not autocasting(x.device) and x.dtype != weight.dtype:
+    if x.dtype != weight.dtype:
         raise TypeError(f"split_depthwise: x is {x.dtype}, weight {weight.dtype}")
     if not x.dtype.is_floating_point:
         raise TypeError(f"split_depthwise: x is {x.dtype}, expected a real floating-point type")
@@ -82,7 +87,7 @@ def _forward(x: Tensor, weight: Tensor) -> Tensor:
     x, weight = x.contiguous(), weight.contiguous()
     out = x.new_empty(x.shape)
     rings = weight.shape[0]
-    arguments = (address(x), address(weight), address(out), *_extents(x, weight))
+    arguments = (address(x), address(weight), address(out), _extents(x, weight))
     launch("split_depthwise", x, *arguments, scratch_bytes_per_thread=_scratch(x, rings))
     return out
 
@@ -90,11 +95,13 @@ def _forward(x: Tensor, weight: Tensor) -> Tensor:
 def _backward(grad_out: Tensor, x: Tensor, out: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     grad_out, x, out, weight = grad_out.contiguous(), x.contiguous(), out.contiguous(), weight.contiguous()
     grad_x = x.new_empty(x.shape)
-    per_image = x.new_empty((x.shape[0], *weight.shape))
-    tensors = (grad_out, x, out, weight, grad_x, per_image)
-    arguments = (*map(address, tensors), *_extents(x, weight))
+    extents, wide = _extents(x, weight), sum_dtype(x.dtype)
+    per_image = x.new_empty((x.shape[0], *weight.shape), dtype=wide)
+    partials = x.new_empty(_core.split_depthwise_partials(*extents), dtype=wide) if x.is_cuda else None
+    tensors = (grad_out, x, out, weight, grad_x, per_image, partials)
+    arguments = (*map(address, tensors), extents)
     launch("split_depthwise_backward", x, *arguments, scratch_bytes_per_thread=_scratch(x, 2 * weight.shape[0]))
-    return grad_x, per_image.sum(0)
+    return grad_x, per_image.sum(0).to(weight.dtype)
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

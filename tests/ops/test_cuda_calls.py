@@ -1,0 +1,114 @@
+"""The way from tensors on a GPU to the CUDA kernels, as far as it goes without one: dtypes, arguments, the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from csmri_ext import _core
+from csmri_ext.ops import _library
+
+split_depthwise = import_module("csmri_ext.ops.split_depthwise")  # the package has functions of the same names
+pyramid_attention = import_module("csmri_ext.ops.pyramid_attention")
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+needs_cuda_build = pytest.mark.skipif(not _library.CUDA_BUILT, reason="the core was built without CUDA")
+
+
+@pytest.fixture
+def tensor() -> Iterator[Callable[..., torch.Tensor]]:
+    """Tensors without data that say they are on a GPU."""
+    with FakeTensorMode():
+        yield lambda *shape, dtype=torch.float32: torch.empty(shape, dtype=dtype, device="cuda:0")
+
+
+@pytest.fixture
+def autocast() -> Iterator[None]:
+    """torch.autocast("cuda"), which refuses to begin where there is no GPU."""
+    torch.set_autocast_dtype("cuda", torch.bfloat16)
+    torch.set_autocast_enabled("cuda", True)
+    yield
+    torch.set_autocast_enabled("cuda", False)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the kernels that were reached; each sees null pointers on a device that does not exist."""
+    names: list[str] = []
+
+    def launch(name: str, like: torch.Tensor, *arguments: object, scratch_bytes_per_thread: int = 0) -> None:
+        kernel = _library.kernel_for(name, like)
+        with pytest.raises(RuntimeError, match=r"^CUDA: "):  # TypeError: the arguments do not fit
+            kernel(*arguments, 1 << 20, 0)
+        names.append(kernel.__name__)
+
+    for module in (split_depthwise, pyramid_attention):
+        monkeypatch.setattr(module, "launch", launch)
+        monkeypatch.setattr(module, "address", lambda x: 0)
+    return names
+
+
+@needs_cuda_build
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_arguments_of_split_depthwise(
+    calls: list[str], tensor: Callable[..., torch.Tensor], dtype: torch.dtype
+) -> None:
+    x, weight = tensor(2, 8, 5, 6, dtype=dtype), tensor(3, 2, 3, 3, dtype=dtype)
+    out = split_depthwise._forward(x, weight)
+    grad_x, grad_weight = split_depthwise._backward(out, x, out, weight)
+    assert (out.shape, grad_x.shape, grad_weight.shape) == (x.shape, x.shape, weight.shape)
+    assert out.dtype == grad_x.dtype == grad_weight.dtype == dtype
+    suffix = _library._KERNEL_SUFFIX[dtype]
+    assert calls == [f"split_depthwise_cuda_{suffix}", f"split_depthwise_backward_cuda_{suffix}"]
+
+
+@needs_cuda_build
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_arguments_of_pyramid_attention(
+    calls: list[str], tensor: Callable[..., torch.Tensor], dtype: torch.dtype
+) -> None:
+    parts = [tensor(2, 4, 5, 6, dtype=dtype), tensor(2, 8, 5, 6, dtype=dtype)]
+    weights, groups = [tensor(4, 12, 3, 3, dtype=dtype), tensor(4, 6, 5, 5, dtype=dtype)], [1, 2]
+    scales = tensor(2, dtype=dtype)
+    features, mean, maximum, argmax = pyramid_attention._forward(parts, scales, weights, groups)
+    assert features.dtype == mean.dtype == maximum.dtype == dtype
+    grads = [features, mean, maximum]
+    grad_x, grad_weight = pyramid_attention._backward(grads, argmax, parts, scales, weights, groups, True, True)
+    assert [g.shape for g in (*grad_x, *grad_weight)] == [t.shape for t in (*parts, *weights)]
+    suffix = _library._KERNEL_SUFFIX[dtype]
+    assert calls == [f"pyramid_attention_cuda_{suffix}", f"pyramid_attention_backward_cuda_{suffix}"]
+
+
+@needs_cuda_build
+@pytest.mark.parametrize("suffix", ["f32", "f64", "bf16", "f16"])
+def test_workspace_grows_with_the_batch(suffix: str) -> None:
+    def sizes(batch: int) -> list[int]:
+        shape = _core.PyramidShape(batch, 40, 50, [32, 64], [3, 5, 7, 9], [1, 2, 4, 8], 8)
+        names = [f"pyramid_attention_{which}workspace_cuda_{suffix}" for which in ("", "backward_")]
+        return [getattr(_core, name)(shape) for name in names]
+
+    once, twice = sizes(1), sizes(2)
+    assert all(0 < a < b < 2 * a for a, b in zip(once, twice, strict=True))  # packed weights are shared
+
+
+@pytest.mark.usefixtures("autocast")
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_autocast_keeps_what_the_input_is_stored_in(tensor: Callable[..., torch.Tensor], dtype: torch.dtype) -> None:
+    x, weight = tensor(2, 8, 5, 6, dtype=dtype), tensor(3, 2, 3, 3)
+    out = split_depthwise.split_depthwise(x, weight)
+    assert out.dtype == dtype
+    weights = [tensor(4, 8, 3, 3)]
+    features, mean, _ = pyramid_attention.pyramid_convolution([x], weights, [1], tensor(1))
+    assert features.dtype == mean.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_the_cpu_has_no_kernels_for_sixteen_bits(dtype: torch.dtype) -> None:
+    x, weight = torch.zeros(1, 8, 5, 6, dtype=dtype), torch.zeros(3, 2, 3, 3, dtype=dtype)
+    with pytest.raises(TypeError, match=rf"split_depthwise: no kernel for {dtype} on cpu"):
+        split_depthwise.split_depthwise(x, weight)
+    with pytest.raises(TypeError, match=rf"pyramid_attention\w*: no kernel for {dtype} on cpu"):
+        pyramid_attention.pyramid_convolution([x], [torch.zeros(4, 8, 3, 3, dtype=dtype)], [1])
