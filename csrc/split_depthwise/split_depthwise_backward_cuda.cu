@@ -6,7 +6,7 @@
 //
 // U_i = S_i + B_{i-1} comes from the saved output. A second kernel adds the tiles' partial results in a fixed order.
 //
-// Bytes: 20 per element of x in float32 (read grad_out, x, out; write grad_x), and the rings. Bound by DRAM (estimate:
+// Bytes: 16 per element of x in float32 (read grad_out, x, out; write grad_x), and the rings. Bound by DRAM (estimate:
 // not measured on a GPU). 61 KB of shared memory: 3 blocks on a multiprocessor.
 #include "split_depthwise/chain_tile.cuh"
 

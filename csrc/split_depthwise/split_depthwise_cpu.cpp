@@ -1,6 +1,6 @@
 // CPU kernels of the split depth-wise chain, depth first: every convolution keeps only the last rows of its input and
 // runs one row behind the convolution that feeds it, so that all intermediate rows stay in the L1 cache. Forward moves
-// 8 bytes per element of x (read x, write out), backward 20 (read grad_out, x, out; write grad_x): both are bound by
+// 8 bytes per element of x (read x, write out), backward 16 (read grad_out, x, out; write grad_x): both are bound by
 // memory bandwidth.
 #include <algorithm>
 
