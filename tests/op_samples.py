@@ -206,12 +206,52 @@ def separable_node_samples() -> list[OpSample]:
     return [OpSample("separable_node", call, twin, make, _narrower, n_batched=3)]
 
 
+def separable_cell_samples() -> list[OpSample]:
+    """Two nodes, the second of which reads the first."""
+    genotype = ([("sep_conv_3x3", 0), ("skip", 1)], [("conv_9x1_1x9", 2), ("dil_3_conv_3x3", 1)])
+
+    def arguments(before: Tensor, last: Tensor, *w: Tensor) -> tuple[Any, ...]:
+        return before, last, genotype, w[:2], [[w[2:4], []], [w[4:6], w[6:8]]]
+
+    def make(batch: int, dtype: torch.dtype, size: Size) -> Inputs:
+        separable = [(2, 3, 3), (2, 2)]
+        shapes = [(2, 3), (2, 2), *separable, (2, 9), (2, 9), *separable]
+        return _random(8, dtype, (batch, 3, *size), (batch, 2, *size), *shapes)
+
+    return [
+        OpSample(
+            name="separable_cell",
+            call=lambda *tensors: ops.separable_cell(*arguments(*tensors)),
+            twin=lambda *tensors: reference.separable_cell(*arguments(*tensors)),
+            make=make,
+            misfit=_narrower,
+            n_batched=2,
+        )
+    ]
+
+
+def relu_conv_samples() -> list[OpSample]:
+    """With a residual."""
+    return [
+        OpSample(
+            name="relu_conv_3x3",
+            call=lambda x, residual, weight: ops.relu_conv_3x3(x, weight, residual),
+            twin=lambda x, residual, weight: reference.relu_conv_3x3(x, weight, residual),
+            make=lambda batch, dtype, size: _random(9, dtype, (batch, 3, *size), (batch, 2, *size), (2, 3, 3, 3)),
+            misfit=_narrower,
+            n_batched=2,
+        )
+    ]
+
+
 SAMPLES: list[OpSample] = [
     *data_consistency_samples(),
     *sense_normal_samples(),
     *split_depthwise_samples(),
     *pyramid_attention_samples(),
     *separable_node_samples(),
+    *separable_cell_samples(),
+    *relu_conv_samples(),
 ]
 
 

@@ -13,15 +13,22 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import csmri_ext
-from csmri_ext.nn import CSE, PGSA, DataConsistency, SplitDepthwiseConv, UNet
+from csmri_ext.nn import CSE, HSAB, PGSA, DataConsistency, NasCell, SplitDepthwiseConv, UNet
 
 MASK = torch.tensor([True, False, True, True, False, False, True, True])
+
+GENOTYPE = ([("sep_conv_3x3", 0), ("skip", 1)], [("conv_9x1_1x9", 2), ("dil_2_conv_3x3", 1)])
 
 
 def images(dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(0)
     wide = torch.randn(2, 2, 6, 8, generator=generator, dtype=torch.complex128)
     return (*wide.to(dtype.to_complex()), MASK)
+
+
+def two_states(dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+    (x,) = channels(8)(dtype)
+    return x, x.flip(1)
 
 
 def channels(n: int) -> Callable[[torch.dtype], tuple[Tensor, ...]]:
@@ -36,6 +43,8 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], Callable[[torch.dtype], tuple[T
     "CSE": (lambda: CSE(8), channels(8), False),
     "DataConsistency": (DataConsistency, images, True),
     "DataConsistency, learnable": (lambda: DataConsistency(0.4, learnable=True), images, True),
+    "HSAB": (lambda: HSAB(8, 2), channels(8), False),
+    "NasCell": (lambda: NasCell(GENOTYPE, 4, (8, 8)), two_states, True),
     "PGSA": (lambda: PGSA(8, 16, groups=(1, 2, 4, 4)), channels(8), True),
     "SplitDepthwiseConv": (lambda: SplitDepthwiseConv(8), channels(8), True),
     "UNet": (lambda: UNet(2, 2, 8, reduction=4), channels(2), False),
