@@ -152,7 +152,8 @@ def register_network(name: str, create: Callable[..., nn.Module], description: s
     network = Network(name, create)
 
     def reconstruct(problem: Problem) -> Reconstruction:
-        return Reconstruction(network.reconstruct(problem), {"weights": network.weights, "device": problem.device})
+        details = {"weights": network.weights, "trained": network.trained, "device": problem.device}
+        return Reconstruction(network.reconstruct(problem), details)
 
     return register(Method(name, reconstruct, description, ("network",), network=network))
 

@@ -83,6 +83,7 @@ def _context(
     return {
         "verdict": verdict(groups),
         "counts": _counts(comparison),
+        "notes": comparison.provenance.get("notes") or [],
         "judged": any(group.has_reference for group in groups),
         "marked": any(line.best for group in groups for line in group.lines),
         "metric": comparison.provenance.get("metric"),
@@ -141,7 +142,7 @@ def _table_group(comparison: Comparison, group: Group, columns: Sequence[Column]
         "lines": [
             {
                 "method": line.method,
-                "missing": "" if line.complete else f"{len(line.volumes)} of {len(group.volumes)} volumes",
+                "remark": line.remark(group),
                 "cells": [_cell(line, column) for column in columns],
             }
             for line in group.lines

@@ -22,7 +22,7 @@ LABELS = {
     "python": "Python",
     "simd": "CPU kernels",
 }
-TABULATED = {"bart_argv", "masks"}  # shown in tables of their own
+ELSEWHERE = {"bart_argv", "masks", "notes"}  # shown in tables of their own, or at the top of the page
 COMMAND_KEYS = {"argv", "bart_argv", "command"}
 DETAIL_LABELS = {
     "weight_grid": "chosen from",
@@ -64,7 +64,7 @@ def _entries(provenance: dict[str, Any], judged: bool) -> list[tuple[str, Any, b
         shown["metric"] = "none: there is no fully sampled reference"
     if are_records(shown.get("inputs")) and "kspace" in shown["inputs"][0]:
         shown["inputs"] = [_input(entry) for entry in shown["inputs"]]
-    hidden = TABULATED | ({"tuning"} if _tuned(shown.get("tuning")) else set())
+    hidden = ELSEWHERE | ({"tuning"} if _tuned(shown.get("tuning")) else set())
     known = [key for key in LABELS if key in shown]
     unknown = [key for key in shown if key not in LABELS and key not in hidden]
     return [(LABELS.get(key, _title(key)), shown[key], key == "command") for key in known + unknown]

@@ -55,7 +55,13 @@ class Line:
     volumes: list[str]
     complete: bool  # False when another method of this setting has volumes that this one lacks
     means: dict[str, Mean]
+    trained: bool = True  # False for a network with random weights
     best: set[str] = field(default_factory=set)
+
+    def remark(self, group: Group) -> str:
+        """Say what stands behind the name of the method: ``untrained``, ``2 of 3 volumes``; usually nothing."""
+        volumes = "" if self.complete else f"{len(self.volumes)} of {len(group.volumes)} volumes"
+        return ", ".join(filter(None, ["" if self.trained else "untrained", volumes]))
 
 
 @dataclass
@@ -136,7 +142,8 @@ def _group(setting: Setting, has_reference: bool, rows: list[Row]) -> Group:
             if values:
                 means[column.key] = _mean(values)
         own_volumes = list(dict.fromkeys(row.volume for row in own))
-        lines.append(Line(method, own_volumes, len(own_volumes) == len(volumes), means))
+        trained = all(row.details.get("trained", True) for row in own)
+        lines.append(Line(method, own_volumes, len(own_volumes) == len(volumes), means, trained))
     if len(lines) > 1:
         for column in COLUMNS:
             _mark_best(lines, column)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from baselines.results import Row
@@ -49,7 +50,8 @@ def _table(group: Group) -> Table:
     for column in columns:
         table.add_column(column.heading, justify="right", no_wrap=True)
     for line in sorted(group.lines, key=_order):
-        name = line.method if line.complete else f"{line.method} ({len(line.volumes)} of {len(group.volumes)})"
+        remark = line.remark(group)
+        name = escape(f"{line.method} ({remark})" if remark else line.method)
         table.add_row(name, *(_cell(line, column) for column in columns))
     return table
 

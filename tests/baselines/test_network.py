@@ -138,7 +138,10 @@ def test_comparison_with_an_untrained_network(capsys: pytest.CaptureFixture[str]
     printed = capsys.readouterr()
     assert "smoothing: untrained, its weights are random" in printed.err
     assert "Parameters" in printed.out
-    assert "smoothing: untrained, its weights are random" in Path("comparison/report.html").read_text()
+    assert "smoothing (untrained)" in printed.out
+    page = Path("comparison/report.html").read_text()
+    assert "smoothing: untrained, its weights are random" in page
+    assert "smoothing <small>untrained</small>" in page
     assert "38" in Path("comparison/results.csv").read_text()
 
 

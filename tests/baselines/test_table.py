@@ -47,4 +47,4 @@ def test_without_reference_no_metric_is_shown() -> None:
 
 def test_method_that_lacks_volumes_says_so() -> None:
     text = printed([row("m", "a", 20.0), row("m", "b", 24.0), row("n", "a", 30.0)])
-    assert "n (1 of 2)" in text
+    assert "n (1 of 2 volumes)" in text
