@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from csmri_ext import ops
 from csmri_ext.models.genotypes import GENOTYPES, check_genotype
 from csmri_ext.nn import DataStep, NasCell, Reconstructor, as_channels, as_complex
+from csmri_ext.nn.nas_cell import NasNode
 
 
 class ReconstructionModule(nn.Module):
@@ -41,13 +43,33 @@ class ReconstructionModule(nn.Module):
         self.rectify, self.last = nn.ReLU(), nn.Conv2d(last, in_chans, 3, padding=1, bias=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """``(batch, in_chans, ny, nx)`` to the same shape."""
+        """``(batch, in_chans, ny, nx)`` to the same shape. On the CPU and without gradients, one depth-first pass."""
+        if image.device.type == "cpu":  # elsewhere (on "meta" too, where FLOPs are counted) the layers run one by one
+            tensors = (image, *self.parameters())
+            if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
+                return self._depth_first(image)
         before = last = [self.stem(image)]
-        for cell in self.cells:
-            assert isinstance(cell, NasCell)
+        for cell in self._cells():
             before, last = last, cell.features(before, last)
-        result: Tensor = image + self.last(self.rectify(torch.cat(last, 1)))
+        joined = torch.cat(last, 1)
+        if image.device.type == "cpu":
+            return ops.relu_conv_3x3(joined, self.last.weight, image)
+        result: Tensor = image + self.last(self.rectify(joined))
         return result
+
+    def _cells(self) -> list[NasCell]:
+        return [cell for cell in self.cells if isinstance(cell, NasCell)]
+
+    def _depth_first(self, image: Tensor) -> Tensor:
+        cells = self._cells()
+        return ops.nasn_cascade(
+            image,
+            cells[0].genotype,
+            [layer.weight for layer in self.stem if isinstance(layer, nn.Conv2d)],
+            [(cell.before.weight, cell.last.weight) for cell in cells],
+            [[[list(own.parameters()) for own in n.weights] for n in c.nodes if isinstance(n, NasNode)] for c in cells],
+            self.last.weight,
+        )
 
 
 class NasN(Reconstructor):

@@ -136,6 +136,7 @@ class NasCell(nn.Module):
         in_channels: tuple[int, int] = (32, 32),
     ) -> None:
         super().__init__()
+        self.genotype = tuple(tuple(edge for edge in node) for node in genotype)
         self.inputs = tuple(tuple(source for _, source in node) for node in genotype)
         for i, sources in enumerate(self.inputs):
             if not all(0 <= source < i + 2 for source in sources):

@@ -19,8 +19,8 @@ from csmri_ext.ops.separable_node import check_tensors, check_weights
 def nasn_cascade(
     image: Tensor,
     genotype: Genotype,
-    stem: tuple[Tensor, Tensor],
-    preprocess: Sequence[tuple[Tensor, Tensor]],
+    stem: Sequence[Tensor],
+    preprocess: Sequence[Sequence[Tensor]],
     weights: Sequence[Sequence[Sequence[Sequence[Tensor]]]],
     last: Tensor,
     *,

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from tolerance import assert_as_accurate, relative_error
+
+import csmri_ext
+from csmri_ext.models import GENOTYPES, NasN
+from csmri_ext.models.nasn import ReconstructionModule
+
+
+@pytest.mark.parametrize("name", GENOTYPES)
+def test_inference_and_training_agree_with_reference(name: str) -> None:
+    torch.manual_seed(0)
+    module = ReconstructionModule(GENOTYPES[name], cells=3, channels=16).eval()
+    image = torch.randn(2, 2, 33, 29)
+    with csmri_ext.reference_ops(), torch.no_grad():
+        twin = module(image)
+        truth = module.double()(image.double())
+        module.float()
+    trained = module(image)
+    with torch.inference_mode():
+        inferred = module(image).clone()
+    assert trained.requires_grad
+    assert_as_accurate(trained, twin, truth, "layer by layer")
+    assert_as_accurate(inferred, twin, truth, "depth first")
+
+
+def test_whole_network_without_gradients() -> None:
+    torch.manual_seed(0)
+    model = NasN("brain", cascades=2, cells=2, channels=8)
+    mask = torch.rand(24) < 0.5
+    kspace = mask * torch.randn(1, 30, 24, dtype=torch.complex64)
+    trained = model(kspace, mask).detach()
+    with torch.no_grad():
+        assert relative_error(model(kspace, mask), trained.to(torch.complex128)) < 1e-5
