@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from rich import box
 from rich.console import Console
@@ -12,6 +12,8 @@ from rich.table import Table
 
 from baselines.results import Row
 from baselines.summary import Column, Group, Line, shown_columns, summarise
+
+WIDE = 1000  # characters; no table is wider
 
 
 def print_tables(rows: Sequence[Row], metric: str, console: Console) -> None:
@@ -29,7 +31,7 @@ def print_tables(rows: Sequence[Row], metric: str, console: Console) -> None:
     groups = summarise(rows)
     for group in groups:
         console.print(_title(group), style="bold", highlight=False, soft_wrap=True)
-        console.print(_table(group))
+        console.print(_fitting_table(group, console))
     if any(group.has_reference for group in groups):
         console.print(f"metrics: {metric}", markup=False, highlight=False)
 
@@ -42,10 +44,21 @@ def _title(group: Group) -> str:
     return f"{group.setting.title} ({', '.join(words)})"
 
 
-def _table(group: Group) -> Table:
+def _fitting_table(group: Group, console: Console) -> Table:
+    """Leave columns out, the least telling first, until the table fits the console; the report has them all."""
+    left_out = {"mse", "kspace_residual"} if group.has_reference else set()
+    table = _table(group, left_out)
+    for key in ("nmse", "flops", "parameters"):
+        if console.measure(table, options=console.options.update(max_width=WIDE)).maximum <= console.width:
+            break
+        left_out = left_out | {key}
+        table = _table(group, left_out)
+    return table
+
+
+def _table(group: Group, left_out: Set[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("method", no_wrap=True)
-    left_out = {"mse", "kspace_residual"} if group.has_reference else set()  # 80 characters; the report has them all
     columns = [column for column in shown_columns(group.rows) if column.key not in left_out]
     for column in columns:
         table.add_column(column.heading, justify="right", no_wrap=True)

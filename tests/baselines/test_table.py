@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 from rich.console import Console
 
@@ -12,9 +13,9 @@ def row(method: str, volume: str, psnr: float | None, ssim: float | None = 0.9, 
     return Row(method, "random", acceleration, volume, 2, 0.1, 0.2, psnr, ssim, 1.0, 0, None)
 
 
-def printed(rows: list[Row], *, color: bool = False) -> str:
+def printed(rows: list[Row], *, color: bool = False, width: int = 150) -> str:
     text = io.StringIO()
-    print_tables(rows, "variant X", Console(file=text, width=150, force_terminal=color, color_system="standard"))
+    print_tables(rows, "variant X", Console(file=text, width=width, force_terminal=color, color_system="standard"))
     return text.getvalue()
 
 
@@ -48,3 +49,20 @@ def test_without_reference_no_metric_is_shown() -> None:
 def test_method_that_lacks_volumes_says_so() -> None:
     text = printed([row("m", "a", 20.0), row("m", "b", 24.0), row("n", "a", 30.0)])
     assert "n (1 of 2 volumes)" in text
+
+
+def test_a_narrow_terminal_gets_fewer_columns_never_cut_numbers() -> None:
+    rows = [row(method, volume, psnr) for method, psnr in (("a", 20.0), ("b", 21.0)) for volume in ("v", "w")]
+    for one in rows:
+        one.parameters, one.flops = 1_234_567, 82_500_000_000
+    wide, narrow, narrower = (printed(rows, width=width) for width in (150, 80, 60))
+    assert all(heading in wide for heading in ("NMSE", "Parameters", "FLOPs / slice"))
+    for text, width in ((narrow, 80), (narrower, 60)):
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+        table = [line for line in plain.splitlines() if not line.startswith(("random", "metrics"))]
+        assert max(map(len, table)) <= width
+        assert "…" not in text
+        assert "PSNR (dB)" in text
+        assert "SSIM" in text
+    assert "NMSE" not in narrow
+    assert "Parameters" in narrow
