@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
+import pybind11
 import pytest
 
 import csmri_ext
@@ -39,38 +43,130 @@ def test_every_dependency_is_pinned() -> None:
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text()
 
 
+def test_every_source_is_built() -> None:
+    """A kernel that CMake does not know is an undefined symbol at import, on the first machine that builds anew."""
+    listed = re.findall(r"csrc/\S+?\.(?:cpp|cu)\b", re.sub(r"set_source_files_properties\([^)]*\)", "", cmake_lists()))
+    sources = {str(path.relative_to(ROOT)) for path in [*ROOT.glob("csrc/**/*.cpp"), *ROOT.glob("csrc/**/*.cu")]}
+    assert sorted(listed) == sorted(sources)
+
+
+def cmake_lists() -> str:
+    return re.sub(r"#.*", "", (ROOT / "CMakeLists.txt").read_text())
+
+
+def test_every_symbol_of_the_core_is_bound() -> None:
+    ctypes.CDLL(_core.__file__, mode=os.RTLD_NOW)
+
+
+# --- configuring: seconds, nothing is compiled ----------------------------------------------------------------------
+
+
+def configure(build: Path, *definitions: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = [shutil.which("cmake", path=path) or "cmake", "-S", ROOT, "-B", build, "-G", "Ninja"]
+    command += [f"-DCMAKE_MAKE_PROGRAM={shutil.which('ninja', path=path)}", f"-DPython_EXECUTABLE={sys.executable}"]
+    command += [f"-Dpybind11_DIR={pybind11.get_cmake_dir()}", *[f"-D{definition}" for definition in definitions]]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize(
+    ("definitions", "expected"),
+    [
+        ((), {"compute_80,code=[sm_80]", "compute_90,code=[sm_90]", "compute_100,code=[compute_100,sm_100]"}),
+        (("CMAKE_CUDA_ARCHITECTURES=90a-real",), {"compute_90a,code=[sm_90a]"}),
+    ],
+)
+def test_cuda_architectures(definitions: tuple[str, ...], expected: set[str], tmp_path: Path) -> None:
+    if shutil.which("nvcc") is None:
+        pytest.skip("nvcc is not installed")
+    done = configure(tmp_path, "CSMRI_CUDA=ON", *definitions)
+    assert done.returncode == 0, done.stderr
+    flags = (tmp_path / "build.ninja").read_text()
+    assert set(re.findall(r"--generate-code=arch=(\S+?\])", flags)) == expected
+    assert "libcudart_static.a" in flags
+    assert "libcudart.so" not in flags
+
+
+def test_without_nvcc(tmp_path: Path) -> None:
+    done = configure(tmp_path / "auto", CUDACXX="/bin/false")
+    assert done.returncode == 0, done.stderr
+    assert "csmri_ext: CUDA OFF" in done.stdout
+    done = configure(tmp_path / "on", "CSMRI_CUDA=ON", CUDACXX="/bin/false")
+    assert done.returncode != 0
+    assert "CSMRI_CUDA=ON, but no working nvcc was found" in " ".join(done.stderr.split())
+
+
+# --- the package as others get it -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sdist")
+    code = "import sys; from scikit_build_core.build import build_sdist; build_sdist(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, folder], cwd=ROOT, check=True, capture_output=True)
+    (archive,) = folder.glob("csmri_ext-*.tar.gz")
+    return archive
+
+
+def test_sdist_holds_the_sources_and_nothing_else(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames()}
+    assert {"CMakeLists.txt", "pyproject.toml", "LICENSE", "README.md", "csrc/bindings.cpp", "Makefile"} <= names
+    here = {str(path.relative_to(ROOT)) for room in ("csrc", "csmri_ext", "baselines") for path in files(ROOT / room)}
+    assert here <= names
+    assert not [name for name in names if name.startswith((".venv", "build/", ".git/", "comparison")) or "pyc" in name]
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("**/*") if path.is_file() and "__pycache__" not in path.parts]
+
+
 @pytest.mark.slow
-def test_wheel_builds_in_isolation_without_torch(tmp_path: Path) -> None:
-    """The build environment holds scikit-build-core and pybind11, nothing of ours and no torch."""
+def test_wheel_from_the_sdist(sdist: Path, tmp_path: Path) -> None:
+    """Isolated: the build environment holds scikit-build-core and pybind11, nothing of ours and no torch.
+
+    Without OpenMP, because that build has to work too: the operators then equal their twins on one thread.
+    """
     venv.create(tmp_path / "empty", with_pip=True)
     python = tmp_path / "empty" / "bin" / "python"
     environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-    command = [
-        python,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--wheel-dir",
-        tmp_path,
-        ROOT,
-        "-v",
-        "-Ccmake.define.CSMRI_CUDA=OFF",
-        f"-Cbuild-dir={tmp_path / 'build'}",
-    ]
+    options = ["-Ccmake.define.CSMRI_CUDA=OFF", "-Ccmake.define.CSMRI_OPENMP=OFF"]
+    command = [python, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, sdist, "-v", *options]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-4000:]
     assert not re.search(r"(Collecting|Downloading) torch", done.stdout)
     (wheel,) = tmp_path.glob("csmri_ext-*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
+    names = set(zipfile.ZipFile(wheel).namelist())
     assert any(n.startswith("csmri_ext/_core") and n.endswith(".so") for n in names)
-    assert {"csmri_ext/py.typed", "baselines/compare.py", "baselines/templates/report.html.j2"} <= set(names)
+    with tarfile.open(sdist) as archive:
+        sources = {member.name.split("/", 1)[1] for member in archive.getmembers() if member.isfile()}
+    packages = {name for name in sources if name.startswith(("csmri_ext/", "baselines/"))}
+    assert {"csmri_ext/py.typed", "baselines/compare.py", "baselines/templates/report.html.j2"} <= packages
+    assert packages <= names, "python files, templates, weights and their cards"
     assert not [n for n in names if n.startswith(("tests/", "benchmarks/", "csrc/"))]
-    # The wheel loads where torch is absent, as far as the bridge and the core go.
+    # The core loads where there is no torch.
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], env=environment, check=True)
-    code = "import csmri_ext._core as c; print(c.build_info()['cuda'])"
+    code = "import csmri_ext._core as c; print(c.build_info()['cuda'], c.build_info()['openmp'])"
     run = subprocess.run([python, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert run.stdout.strip() == "None", run.stderr
+    assert run.stdout.strip() == "None None", run.stderr
+    zipfile.ZipFile(wheel).extractall(tmp_path / "unpacked")
+    environment["PYTHONPATH"] = str(tmp_path / "unpacked")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", ROOT / "tests" / "ops"]
+    command += ["-k", "agrees_with_reference or every_shape or every_size"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+@pytest.mark.parametrize("level", _core.build_info()["simd_levels"])
+def test_instruction_set_can_be_forced(level: str) -> None:
+    code = "from csmri_ext import _core; print(_core.simd_level())"
+    environment = {**os.environ, "CSMRI_SIMD": level}
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    levels = _core.build_info()["simd_levels"]
+    if levels.index(level) <= levels.index(_core.build_info()["simd_of_machine"]):
+        assert run.stdout.strip() == level, run.stderr
+    else:
+        assert f"CSMRI_SIMD={level}, but this machine has only" in run.stderr
 
 
 def test_console_script_is_installed() -> None:
