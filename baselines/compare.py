@@ -177,6 +177,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
 
 def _compare(arguments: list[str], program: str) -> int:
     args = argument_parser(program).parse_args(arguments)
+    if "" in (args.out, *args.files, *args.tune_on):
+        raise InputError("an empty file name (a variable of the shell that is not set?)")
     log = Console(stderr=True)
     plan = make_plan(args)
     folder = Path(args.out)
@@ -186,9 +188,6 @@ def _compare(arguments: list[str], program: str) -> int:
     everything = [*plan.volumes, *plan.validation]
     with stage("reading", sum(len(volume.slices) for volume in everything), log) as reading:
         inspect(everything, reading.advance)
-    for note in notes(plan, args.files):
-        log.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-
     folder.mkdir(parents=True, exist_ok=True)
     store = Store(folder, plan.settings, [volume.describe() for volume in plan.volumes], plan.masks)
     if args.resume:
@@ -197,6 +196,8 @@ def _compare(arguments: list[str], program: str) -> int:
         log.print(f"resuming: {finished} finished rows in {folder}", markup=False, highlight=False, soft_wrap=True)
     else:
         store.discard_earlier()
+    for note in notes(plan, args.files):
+        log.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     store.provenance |= {
         "command": provenance.command_line(program, arguments),
         **provenance.environment(plan.setup.bart),

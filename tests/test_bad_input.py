@@ -188,6 +188,8 @@ OPTIONS = {
     "no slices": (["--slices", "0"], "--slices", "'0' is not a positive whole number"),
     "bad weight": (["--tv-weight", "-1"], "--tv-weight"),
     "weight is a word": (["--tv-weight", "automatic"], "--tv-weight", "nor 'auto'"),
+    "no name of the folder": (["--out", ""], "empty file name"),
+    "no name of a file": ([""], "empty file name"),
     "unknown option": (["--acelleration", "4"], "--acelleration", "--help"),
     "GPU that is not there": (["--device", "cuda"], "--device cuda"),
 }
@@ -236,6 +238,15 @@ def test_reference_that_nothing_can_be_compared_with(
 ) -> None:
     path = str(h5(**datasets)(Path("in")))
     fails(capsys, ["compare", path, "--methods", "zero-filled", "--acceleration", "2"], r"scan\.h5", expected)
+
+
+def test_resuming_from_something_else(capsys: pytest.CaptureFixture[str]) -> None:
+    from PIL import Image
+
+    Image.fromarray(np.full((16, 16), 200, np.uint8)).save("in/simulated.png")  # of which a note is printed
+    Path("comparison").mkdir()
+    Path("comparison/results.json").write_text("{")
+    fails(capsys, ["compare", "in/simulated.png", "--resume", "--methods", "zero-filled"], "not a results file")
 
 
 def test_instruction_set_that_is_not_there() -> None:
