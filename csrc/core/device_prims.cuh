@@ -177,7 +177,7 @@ __device__ __forceinline__ T narrow(Sum<T> value) {
     if (rest > 0x7f800000u)
       half = 0x7fffu;  // NaN
     else if (rest >= 0x477ff000u)
-      half = 0x7c00u;  // rounds to infinity
+      half = 0x7c00u;             // rounds to infinity
     else if (rest < 0x38800000u)  // subnormal: 0.5 has their spacing as its last place
       half = __float_as_uint(__uint_as_float(rest) + 0.5f) - 0x3f000000u;
     else
