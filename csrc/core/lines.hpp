@@ -25,9 +25,18 @@ struct Lines {
 template <class T>
 void load_lines(const Lines<const T>& x, std::int64_t first, Line<T> w);
 
-// The other way round; lanes beyond the last line are not stored.
+// The other way round; lanes beyond the last line are not stored. streamed: past the caches (stream() of vec.hpp), for
+// lines that may_stream; fenced.
 template <class T>
-void store_lines(const Lines<T>& x, std::int64_t first, const Complex<Vec<T>>* w);
+void store_lines(const Lines<T>& x, std::int64_t first, const Complex<Vec<T>>* w, bool streamed = false);
+
+// Whether every vector that store_lines writes is aligned.
+template <class T>
+bool may_stream(const Lines<T>& x) {
+  const auto address = reinterpret_cast<std::uintptr_t>(x.re);
+  const std::int64_t row = x.contiguous() ? x.line_stride : x.element_stride;
+  return x.interleaved && address % kVecBytes == 0 && row % kLanes<T> == 0 && 2 * x.n % kLanes<T> == 0;
+}
 
 }  // namespace CSMRI_LEVEL
 }  // namespace csmri

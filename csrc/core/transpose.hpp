@@ -63,10 +63,12 @@ CSMRI_HOST_DEVICE Complex<Vec<T>> load_complex(const T* p) {
   const Vec<T> a = load(p), b = load(p + kLanes<T>);
   return {shuffle::apply<T, shuffle::Even>(a, b), shuffle::apply<T, shuffle::Odd>(a, b)};
 }
-template <class T>
+template <bool kStream, class T>
 CSMRI_HOST_DEVICE void store_complex(T* p, Complex<Vec<T>> z) {
-  store(p, shuffle::apply<T, shuffle::Zip<kLanes<T>, 0>>(z.re, z.im));
-  store(p + kLanes<T>, shuffle::apply<T, shuffle::Zip<kLanes<T>, kLanes<T> / 2>>(z.re, z.im));
+  const Vec<T> a = shuffle::apply<T, shuffle::Zip<kLanes<T>, 0>>(z.re, z.im);
+  const Vec<T> b = shuffle::apply<T, shuffle::Zip<kLanes<T>, kLanes<T> / 2>>(z.re, z.im);
+  kStream ? stream(p, a) : store(p, a);
+  kStream ? stream(p + kLanes<T>, b) : store(p + kLanes<T>, b);
 }
 
 }  // namespace CSMRI_LEVEL

@@ -41,6 +41,17 @@ Lines<T> lines_of(const ComplexImages<T>& x, const DataConsistencyShape& s, std:
   return {x.re + offset, x.im + offset, s.ny, s.nx, x.row_stride, x.column_stride, interleaved};
 }
 
+// Whether a pass that writes `to` once, and reads it nowhere, goes past the caches: from this size on, fetching each
+// line before it is overwritten costs more than the next reader gains.
+constexpr std::int64_t kStreamBytes = std::int64_t{4} << 20;
+
+template <class T>
+bool streams(const ComplexImages<T>& to, const DataConsistencyShape& s, Along along) {
+  const bool separate = (to.batch_stride | to.replica_stride) % kLanes<T> == 0;
+  return s.batch * s.replicas * s.ny * s.nx * 2 * std::int64_t{sizeof(T)} >= kStreamBytes && separate &&
+         may_stream(lines_of(to, s, 0, along));
+}
+
 // What one thread works in: four line buffers and the work space of a transform.
 template <class T>
 struct LineBuffers {

@@ -44,6 +44,7 @@ void data_consistency_cpu(const DataConsistencyArgs<T>& a, const CpuWork& cpu) {
   const bool both = s.axes == Axes::xy;
   if (both) transform_rows(s, a.image, a.out, false, cpu);
   const ComplexImages<const T> from = both ? as_const(a.out) : a.image;
+  const bool streamed = !both && streams(a.out, s, along);
   for_blocks<T>(s, s.batch * s.replicas, ceil_div(n_lines(s, along), kLanes<T>), cpu,
                 [&](std::int64_t image, std::int64_t block, const LineBuffers<T>& buffers) {
                   const std::int64_t first = block * kLanes<T>, item = image / s.replicas;
@@ -51,7 +52,7 @@ void data_consistency_cpu(const DataConsistencyArgs<T>& a, const CpuWork& cpu) {
                   load_lines(lines_of(from, s, image, along), first, w);
                   filter_line(plan, block_diagonal(s, identity, eta, a.weights, a.samples, item, first), w,
                               buffers.work);
-                  store_lines(lines_of(a.out, s, image, along), first, w);
+                  store_lines(lines_of(a.out, s, image, along), first, w, streamed);
                 });
   if (both) transform_rows(s, as_const(a.out), a.out, true, cpu);
 }
@@ -64,6 +65,7 @@ void data_consistency_backward_cpu(const DataConsistencyBackwardArgs<T>& a, cons
   const LinePlan<T>& plan = line_plan<T>(static_cast<int>(n_elements(s, along)));
   const T scale = normalisation<T>(s), identity = a.add_image ? scale : T(0), eta = scale * *a.eta;
   const bool both = s.axes == Axes::xy;
+  const bool streamed = !both && streams(a.grad_image, s, along);
   ComplexImages<const T> grad = a.grad, image_of = a.image;
   if (both) {
     const ComplexImages<T> workspace = workspace_images(s, a.workspace);
@@ -86,7 +88,7 @@ void data_consistency_backward_cpu(const DataConsistencyBackwardArgs<T>& a, cons
                   diagonal.samples = nullptr;
                   apply_diagonal(diagonal, plan.n, g);
                   inverse_line(plan, g, buffers.work);
-                  store_lines(lines_of(a.grad_image, s, image, along), first, g);
+                  store_lines(lines_of(a.grad_image, s, image, along), first, g, streamed);
                 });
   if (both) transform_rows(s, as_const(a.grad_image), a.grad_image, true, cpu);
   double total = 0;

@@ -232,6 +232,23 @@ def test_bits_do_not_depend_on_batch_or_threads(kind: str) -> None:
         assert all(torch.equal(a, full[b : b + 1]) for a, full in zip(alone[:3], results[0], strict=False))
 
 
+@pytest.mark.parametrize("kind", MASKS)
+@pytest.mark.parametrize("nx", [320, 321])
+def test_large_outputs_that_go_past_the_caches(kind: str, nx: int) -> None:
+    image, kspace = make(6, 320, nx)  # 4.7 MiB; rows of 321 are not aligned to vectors
+    mask = make_mask(kind, 320, nx)
+
+    def run(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        leaf, eta = x.clone().requires_grad_(), torch.tensor(0.5).requires_grad_()
+        out = data_consistency(leaf, y, mask, eta)
+        return out.detach(), torch.autograd.grad(out, [leaf, eta], x)[0]
+
+    many = run(image, kspace)
+    for b in (0, 5):
+        alone = run(image[b : b + 1], kspace[b : b + 1])  # 0.8 MiB
+        assert all(torch.equal(a, both[b : b + 1]) for a, both in zip(alone, many, strict=True))
+
+
 def test_bits_do_not_depend_on_the_neighbouring_lines() -> None:
     image, kspace = make(1, 37, 48)
     mask = make_mask("columns", 37, 48)
