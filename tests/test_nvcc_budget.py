@@ -33,17 +33,26 @@ class Usage:
     shared: int
 
 
+def kernel_name(mangled: str) -> str:
+    """The part that ends with _kernel of a nested name, _ZN<length><part><length><part>..."""
+    rest = mangled.removeprefix("_ZN")
+    while length := re.match(r"\d+", rest):
+        begin, end = length.end(), length.end() + int(length[0])
+        if rest[begin:end].endswith("_kernel"):
+            return rest[begin:end]
+        rest = rest[end:]
+    raise AssertionError(f"the name of a kernel ends with _kernel: {mangled}")
+
+
 def parse(report: str) -> Iterator[Usage]:
-    """What ptxas -v says about each kernel. Names of kernels end with _kernel."""
+    """What ptxas -v says about each kernel."""
     for entry in re.split(r"Compiling entry function '", report)[1:]:
         mangled, architecture = re.match(r"(\S+)' for '(\S+)'", entry).groups()  # type: ignore[union-attr]
-        name = re.search(r"\d([a-z]\w*?_kernel)", mangled)
-        assert name, f"the name of a kernel ends with _kernel: {mangled}"
         spills = sum(map(int, re.findall(r"(\d+) bytes spill", entry)))
         shared = re.search(r"(\d+) bytes smem", entry)
         registers = re.search(r"Used (\d+) registers", entry)
         assert registers, entry
-        yield Usage(name[1], architecture, int(registers[1]), spills, int(shared[1]) if shared else 0)
+        yield Usage(kernel_name(mangled), architecture, int(registers[1]), spills, int(shared[1]) if shared else 0)
 
 
 def compile_for_device(nvcc: str, source: Path, cache: Path, tree: bytes) -> str:
@@ -108,7 +117,7 @@ def test_every_architecture_has_every_kernel(usages: list[Usage]) -> None:
 
 
 def test_parser() -> None:
-    report = """ptxas info    : Compiling entry function '_ZN5csmri16line_pass_kernelILi8ELi16EEEvi' for 'sm_90a'
+    report = """ptxas info    : Compiling entry function '_ZN5csmri13_GLOBAL__N__116line_pass_kernelILi8ELi16EEEvi' for 'sm_90a'
 ptxas info    : Function properties for x
     32 bytes stack frame, 24 bytes spill stores, 28 bytes spill loads
 ptxas info    : Used 72 registers, used 1 barriers, 1024 bytes smem"""

@@ -8,7 +8,8 @@
 // The paper's first PGSA (96 -> 32 channels, groups 1, 2, 4, 8) makes 67 kflop per pixel against 512 bytes of DRAM and
 // 720 bytes of second-level cache: bound by multiply-adds, 82 us for 320 x 320 at 67 Tflop/s. Its five warps share the
 // 351 multiply-adds per pixel and channel as 36, 36, 100, 98 and 81. Per multiply-add of a warp, shared memory is busy
-// 0.1 cycles out of 0.25 (estimates: not measured on a GPU). The unrolled bodies in use are 100 KB of code.
+// 0.1 cycles out of 0.25 (estimates: not measured on a GPU). The unrolled bodies in use are 100 KB of code. 168
+// registers, two blocks on a multiprocessor; for three of them 128 would have to do, and spill 640 bytes per thread.
 #include "pyramid_attention/cuda_tile.cuh"
 
 namespace csmri {
@@ -139,7 +140,7 @@ constexpr int stage_size(int warps) {
 }
 
 template <class S>
-__global__ void __launch_bounds__(32 * kMaxWarps, std::is_same_v<S, float> ? 3 : 1)
+__global__ void __launch_bounds__(32 * kMaxWarps, std::is_same_v<S, float> ? 2 : 1)
     pyramid_kernel(ForwardPass<S> pass) {
   S* const shared = dynamic_shared<S>();  // two stages: planes, then the weights of each warp
   const Shape& shape = pass.shape;
