@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks import cases_convolution, cases_data_consistency
+from benchmarks import cases_convolution, cases_data_consistency, cases_nasn
 from benchmarks.timing import Case
 
 Builder = Callable[[bool], Case]  # argument: with torch.compile among the rivals
@@ -12,7 +12,7 @@ Builder = Callable[[bool], Case]  # argument: with torch.compile among the rival
 
 def all_cases(only: str | None = None) -> dict[str, Builder]:
     """Builders of the cases whose short name contains `only`."""
-    builders = cases_data_consistency.cases() | cases_convolution.cases()
+    builders = cases_data_consistency.cases() | cases_convolution.cases() | cases_nasn.cases()
     return {name: build for name, build in builders.items() if only is None or only in name}
 
 
