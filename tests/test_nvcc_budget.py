@@ -117,8 +117,47 @@ def test_every_architecture_has_every_kernel(usages: list[Usage]) -> None:
 
 
 def test_parser() -> None:
-    report = """ptxas info    : Compiling entry function '_ZN5csmri13_GLOBAL__N__116line_pass_kernelILi8ELi16EEEvi' for 'sm_90a'
+    report = """ptxas info    : Compiling entry function '_ZN5csmri13_GLOBAL__N__116line_pass_kernelIfEvi' for 'sm_90a'
 ptxas info    : Function properties for x
     32 bytes stack frame, 24 bytes spill stores, 28 bytes spill loads
 ptxas info    : Used 72 registers, used 1 barriers, 1024 bytes smem"""
     assert list(parse(report)) == [Usage("line_pass_kernel", "sm_90a", 72, 52, 1024)]
+
+
+EVERY_PRIMITIVE = """
+#include "core/device_prims.cuh"
+using namespace csmri;
+__global__ void every_primitive_kernel(float* x, BFloat16* b, Float16* h) {
+  float* const shared = dynamic_shared<float>();
+  const unsigned i = threadIdx.x;
+  copy_async<16>(shared + 4 * i, x + 4 * i);
+  copy_async<8>(shared + 2 * i, x + 2 * i);
+  copy_async<4>(shared + i, x + i, i < 7);
+  copy_async_commit();
+  copy_async_wait<0>();
+  cluster_sync();
+  const unsigned a[4] = {tf32_bits(shared[i]), 1, 2, 3}, two[2] = {4, 5};
+  float c[4] = {load_streaming(x), widen(b[i]), widen(h[i]), *shared_of_rank(shared, cluster_rank())};
+  mma_tf32(c, a, two);
+  mma_bf16(c, a, two);
+  store_streaming(x + i, c[0]);
+  b[i] = narrow<BFloat16>(c[1]);
+  h[i] = narrow<Float16>(c[2] + c[3]);
+}
+"""
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_primitives_compile_in_both_bodies(tmp_path: Path, architecture: str) -> None:
+    """The fast bodies use the machine's instructions, those of -DCSMRI_PORTABLE none of them."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("no nvcc")
+    source, output = tmp_path / "every_primitive.cu", tmp_path / "out.ptx"
+    source.write_text(EVERY_PRIMITIVE)
+    special = ["cp.async", "mma.sync", "cvt.rn.bf16"] + ["barrier.cluster", "mapa"] * (architecture != "80")
+    for define, expected in (("-DCSMRI_FAST", True), ("-DCSMRI_PORTABLE", False)):
+        command = [nvcc, "-std=c++17", f"-I{CSRC}", define, f"-arch=compute_{architecture}", "--ptx", str(source)]
+        subprocess.run([*command, "-o", str(output)], check=True, capture_output=True)
+        text = output.read_text()
+        assert [word in text for word in special] == [expected] * len(special), define
