@@ -38,14 +38,14 @@ csmri::SeparableNodeArgs<T> separable_node_args(const std::vector<NodeTerm>& ter
   return args;
 }
 
-template <class T>
-void separable_node_cpu(const std::vector<NodeTerm>& terms, std::int64_t outputs, const Extents& extents,
-                        const Pixels& out, Address scratch, int threads) {
+template <class T, bool kCuda>
+void separable_node(const std::vector<NodeTerm>& terms, std::int64_t outputs, const Extents& extents, const Pixels& out,
+                    std::int64_t where, std::int64_t how) {
   auto args = separable_node_args<T>(terms, outputs, extents);
   args.out = pointer<T>(static_cast<Address>(out[0])), args.out_pixel = out[1];
-  args.scratch = pointer<void>(scratch), args.threads = threads;
-  py::gil_scoped_release release;
-  csmri::at_simd_level([&](auto level) { csmri::separable_node_cpu<level(), T>(args); });
+  run<kCuda>(
+      where, how, [&](auto level, auto work) { csmri::separable_node_cpu<level(), T>(with(args, work)); },
+      [&](auto stream) { csmri::separable_node_cuda(args, stream); });
 }
 
 template <class T>
@@ -57,19 +57,24 @@ csmri::SeparableNodeBackwardArgs<T> separable_node_backward_args(const NodeTerm&
   return args;
 }
 
-// Address 0: addend 0, grad_x not wanted; grad_second 0: weight gradients not wanted.
-template <class T>
-void separable_node_backward_cpu(const NodeTerm& term, std::int64_t outputs, const Extents& extents, const Pixels& grad,
-                                 const Pixels& addend, const Pixels& grad_x, Address grad_first, Address grad_second,
-                                 Address partials, Address scratch, int threads) {
+// Address 0: addend 0, grad_x not wanted; grad_second 0: weight gradients not wanted. workspace: the CPU kernel's
+// partial sums, or what separable_node_backward_cuda_workspace says.
+template <class T, bool kCuda>
+void separable_node_backward(const NodeTerm& term, std::int64_t outputs, const Extents& extents, const Pixels& grad,
+                             const Pixels& addend, const Pixels& grad_x, Address grad_first, Address grad_second,
+                             Address workspace, std::int64_t where, std::int64_t how) {
   auto args = separable_node_backward_args<T>(term, outputs, extents);
   args.grad = pointer<const T>(static_cast<Address>(grad[0])), args.grad_pixel = grad[1];
   args.addend = pointer<const T>(static_cast<Address>(addend[0])), args.addend_pixel = addend[1];
   args.grad_x = pointer<T>(static_cast<Address>(grad_x[0])), args.grad_x_pixel = grad_x[1];
   args.grad_first = pointer<T>(grad_first), args.grad_second = pointer<T>(grad_second);
-  args.partials = pointer<T>(partials), args.scratch = pointer<void>(scratch), args.threads = threads;
-  py::gil_scoped_release release;
-  csmri::at_simd_level([&](auto level) { csmri::separable_node_backward_cpu<level(), T>(args); });
+  if constexpr (kCuda)
+    args.scratch = pointer<void>(workspace);
+  else
+    args.partials = pointer<T>(workspace);
+  run<kCuda>(
+      where, how, [&](auto level, auto work) { csmri::separable_node_backward_cpu<level(), T>(with(args, work)); },
+      [&](auto stream) { csmri::separable_node_backward_cuda(args, stream); });
 }
 
 template <class T>
@@ -97,8 +102,8 @@ void relu_convolution_cpu(std::int64_t channels, std::int64_t outputs, const Ext
 // Scratch bytes per thread of the forward pass; the same of the backward pass, and its number of partial sums.
 template <class T>
 void define_separable_node(py::module_& m, const std::string& suffix) {
-  m.def(("separable_node_cpu_" + suffix).c_str(), &separable_node_cpu<T>);
-  m.def(("separable_node_backward_cpu_" + suffix).c_str(), &separable_node_backward_cpu<T>);
+  m.def(("separable_node_cpu_" + suffix).c_str(), &separable_node<T, false>);
+  m.def(("separable_node_backward_cpu_" + suffix).c_str(), &separable_node_backward<T, false>);
   m.def(("separable_node_scratch_" + suffix).c_str(), [](const std::vector<NodeTerm>& terms, std::int64_t outputs,
                                                          const Extents& extents) {
     const auto args = separable_node_args<T>(terms, outputs, extents);
@@ -117,6 +122,17 @@ void define_separable_node(py::module_& m, const std::string& suffix) {
             return std::pair(csmri::separable_node_backward_scratch_bytes<level(), T>(args),
                              csmri::separable_node_partials<level(), T>(args));
           });
+        });
+}
+
+template <class T>
+void define_separable_node_cuda(py::module_& m, const std::string& suffix) {
+  m.def(("separable_node_cuda_" + suffix).c_str(), &separable_node<T, true>);
+  m.def(("separable_node_backward_cuda_" + suffix).c_str(), &separable_node_backward<T, true>);
+  m.def(("separable_node_backward_workspace_cuda_" + suffix).c_str(),
+        [](const NodeTerm& term, std::int64_t outputs, const Extents& extents) {
+          const auto args = separable_node_backward_args<T>(term, outputs, extents);
+          return csmri::separable_node_backward_cuda_workspace(args);
         });
 }
 
@@ -166,4 +182,10 @@ void define_separable(py::module_& m) {
   define_separable_node<double>(m, "f64");
   define_nasn_cascade<float>(m, "f32");
   define_nasn_cascade<double>(m, "f64");
+#ifdef CSMRI_WITH_CUDA
+  define_separable_node_cuda<float>(m, "f32");
+  define_separable_node_cuda<double>(m, "f64");
+  define_separable_node_cuda<csmri::BFloat16>(m, "bf16");
+  define_separable_node_cuda<csmri::Float16>(m, "f16");
+#endif
 }

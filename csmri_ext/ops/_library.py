@@ -8,7 +8,7 @@ dispatcher has resolved lazy conjugates and negatives by then, which raw pointer
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -47,6 +47,7 @@ def register(
     flops: Callable[..., int],
     backward: Callable[..., Any] | None = None,
     setup_context: Callable[..., None] | None = None,
+    devices: Sequence[str] = ("CPU", "CUDA"),
 ) -> Callable[..., Any]:
     """Define an op `torch.ops.csmri_ext.<name>` with all its parts, and return it.
 
@@ -65,12 +66,15 @@ def register(
     backward, setup_context
         As in `torch.library.register_autograd`. Made of registered ops and torch functions only, so that it can be
         differentiated again. Incoming gradients may be expanded: pass them through ``.contiguous()``.
+    devices
+        Where there are kernels. Elsewhere torch says that the op could not be run there.
     """
     name = schema[: schema.index("(")]
     qualified = f"csmri_ext::{name}"
     LIBRARY.define(schema)
-    for key in ("CPU", "CUDA") if CUDA_BUILT else ("CPU",):
-        LIBRARY.impl(name, implementation, key)
+    for key in devices:
+        if key != "CUDA" or CUDA_BUILT:
+            LIBRARY.impl(name, implementation, key)
     torch.library.register_fake(qualified, fake, lib=LIBRARY)
     if backward is not None:
         torch.library.register_autograd(qualified, backward, setup_context=setup_context, lib=LIBRARY)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from csmri_ext import _core
-from csmri_ext.ops._library import address, launch
+from csmri_ext.ops._library import address, kernel_for, launch
 
 MAX_TERMS = 8  # csrc/core/separable.hpp
 # name -> (enum class Separable, number of weights)
@@ -47,9 +47,8 @@ def n_outputs(operation: str, x_shape: Sequence[int], weight_shapes: Sequence[Se
 
 
 def empty(like: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return an empty tensor in the layout of the kernels: channels_last on the CPU."""
-    layout = torch.channels_last if like.device.type == "cpu" else torch.contiguous_format
-    return torch.empty(tuple(shape), dtype=like.dtype, device=like.device, memory_format=layout)
+    """Return an empty tensor in the layout of the kernels, channels_last."""
+    return torch.empty(tuple(shape), dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
 
 
 def in_pixels(x: Tensor) -> tuple[Tensor, int]:
@@ -87,7 +86,7 @@ def forward(
     terms = [Term(*t) for t in zip(operations, inputs, weights, strict=True) if t[0] != "none"]
     packed = [term.packed for term in terms]
     outputs, sizes = out.shape[1], extents(out)
-    scratch = _kernel("separable_node_scratch", out)(packed, outputs, sizes)
+    scratch = 0 if out.is_cuda else _kernel("separable_node_scratch", out)(packed, outputs, sizes)
     target = (address(out), in_pixels(out)[1])
     launch("separable_node", out, packed, outputs, sizes, target, scratch_bytes_per_thread=scratch)
 
@@ -107,15 +106,19 @@ def backward(
     """
     term, sizes, outputs = Term(operation, x, weights), extents(x), grad.shape[1]
     grad, grad_pixel = in_pixels(grad)
-    scratch, n_partials = _kernel("separable_node_backward_scratch", x)(term.packed, outputs, sizes)
     grads = [w.new_empty(w.shape) for w in weights] if need_weight else []
-    partials = x.new_empty(n_partials if need_weight else 0)
+    if x.is_cuda:
+        n_bytes = kernel_for("separable_node_backward_workspace", x)(term.packed, outputs, sizes)
+        scratch, workspace = 0, x.new_empty(n_bytes, dtype=torch.uint8)
+    else:
+        scratch, n_partials = _kernel("separable_node_backward_scratch", x)(term.packed, outputs, sizes)
+        workspace = x.new_empty(n_partials if need_weight else 0)
     first, second = ([None, None, *grads])[-2:]
     added, added_pixel = (None, 0) if addend is None else in_pixels(addend)
     written_pixel = 0 if grad_x is None else in_pixels(grad_x)[1]
     arguments = (
         term.packed, outputs, sizes, (address(grad), grad_pixel), (address(added), added_pixel),
-        (address(grad_x), written_pixel), address(first), address(second), address(partials),
+        (address(grad_x), written_pixel), address(first), address(second), address(workspace),
     )  # fmt: skip
     launch("separable_node_backward", x, *arguments, scratch_bytes_per_thread=scratch)
     return grads

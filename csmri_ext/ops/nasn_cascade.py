@@ -138,4 +138,5 @@ _nasn_cascade = register(
     _forward,
     fake=lambda image, weights, operations, sources, edges, composite: kernels.empty(image, image.shape),
     flops=_flops,
+    devices=["CPU"],
 )

@@ -19,8 +19,8 @@ def relu_conv_3x3(x: Tensor, weight: Tensor, residual: Tensor | None = None) -> 
     Parameters
     ----------
     x
-        float32 or float64, ``(batch, channels, ny, nx)``; on the CPU channels_last is fast, any other layout is copied
-        first. Under autocast it is cast to float32.
+        float32 or float64, ``(batch, channels, ny, nx)``, on the CPU (cuDNN does well on a GPU); channels_last is fast,
+        any other layout is copied first. Under autocast it is cast to float32.
     weight
         ``(outputs, channels, 3, 3)``. Made for few outputs: 2 for a complex image.
     residual
@@ -28,7 +28,7 @@ def relu_conv_3x3(x: Tensor, weight: Tensor, residual: Tensor | None = None) -> 
 
     Returns
     -------
-        ``(batch, outputs, ny, nx)``, on the CPU channels_last. Equivalent to `reference.relu_conv_3x3`. Differentiable
+        ``(batch, outputs, ny, nx)``, channels_last. Equivalent to `reference.relu_conv_3x3`. Differentiable
         twice.
 
     Raises
@@ -119,6 +119,7 @@ _relu_conv_backward = register(
     flops=_backward_flops,
     backward=_second_gradient,
     setup_context=_save_for_second,
+    devices=["CPU"],
 )
 _relu_conv = register(
     "relu_conv_3x3(Tensor x, Tensor weight, Tensor? residual) -> Tensor",
@@ -127,4 +128,5 @@ _relu_conv = register(
     flops=_flops,
     backward=_gradient,
     setup_context=_save,
+    devices=["CPU"],
 )

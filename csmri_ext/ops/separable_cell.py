@@ -42,7 +42,7 @@ def separable_cell(
 
     Returns
     -------
-        ``(batch, channels * nodes, ny, nx)``, on the CPU channels_last. Equivalent to `reference.separable_cell`.
+        ``(batch, channels * nodes, ny, nx)``, channels_last. Equivalent to `reference.separable_cell`.
         Differentiable twice; the backward pass adds all gradients of a state in place.
 
     Raises

@@ -29,7 +29,7 @@ def separable_node(inputs: Sequence[Tensor], operations: Sequence[str], weights:
     Parameters
     ----------
     inputs
-        Up to eight tensors, float32 or float64, ``(batch, channels_i, ny, nx)``. On the CPU channels_last is fast, as
+        Up to eight tensors, float32 or float64, ``(batch, channels_i, ny, nx)``. channels_last is fast, as
         are slices of the channels of such a tensor; any other layout is copied first. Fastest for channels in
         multiples of 32. Under autocast they are cast to float32.
     operations
@@ -40,7 +40,7 @@ def separable_node(inputs: Sequence[Tensor], operations: Sequence[str], weights:
 
     Returns
     -------
-        ``(batch, outputs, ny, nx)``, on the CPU channels_last. ``skip``, ``none`` and ``conv_9x1_1x9`` have as many
+        ``(batch, outputs, ny, nx)``, channels_last. ``skip``, ``none`` and ``conv_9x1_1x9`` have as many
         outputs as channels. Equivalent to `reference.separable_node`. Differentiable twice.
 
     Raises

@@ -41,24 +41,29 @@ std::int64_t count(const Blocks& blocks, const SeparableNodeBackwardArgs<T>& arg
 template <class T>
 struct Workspace {
   using S = Sum<T>;
-  std::int64_t first_size, second_size;  // elements of the weights
+  std::int64_t g_size, first_size, second_size;  // elements of g and of the weights
   std::int64_t first_blocks, second_blocks;
-  S *g, *first_parts, *second_parts;
-  std::int64_t bytes;
 
   explicit Workspace(const SeparableNodeBackwardArgs<T>& args) {
     const bool column_row = args.term.operation == Separable::column_row;
     const bool pointwise = args.term.operation == Separable::pointwise;
     const std::int64_t channels = args.term.channels;
+    g_size = pointwise ? 0 : args.batch * args.ny * args.nx * channels;
     first_size = pointwise ? 0 : 9 * channels;
     second_size = column_row ? 9 * channels : args.outputs * channels;
     first_blocks = count(column_row ? blocks_along_y(args) : blocks_along_x(args), args);
     second_blocks = count(blocks_along_x(args), args);
-    g = static_cast<S*>(args.scratch);
-    first_parts = g + (pointwise ? 0 : args.batch * args.ny * args.nx * channels);
-    second_parts = first_parts + first_blocks * first_size;
-    bytes = (second_parts + second_blocks * second_size - g) * static_cast<std::int64_t>(sizeof(S));
-    if (!args.grad_second) first_parts = second_parts = nullptr;
+  }
+  std::int64_t bytes() const {
+    return (g_size + first_blocks * first_size + second_blocks * second_size) * static_cast<std::int64_t>(sizeof(S));
+  }
+  S* g(const SeparableNodeBackwardArgs<T>& args) const { return static_cast<S*>(args.scratch); }
+  // Null: no weight gradients are wanted.
+  S* first_parts(const SeparableNodeBackwardArgs<T>& args) const {
+    return args.grad_second ? g(args) + g_size : nullptr;
+  }
+  S* second_parts(const SeparableNodeBackwardArgs<T>& args) const {
+    return args.grad_second ? g(args) + g_size + first_blocks * first_size : nullptr;
   }
 };
 

@@ -151,7 +151,7 @@ void node::sum_parts(const Sum<T>* parts, std::int64_t blocks, std::int64_t size
 
 template <class T>
 std::int64_t separable_node_backward_cuda_workspace(const SeparableNodeBackwardArgs<T>& args) {
-  return Workspace<T>(args).bytes;
+  return Workspace<T>(args).bytes();
 }
 
 template <class T>
@@ -163,21 +163,21 @@ void separable_node_backward_cuda(const SeparableNodeBackwardArgs<T>& args, void
   const Blocks blocks = blocks_along_x(args);
   const auto n_blocks = static_cast<unsigned>(count(blocks, args));
   const auto chunks = static_cast<unsigned>(ceil_div(args.term.channels, kChunk));
-  const auto grids = static_cast<unsigned>(work.second_parts ? ceil_div(args.outputs, kChunk) : 1);
+  const auto grids = static_cast<unsigned>(work.second_parts(args) ? ceil_div(args.outputs, kChunk) : 1);
   const auto queue = static_cast<cudaStream_t>(stream);
   launch(point_gradient_kernel<T>,
          {dim3(n_blocks, chunks, grids), dim3(kThreads), 2 * kWarps * kTile * sizeof(S), queue}, args, blocks,
-         pointwise ? static_cast<S*>(nullptr) : work.g, work.second_parts);
+         pointwise ? static_cast<S*>(nullptr) : work.g(args), work.second_parts(args));
   const auto depthwise = [&](auto kernel) {
-    launch(kernel, {dim3(n_blocks, chunks), dim3(kThreads), 9 * kThreads * sizeof(S), queue}, args, blocks, work.g,
-           work.first_parts);
+    launch(kernel, {dim3(n_blocks, chunks), dim3(kThreads), 9 * kThreads * sizeof(S), queue}, args, blocks,
+           work.g(args), work.first_parts(args));
   };
   if (args.term.operation == Separable::dilation1) depthwise(depth_gradient_kernel<1, T>);
   if (args.term.operation == Separable::dilation2) depthwise(depth_gradient_kernel<2, T>);
   if (args.term.operation == Separable::dilation3) depthwise(depth_gradient_kernel<3, T>);
   if (!args.grad_second) return;
-  if (!pointwise) sum_parts(work.first_parts, work.first_blocks, work.first_size, args.grad_first, stream);
-  sum_parts(work.second_parts, work.second_blocks, work.second_size, args.grad_second, stream);
+  if (!pointwise) sum_parts(work.first_parts(args), work.first_blocks, work.first_size, args.grad_first, stream);
+  sum_parts(work.second_parts(args), work.second_blocks, work.second_size, args.grad_second, stream);
 }
 
 #define INSTANTIATE(T)                                                                               \

@@ -107,11 +107,11 @@ void node::column_row_backward_cuda(const SeparableNodeBackwardArgs<T>& args, vo
     return LaunchShape{dim3(static_cast<unsigned>(count(blocks, args)), chunks), dim3(kThreads), shared,
                        static_cast<cudaStream_t>(stream)};
   };
-  launch(row_gradient_kernel<T>, shape(along_x), args, along_x, work.g, work.second_parts);
-  launch(column_gradient_kernel<T>, shape(along_y), args, along_y, work.g, work.first_parts);
+  launch(row_gradient_kernel<T>, shape(along_x), args, along_x, work.g(args), work.second_parts(args));
+  launch(column_gradient_kernel<T>, shape(along_y), args, along_y, work.g(args), work.first_parts(args));
   if (!args.grad_second) return;
-  sum_parts(work.first_parts, work.first_blocks, work.first_size, args.grad_first, stream);
-  sum_parts(work.second_parts, work.second_blocks, work.second_size, args.grad_second, stream);
+  sum_parts(work.first_parts(args), work.first_blocks, work.first_size, args.grad_first, stream);
+  sum_parts(work.second_parts(args), work.second_blocks, work.second_size, args.grad_second, stream);
 }
 
 template void node::column_row_backward_cuda<float>(const SeparableNodeBackwardArgs<float>&, void*);

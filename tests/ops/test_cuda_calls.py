@@ -14,6 +14,8 @@ from csmri_ext.ops import _library
 
 split_depthwise = import_module("csmri_ext.ops.split_depthwise")  # the package has functions of the same names
 pyramid_attention = import_module("csmri_ext.ops.pyramid_attention")
+separable_node = import_module("csmri_ext.ops.separable_node")
+separable_kernels = import_module("csmri_ext.ops._separable_kernels")
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 needs_cuda_build = pytest.mark.skipif(not _library.CUDA_BUILT, reason="the core was built without CUDA")
 
@@ -45,7 +47,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             kernel(*arguments, 1 << 20, 0)
         names.append(kernel.__name__)
 
-    for module in (split_depthwise, pyramid_attention):
+    for module in (split_depthwise, pyramid_attention, separable_kernels):
         monkeypatch.setattr(module, "launch", launch)
         monkeypatch.setattr(module, "address", lambda x: 0)
     return names
@@ -80,6 +82,21 @@ def test_arguments_of_pyramid_attention(
     assert [g.shape for g in (*grad_x, *grad_weight)] == [t.shape for t in (*parts, *weights)]
     suffix = _library._KERNEL_SUFFIX[dtype]
     assert calls == [f"pyramid_attention_cuda_{suffix}", f"pyramid_attention_backward_cuda_{suffix}"]
+
+
+@needs_cuda_build
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_arguments_of_separable_node(calls: list[str], tensor: Callable[..., torch.Tensor], dtype: torch.dtype) -> None:
+    layout = torch.channels_last
+    inputs = [torch.empty(2, 4, 5, 6, dtype=dtype, device="cuda:0", memory_format=layout) for _ in range(2)]
+    operations = ["dil_2_conv_3x3", "conv_9x1_1x9"]
+    weights = [tensor(4, *size, dtype=dtype) for size in ((3, 3), (4,), (9,), (9,))]
+    out = separable_node._forward(inputs, operations, weights)
+    assert out.shape == inputs[0].shape and out.is_contiguous(memory_format=layout)
+    grad_inputs, grad_weights = separable_node._backward(out, inputs, operations, weights, True, True)
+    assert [g.shape for g in (*grad_inputs, *grad_weights)] == [t.shape for t in (*inputs, *weights)]
+    suffix = _library._KERNEL_SUFFIX[dtype]
+    assert calls == [f"separable_node_cuda_{suffix}", *[f"separable_node_backward_cuda_{suffix}"] * 2]
 
 
 @needs_cuda_build
