@@ -313,3 +313,22 @@ register(
 )
 for _name, _entry in networks.ENTRIES.items():
     register_network(_name, networks.create, _entry.description)
+
+
+def _model(name: str, **options: Any) -> nn.Module:
+    from csmri_ext.models import create
+
+    return create(name, **options)
+
+
+register_network("ga_hqs", _model, "GA-HQS: learned fusion of data step and momentum, 8 stages")
+register_network("a_hqs", _model, "A-HQS: half-quadratic splitting with momentum, CNN denoiser")
+register_network("hqs", _model, "HQS: half-quadratic splitting, CNN denoiser")
+register_network("ga_hqs_baseline1", _model, "GA-HQS without momentum")
+register_network("ga_hqs_baseline2", _model, "GA-HQS, fusion by 1x1 convolution and channel attention")
+register_network("ga_hqs_baseline3", _model, "GA-HQS, U-net as denoiser")
+register_network("nasn_knee", _model, "NasN, cell found on knees")
+register_network("nasn_brain", _model, "NasN, cell found on brains")
+register_network("nasn_space_b", _model, "NasN, cell found in search space B")
+register_network("nasn_2nodes", _model, "NasN, cell of 2 nodes")
+register_network("nasn_4nodes", _model, "NasN, cell of 4 nodes")

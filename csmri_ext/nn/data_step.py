@@ -7,7 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from csmri_ext.ops import data_consistency_normal_term, data_consistency_prepared, prepare_data_consistency
+from csmri_ext.ops import (
+    data_consistency_normal_term,
+    data_consistency_prepared,
+    prepare_data_consistency,
+    sense_normal,
+)
 
 CG_ITERATIONS = 10
 CG_TOLERANCE = 1e-10  # of the squared residual, for images scaled to about 1
@@ -53,7 +58,7 @@ class DataStep:
         check_measurement(kspace, mask, sens_maps)
         if kspace.ndim == 4 and sens_maps is None:  # one coil
             kspace, mask = kspace[:, 0], mask[:, 0] if mask.ndim == 4 else mask
-        self.sens_maps = sens_maps
+        self.sens_maps, self._mask = sens_maps, mask
         self.scale: Tensor | float = 1.0
         self._prepared = prepare_data_consistency(kspace, mask)
         self.zero_filled = self._combine(data_consistency_prepared(torch.zeros_like(kspace), self._prepared, 1.0))
@@ -150,16 +155,12 @@ class DataStep:
         return solution
 
     def _multi_coil_normal(self, image: Tensor) -> Tensor:
-        assert self.sens_maps is not None
-        if image.ndim == 3:
-            coil_images = self.sens_maps * image.unsqueeze(1)
-            return self._combine(data_consistency_normal_term(coil_images, self._prepared, -1.0))
-        # Replicas go between coil and row, (batch, coils, m, ny, nx), so that masks may depend on slice and coil.
-        sens_maps = self.sens_maps.unsqueeze(-3)
-        coil_images = sens_maps * image.unsqueeze(1)
-        kspace, mask = self._prepared.kspace.unsqueeze(2).expand(coil_images.shape), self._prepared.mask
-        prepared = self._prepared._replace(kspace=kspace, mask=mask.unsqueeze(-3) if mask.ndim > 2 else mask)
-        return (sens_maps.conj() * data_consistency_normal_term(coil_images, prepared, -1.0)).sum(1)
+        sens_maps, mask = self.sens_maps, self._mask
+        assert sens_maps is not None
+        if image.ndim == 4:  # replicas go between slice and coil
+            sens_maps = sens_maps.unsqueeze(1) if sens_maps.ndim == 4 else sens_maps
+            mask = mask.unsqueeze(1) if mask.ndim == 4 else mask
+        return sense_normal(image, sens_maps, mask)
 
     def _zero_filled_like(self, image: Tensor) -> Tensor:
         return self.zero_filled if image.ndim == 3 else self.zero_filled.unsqueeze(1)
