@@ -1,0 +1,152 @@
+"""What every model must do, on small variants: same code, fewer stages."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from tolerance import relative_error
+from torch import Tensor
+
+import csmri_ext
+from csmri_ext.models import create, names
+from csmri_ext.nn import Reconstructor
+from csmri_ext.physics import fft2c
+
+NY, NX = 14, 23
+
+
+def small(name: str, **overrides: Any) -> Reconstructor:
+    torch.manual_seed(0)
+    sizes = {"cascades": 1, "cells": 2, "channels": 8} if name.startswith("nasn") else {"stages": 1}
+    return create(name, **{**sizes, **overrides}).eval()
+
+
+def problem(batch: int = 1, ny: int = NY, nx: int = NX) -> tuple[Tensor, Tensor, Tensor]:
+    """Smooth complex images, one mask per slice, and what it keeps."""
+    torch.manual_seed(1)
+    y, x = torch.meshgrid(torch.linspace(-1, 1, ny), torch.linspace(-1, 1, nx), indexing="ij")
+    radius = torch.linspace(0.5, 0.9, batch)[:, None, None]
+    disc = torch.sigmoid(20 * (radius - torch.hypot(y, x))) - 0.5 * torch.sigmoid(30 * (0.3 - torch.hypot(y - 0.2, x)))
+    image = torch.polar(disc, x + 0.5 * y * radius)
+    mask = (torch.rand(batch, 1, nx) < 0.3) | ((torch.arange(nx) - nx // 2).abs() < 4)
+    return image, mask, fft2c(image) * mask
+
+
+def coil_maps(n: int, ny: int = NY, nx: int = NX) -> Tensor:
+    y, x = torch.meshgrid(torch.linspace(-1, 1, ny), torch.linspace(-1, 1, nx), indexing="ij")
+    angles = 2 * torch.pi * torch.arange(n)[:, None, None] / n
+    maps = torch.polar(torch.exp(-(y - angles.sin()).square() - (x - angles.cos()).square()), angles + x)
+    return maps / maps.abs().square().sum(0).sqrt()
+
+
+def gradients(model: Reconstructor, *tensors: Tensor) -> Tensor:
+    image = model(*tensors)
+    wide = torch.complex128 if image.dtype == torch.complex128 else torch.complex64
+    loss = (image - problem(len(image))[0].to(wide)).abs().square().mean()
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
+
+
+@pytest.mark.parametrize("multi_coil", [False, True])
+@pytest.mark.parametrize("name", names())
+def test_fused_equals_reference_forward_and_gradients(name: str, multi_coil: bool) -> None:
+    image, mask, kspace = problem()
+    maps = coil_maps(3)
+    data = (fft2c(maps * image[:, None]) * mask[:, None], mask[:, None], maps) if multi_coil else (kspace, mask)
+    model = small(name)
+    wide = [x.to(torch.complex128) if x.is_complex() else x for x in data]
+    results = [model(*data), gradients(model, *data)]
+    with csmri_ext.reference_ops():
+        twins = [model(*data), gradients(model, *data)]
+        double = copy.deepcopy(model).double()
+        truths = [double(*wide), gradients(double, *wide)]
+    for what, ours, twin, truth in zip(("image", "gradients"), results, twins, truths, strict=True):
+        # a ReLU whose argument rounds to the other side moves the gradient by chance: four times the twin's own error
+        allowed = 4 * relative_error(twin, truth) + 4 * torch.finfo(torch.float32).eps
+        assert relative_error(ours, truth) <= allowed, what
+
+
+@pytest.mark.parametrize("name", names())
+def test_complete_data_come_back_complete(name: str) -> None:
+    image, _, _ = problem()
+    model = small(name, in_chans=2)
+    with torch.no_grad():
+        for parameter_name, parameter in model.named_parameters():
+            if parameter_name == "theta":
+                parameter.fill_(30)  # mu -> 0: data without noise
+        maps, everything = coil_maps(3), torch.ones(NX, dtype=torch.bool)
+        torch.testing.assert_close(model(fft2c(image), everything), image, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model(fft2c(maps * image[:, None]), everything, maps), image, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", names())
+def test_slices_with_their_own_masks_any_size_any_unit(name: str) -> None:
+    model = small(name)
+    with torch.inference_mode():
+        for ny, nx in ((NY, NX), (9, 33)):
+            _, mask, kspace = problem(2, ny, nx)
+            images = model(kspace, mask)
+            assert images.dtype == torch.complex64
+            for i in range(2):
+                alone = model(kspace[i : i + 1], mask[i, 0])
+                torch.testing.assert_close(alone, images[i : i + 1], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(1e6 * model(1e-6 * kspace, mask), images, rtol=1e-4, atol=1e-5)
+            one_coil = model(kspace[:, None], mask[:, None], torch.ones(1, ny, nx, dtype=torch.complex64))
+            torch.testing.assert_close(one_coil, images, rtol=1e-3, atol=1e-4)
+        kspace[1] = 0
+        assert torch.isfinite(torch.view_as_real(model(kspace, mask))).all()
+
+
+@pytest.mark.parametrize("name", [name for name in names() if not name.startswith("ga_hqs_")])
+def test_real_images(name: str) -> None:
+    model = small(name, in_chans=1, **({"replicas": 32} if name == "ga_hqs" else {}))
+    _, mask, kspace = problem()
+    image = model(kspace, mask)
+    assert image.shape == kspace.shape
+    assert all(torch.isfinite(g).all() for g in torch.autograd.grad(image.abs().sum(), list(model.parameters())))
+
+
+@pytest.mark.parametrize("name", ["nasn_knee"])
+def test_training_lowers_the_loss(name: str) -> None:
+    image, mask, kspace = problem(1, 16, 16)
+    model = small(name, **({"cascades": 2} if name.startswith("nasn") else {})).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    losses = []
+    for _ in range(50):
+        loss = (model(kspace, mask) - image).abs().square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] / 5
+
+
+def test_no_momentum_is_hqs() -> None:
+    _, mask, kspace = problem()
+    accelerated, plain = small("a_hqs", stages=3), small("hqs", stages=3)
+    plain.load_state_dict({k: v for k, v in accelerated.state_dict().items() if k != "beta"})
+    assert accelerated.beta is not None
+    with torch.inference_mode():
+        assert (accelerated(kspace, mask) - plain(kspace, mask)).abs().max() > 1e-4
+        accelerated.beta.zero_()
+        torch.testing.assert_close(accelerated(kspace, mask), plain(kspace, mask), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["a_hqs", "ga_hqs"])
+def test_checkpointing_changes_memory_only(name: str) -> None:
+    _, mask, kspace = problem()
+    model = small(name)
+    expected = gradients(model, kspace, mask)
+    model.checkpointing = True
+    torch.testing.assert_close(gradients(model, kspace, mask), expected)
+
+
+@pytest.mark.parametrize("name", ["nasn_knee"])
+def test_compiles_without_a_break(name: str) -> None:
+    _, mask, kspace = problem()
+    model = small(name)
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(kspace, mask), model(kspace, mask), rtol=1e-4, atol=1e-5)
