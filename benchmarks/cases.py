@@ -24,4 +24,5 @@ MAIN = [
     "split_depthwise backward 8",
     "pyramid_attention forward 1",
     "pyramid_attention training 1",
+    "separable_node forward 1",
 ]

@@ -14,7 +14,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # benchmarks are not installed
 
-from benchmarks import gpu_all, gpu_table, speed_table  # noqa: E402
+from benchmarks import end_to_end, gpu_all, gpu_table, speed_table  # noqa: E402
 from benchmarks.cases import MAIN, all_cases  # noqa: E402
 
 
@@ -77,6 +77,20 @@ def test_table_says_where_we_lose() -> None:
 def test_a_file_without_the_marker_is_refused() -> None:
     with pytest.raises(ValueError, match="<!-- speed -->"):
         speed_table.put_after_marker("# README", "table")
+
+
+def test_table_of_networks_and_names() -> None:
+    ways = {"ours": 10.0, "twins": 25.0}
+    memory = {f"{kind},{side}": 1e6 for kind in ("inference", "training") for side in ("ours", "twins")}
+    row = {"name": "net", "parameters": 1234, "batch": 1, "threads": 2, "flops": 2e9, "ms": ways, "memory": memory}
+    rows = [row | {"ratio": {"twins": 2.5}, "difference": 1e-7}]
+    bart = [{"name": "net", "bart": "0.8", "ms": {"network": 10.0, "bart": 90.0}, "ratio": 9.0}]
+    text = end_to_end.table({"rows": rows, "bart": bart})
+    assert "| net | 1,234 | 1 | 2 | 2.0 | 10 | 200.0 | 2.50 | - | 1.0e-07 | 1, 1; 1, 1 |" in text
+    assert "9.0 times as long" in text
+    from benchmarks.models import constructors
+
+    assert {"ga_hqs", "nasn_knee"} <= set(constructors())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
