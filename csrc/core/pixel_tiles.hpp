@@ -34,10 +34,30 @@ inline __attribute__((always_inline)) void add_products(TileSums<T>& sums, const
   }
 }
 
+// In a function of its own, because in a larger one GCC keeps other things in the registers that the sums need.
+template <class T>
+__attribute__((noinline)) void add_all_products_apart(TileSums<T>& sums, const T* a, std::int64_t group,
+                                                      std::int64_t channels, const T* w) {
+  TileSums<T> own;
+#pragma GCC unroll 10
+  for (int x = 0; x < kTilePixels; ++x) {
+    own[x][0] = sums[x][0];
+    own[x][1] = sums[x][1];
+  }
+  for (std::int64_t c = 0; c < channels; c += kBlock<T>, a += group)
+    add_products<T>(own, a, std::min<std::int64_t>(channels - c, kBlock<T>), w + c * kBlock<T>);
+#pragma GCC unroll 10
+  for (int x = 0; x < kTilePixels; ++x) {
+    sums[x][0] = own[x][0];
+    sums[x][1] = own[x][1];
+  }
+}
+
 // The same over all groups of `channels` channels; w: (channels, kBlock).
 template <class T>
 inline __attribute__((always_inline)) void add_all_products(TileSums<T>& sums, const T* a, std::int64_t group,
                                                             std::int64_t channels, const T* w) {
+  if constexpr (kSimd != Simd::avx512) return add_all_products_apart<T>(sums, a, group, channels, w);
   for (std::int64_t c = 0; c < channels; c += kBlock<T>, a += group)
     add_products<T>(sums, a, std::min<std::int64_t>(channels - c, kBlock<T>), w + c * kBlock<T>);
 }
