@@ -80,6 +80,41 @@ def node(training: bool) -> Callable[[bool], Case]:
     return build
 
 
+SPACE_A = ("sep_conv_3x3", "dil_2_conv_3x3", "dil_3_conv_3x3", "skip", "none")
+
+
+def supernet_node(compiled: bool) -> Case:
+    """Build node 3 of the search network: four edges, the five operations of space A on each."""
+    edges = 4
+    leaves = [_last(1, CHANNELS, SIDE, SIDE) for _ in range(edges)] + [torch.randn(edges, len(SPACE_A)).softmax(1)]
+    leaves += [w for _ in range(3 * edges) for w in _operation()]
+    planar = [t.contiguous() for t in leaves]
+    grad = _last(1, CHANNELS, SIDE, SIDE)
+
+    def of(op: Any) -> Callable[[list[Tensor]], Tensor]:
+        def call(t: list[Tensor]) -> Tensor:
+            w = t[edges + 1 :]
+            weights = [[w[i : i + 2], w[i + 2 : i + 4], w[i + 4 : i + 6], [], []] for i in range(0, len(w), 6)]
+            result: Tensor = op(t[:edges], SPACE_A, t[edges], weights)
+            return result
+
+        return call
+
+    ours, twin = of(ops.supernet_node), of(reference.supernet_node)
+    rivals = {"eager NCHW": _training(twin, planar, grad), "eager channels_last": _training(twin, leaves, grad)}
+    if compiled:
+        rivals["torch.compile"] = _training(of(torch.compile(reference.supernet_node)), leaves, grad)
+    return Case(
+        name="supernet node 3, 4 edges x 5 operations, forward + backward",
+        ours=_training(ours, leaves, grad),
+        rivals=rivals,
+        n_bytes=4 * CHANNELS * SIDE * SIDE * (3 * edges + 2),
+        flops=3 * 2 * edges * 3 * (9 * CHANNELS + CHANNELS**2) * SIDE * SIDE,
+        target="3x best torch form; aim 6x",
+        check=lambda: _error(ours(leaves), twin([t.double() for t in leaves])),
+    )
+
+
 class _Module:
     """The weights of a module of the knee genotype."""
 
@@ -172,6 +207,7 @@ def cases() -> dict[str, Callable[[bool], Case]]:
     return {
         "separable_node forward 1": node(False),
         "separable_node training 1": node(True),
+        "supernet_node training 1": supernet_node,
         "nasn_cascade forward 1": module_forward(1),
         "nasn_cascade forward 8": module_forward(8),
         "nasn module training 1": module_training,

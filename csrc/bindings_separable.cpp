@@ -77,6 +77,24 @@ void separable_node_backward(const NodeTerm& term, std::int64_t outputs, const E
       [&](auto stream) { csmri::separable_node_backward_cuda(args, stream); });
 }
 
+// Address 0: addend 0, grad_x or grad_factor not wanted.
+template <class T>
+void scaled_skip_backward_cpu(std::int64_t channels, const Extents& extents, const Pixels& x, Address factor,
+                              const Pixels& grad, const Pixels& addend, const Pixels& grad_x, Address grad_factor,
+                              Address partials, Address, int threads) {
+  csmri::ScaledSkipBackwardArgs<T> args{};
+  args.channels = channels, args.batch = extents[0], args.ny = extents[1], args.nx = extents[2];
+  args.x = pointer<const T>(static_cast<Address>(x[0])), args.pixel = x[1];
+  args.factor = pointer<const T>(factor);
+  args.grad = pointer<const T>(static_cast<Address>(grad[0])), args.grad_pixel = grad[1];
+  args.addend = pointer<const T>(static_cast<Address>(addend[0])), args.addend_pixel = addend[1];
+  args.grad_x = pointer<T>(static_cast<Address>(grad_x[0])), args.grad_x_pixel = grad_x[1];
+  args.grad_factor = pointer<T>(grad_factor), args.partials = pointer<double>(partials);
+  args.threads = threads;
+  py::gil_scoped_release release;
+  csmri::at_simd_level([&](auto level) { csmri::scaled_skip_backward_cpu<level(), T>(args); });
+}
+
 template <class T>
 csmri::ReluConvolutionArgs<T> relu_convolution_args(std::int64_t channels, std::int64_t outputs,
                                                     const Extents& extents) {
@@ -104,6 +122,7 @@ template <class T>
 void define_separable_node(py::module_& m, const std::string& suffix) {
   m.def(("separable_node_cpu_" + suffix).c_str(), &separable_node<T, false>);
   m.def(("separable_node_backward_cpu_" + suffix).c_str(), &separable_node_backward<T, false>);
+  m.def(("scaled_skip_backward_cpu_" + suffix).c_str(), &scaled_skip_backward_cpu<T>);
   m.def(("separable_node_scratch_" + suffix).c_str(), [](const std::vector<NodeTerm>& terms, std::int64_t outputs,
                                                          const Extents& extents) {
     const auto args = separable_node_args<T>(terms, outputs, extents);

@@ -230,6 +230,29 @@ def separable_cell_samples() -> list[OpSample]:
     ]
 
 
+def supernet_node_samples() -> list[OpSample]:
+    """Two edges, every kind of operation; alphas that are no softmax."""
+    names = ("dil_2_conv_3x3", "conv_9x1_1x9", "skip", "none")
+
+    def arguments(x: Tensor, y: Tensor, alphas: Tensor, *w: Tensor) -> tuple[Any, ...]:
+        return [x, y], names, alphas, [[w[:2], w[2:4], [], []], [w[4:6], w[6:], [], []]]
+
+    def make(batch: int, dtype: torch.dtype, size: Size) -> Inputs:
+        images, weights = [(batch, 2, *size)] * 2, [(2, 3, 3), (2, 2), (2, 9), (2, 9)]
+        return _random(10, dtype, *images, (2, 4), *weights, *weights)
+
+    return [
+        OpSample(
+            name="supernet_node",
+            call=lambda *tensors: ops.supernet_node(*arguments(*tensors)),
+            twin=lambda *tensors: reference.supernet_node(*arguments(*tensors)),
+            make=make,
+            misfit=_narrower,
+            n_batched=2,
+        )
+    ]
+
+
 def relu_conv_samples() -> list[OpSample]:
     """With a residual."""
     return [
@@ -251,6 +274,7 @@ SAMPLES: list[OpSample] = [
     *pyramid_attention_samples(),
     *separable_node_samples(),
     *separable_cell_samples(),
+    *supernet_node_samples(),
     *relu_conv_samples(),
 ]
 

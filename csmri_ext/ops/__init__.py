@@ -18,6 +18,7 @@ from csmri_ext.ops.sense_normal import sense_normal
 from csmri_ext.ops.separable_cell import separable_cell
 from csmri_ext.ops.separable_node import separable_node
 from csmri_ext.ops.split_depthwise import split_depthwise
+from csmri_ext.ops.supernet_node import supernet_node
 
 __all__ = [
     "KERNEL_SIZES",
@@ -36,4 +37,5 @@ __all__ = [
     "separable_cell",
     "separable_node",
     "split_depthwise",
+    "supernet_node",
 ]

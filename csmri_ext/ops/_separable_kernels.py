@@ -11,7 +11,7 @@ from torch import Tensor
 from csmri_ext import _core
 from csmri_ext.ops._library import address, kernel_for, launch
 
-MAX_TERMS = 8  # csrc/core/separable.hpp
+MAX_TERMS = 32  # csrc/core/separable.hpp
 # name -> (enum class Separable, number of weights)
 OPERATIONS: dict[str, tuple[int | None, int]] = {
     "conv_1x1": (0, 1),
@@ -82,7 +82,10 @@ class Term:
 def forward(
     operations: Sequence[str], inputs: Sequence[Tensor], weights: Sequence[Sequence[Tensor]], out: Tensor
 ) -> None:
-    """Write the sum of the operations into `out`, channels_last or a slice of its channels."""
+    """Write the sum of the operations into `out`, channels_last or a slice of its channels.
+
+    ``skip`` may have one weight, a factor. Operations that read the same tensor read its rows once.
+    """
     terms = [Term(*t) for t in zip(operations, inputs, weights, strict=True) if t[0] != "none"]
     packed = [term.packed for term in terms]
     outputs, sizes = out.shape[1], extents(out)
@@ -122,6 +125,35 @@ def backward(
     )  # fmt: skip
     launch("separable_node_backward", x, *arguments, scratch_bytes_per_thread=scratch)
     return grads
+
+
+def scaled_skip_backward(
+    x: Tensor, factor: Tensor, grad: Tensor, grad_x: Tensor | None, addend: Tensor | None, grad_factor: Tensor | None
+) -> None:
+    """Write ``addend + factor * grad`` into `grad_x`, ``<grad, x>`` into the scalar `grad_factor`; each unless None."""
+    if x.is_cuda:
+        return scaled_skip_backward_in_torch(x, factor, grad, grad_x, addend, grad_factor)
+    (x, pixel), (grad, grad_pixel) = in_pixels(x), in_pixels(grad)
+    added, added_pixel = (None, 0) if addend is None else in_pixels(addend)
+    partials = torch.empty(0 if grad_factor is None else x.shape[0] * x.shape[2], dtype=torch.float64)
+    arguments = (
+        x.shape[1], extents(x), (address(x), pixel), address(factor), (address(grad), grad_pixel),
+        (address(added), added_pixel), (address(grad_x), 0 if grad_x is None else in_pixels(grad_x)[1]),
+        address(grad_factor), address(partials),
+    )  # fmt: skip
+    launch("scaled_skip_backward", x, *arguments)
+
+
+def scaled_skip_backward_in_torch(
+    x: Tensor, factor: Tensor, grad: Tensor, grad_x: Tensor | None, addend: Tensor | None, grad_factor: Tensor | None
+) -> None:
+    """Do the same without a kernel, where torch's own are as fast as memory: on a GPU."""
+    if grad_factor is not None:
+        torch.sum(grad * x, (0, 1, 2, 3), out=grad_factor)
+    if grad_x is not None and addend is not None:
+        torch.addcmul(addend, grad, factor, out=grad_x)
+    elif grad_x is not None:
+        torch.mul(grad, factor, out=grad_x)
 
 
 def relu_convolution(x: Tensor, weight: Tensor, residual: Tensor | None, out: Tensor) -> None:

@@ -133,6 +133,19 @@ def separable_node(inputs: Sequence[Tensor], operations: Sequence[str], weights:
     return total
 
 
+def supernet_node(
+    inputs: Sequence[Tensor], operations: Sequence[str], alphas: Tensor, weights: Sequence[Sequence[Sequence[Tensor]]]
+) -> Tensor:
+    """Sum of all operations on all inputs, weighted; see `csmri_ext.ops.supernet_node`."""
+    total = None
+    for x, of_edge, edge in zip(inputs, alphas.unbind(), weights, strict=True):
+        for name, alpha, own in zip(operations, of_edge.unbind(), edge, strict=True):
+            term = alpha * _operation(x, name, own)
+            total = term if total is None else total + term
+    assert total is not None
+    return total
+
+
 def separable_cell(
     before: Tensor,
     last: Tensor,

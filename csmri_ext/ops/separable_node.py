@@ -29,7 +29,7 @@ def separable_node(inputs: Sequence[Tensor], operations: Sequence[str], weights:
     Parameters
     ----------
     inputs
-        Up to eight tensors, float32 or float64, ``(batch, channels_i, ny, nx)``. channels_last is fast, as
+        Up to 32 tensors, float32 or float64, ``(batch, channels_i, ny, nx)``. channels_last is fast, as
         are slices of the channels of such a tensor; any other layout is copied first. Fastest for channels in
         multiples of 32. Under autocast they are cast to float32.
     operations

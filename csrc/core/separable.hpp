@@ -3,10 +3,10 @@
 
 namespace csmri {
 
-constexpr int kMaxTerms = 8;  // operations that one node adds up
+constexpr int kMaxTerms = 32;  // operations that one node adds up: a supernet's 5 edges of 6 at most, and 1x1
 
 // With relu(x) as input: point-wise alone; depth-wise 3x3 of dilation 1, 2, 3, relu, point-wise; depth-wise 9x1, relu,
-// depth-wise 1x9; dense 3x3. skip adds x itself.
+// depth-wise 1x9; dense 3x3. skip adds x itself, or a multiple of it.
 enum class Separable : int { pointwise, dilation1, dilation2, dilation3, column_row, dense, skip };
 
 constexpr int radius_of(Separable operation) {

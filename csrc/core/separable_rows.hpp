@@ -18,7 +18,7 @@ struct RowTerm {
   const T* rows[9];  // y - radius ... y + radius of relu(x), of x for skip; pointers to pixel 0
   const T* first;    // (groups, 9, kBlock) depth-wise
   const T* second;   // (output groups, channels, kBlock) point-wise; (output groups, 9, channels, kBlock) dense;
-                     // (groups, 9, kBlock) for column_row
+                     // (groups, 9, kBlock) for column_row; the factor of skip, null for 1
 };
 
 template <class T>
@@ -76,10 +76,11 @@ inline void add_term(const RowTerm<T>& term, TileSums<T>& sums, std::int64_t out
   switch (term.operation) {
     case Separable::skip: {
       const T* p = term.rows[0] + out_group * group + at;
+      const T factor = term.second ? *term.second : T(1);
 #pragma GCC unroll 10
       for (int i = 0; i < kTilePixels; ++i) {
-        sums[i][0] += load(p + i * kBlock<T>);
-        sums[i][1] += load(p + i * kBlock<T> + kLanes<T>);
+        sums[i][0] += factor * load(p + i * kBlock<T>);
+        sums[i][1] += factor * load(p + i * kBlock<T> + kLanes<T>);
       }
       return;
     }

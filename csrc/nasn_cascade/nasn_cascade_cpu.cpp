@@ -209,7 +209,7 @@ class Worker {
                       p_.schedule.tensors[term.tensor].channels,
                       {},
                       m_.packed + packed[i].first,
-                      m_.packed + packed[i].second};
+                      term.operation == Separable::skip ? nullptr : m_.packed + packed[i].second};
           const bool raw = term.operation == Separable::skip || term.operation == Separable::dense;
           for (int k = 0; k <= 2 * radius; ++k) terms[i].rows[k] = tensor_row(raw, term.tensor, y + k - radius);
         }

@@ -3,7 +3,7 @@
 //     out = sum over terms of  second . relu(first * relu(x))     depth-wise 3x3 of dilation 1, 2 or 3, point-wise
 //                            | second * relu(first * relu(x))     depth-wise 9x1, depth-wise 1x9
 //                            | second . relu(x)                   point-wise alone
-//                            | x                                  skip
+//                            | second * x                         skip, `second` one number or 1
 //
 // with zero padding that keeps the size and no biases. All tensors are NHWC: (batch, ny, nx, channels), `pixel`
 // elements from one pixel to the next, so that out may be a slice of the cell's concatenated output.
@@ -29,7 +29,7 @@ struct NodeTerm {
   const T* x;  // (batch, ny, nx, channels)
   std::int64_t channels, pixel;
   const T* first;   // (channels, 3, 3); (channels, 9) along y; null for pointwise and skip
-  const T* second;  // (outputs, channels); (channels, 9) along x; null for skip
+  const T* second;  // (outputs, channels); (channels, 9) along x; one factor of skip, null: 1
 };
 
 template <class T>
@@ -60,6 +60,24 @@ struct ReluConvolutionArgs {
 
 constexpr std::int64_t kBandRows = 32;
 
+// Backward of factor * x: grad_x = addend + factor * grad, grad_factor = <grad, x>.
+template <class T>
+struct ScaledSkipBackwardArgs {
+  const T* x;  // (batch, ny, nx, channels)
+  std::int64_t channels, pixel;
+  const T* factor;  // one number
+  const T* grad;    // (batch, ny, nx, channels)
+  std::int64_t grad_pixel;
+  const T* addend;  // (batch, ny, nx, channels), or null: 0; may be grad_x
+  std::int64_t addend_pixel;
+  T* grad_x;  // (batch, ny, nx, channels), or null: not wanted
+  std::int64_t grad_x_pixel;
+  T* grad_factor;    // one number, or null
+  double* partials;  // (batch, ny), or null with grad_factor
+  std::int64_t batch, ny, nx;
+  int threads;
+};
+
 template <class T>
 struct SeparableNodeBackwardArgs {
   NodeTerm<T> term;  // not skip; dense: second is (outputs, channels, 3, 3)
@@ -82,6 +100,8 @@ template <Simd L, class T>
 void separable_node_cpu(const SeparableNodeArgs<T>& args);
 template <Simd L, class T>
 void separable_node_backward_cpu(const SeparableNodeBackwardArgs<T>& args);
+template <Simd L, class T>
+void scaled_skip_backward_cpu(const ScaledSkipBackwardArgs<T>& args);
 template <Simd L, class T>
 void relu_convolution_cpu(const ReluConvolutionArgs<T>& args);
 

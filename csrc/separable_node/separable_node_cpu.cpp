@@ -1,6 +1,6 @@
-// CPU forward kernel. Rows go once from memory into rings of padded rows, relu applied; the rings of one thread fit the
-// L2 cache up to about 1000 pixels. Bound by arithmetic (1312 multiply-adds per pixel of an operation of 32 channels),
-// with the next rows fetched meanwhile.
+// CPU forward kernel. Rows go once from memory into rings of padded rows, relu applied; terms that read the same input
+// share a ring. The rings of one thread fit the L2 cache up to about 1000 pixels and two inputs. Bound by arithmetic
+// (1312 multiply-adds per pixel of an operation of 32 channels), with the next rows fetched meanwhile.
 #include <algorithm>
 #include <cstdint>
 
@@ -11,15 +11,38 @@
 namespace csmri {
 namespace {
 
+// Which terms read the same rows: source[i] is the first of those of term i, whose ring serves all of them.
+template <class T>
+struct Sharing {
+  int source[kMaxTerms];
+  int radius[kMaxTerms];  // of a source: the largest of its terms
+
+  explicit Sharing(const SeparableNodeArgs<T>& a) {
+    for (int i = 0; i < a.n_terms; ++i) {
+      const NodeTerm<T>& t = a.term[i];
+      source[i] = i, radius[i] = radius_of(t.operation);
+      for (int j = 0; j < i; ++j) {
+        const NodeTerm<T>& s = a.term[j];
+        if (source[j] != j || s.x != t.x || s.pixel != t.pixel || s.channels != t.channels ||
+            (s.operation == Separable::skip) != (t.operation == Separable::skip))
+          continue;
+        source[i] = j, radius[j] = std::max(radius[j], radius[i]);
+        break;
+      }
+    }
+  }
+};
+
 template <class T>
 struct Layout {
+  Sharing<T> sharing;
   T* rings[kMaxTerms];
   T *zeros, *out, *filtered, *column;
   T *first[kMaxTerms], *second[kMaxTerms];
   std::int64_t zero_from;  // elements of rings, zeros and column rows, which start as zeros
   std::int64_t bytes;
 
-  Layout(const SeparableNodeArgs<T>& a, void* scratch) {
+  Layout(const SeparableNodeArgs<T>& a, void* scratch) : sharing(a) {
     ScratchCursor cursor(scratch);
     std::int64_t widest = a.outputs, n_filtered = 0;
     bool columns = false;
@@ -28,7 +51,8 @@ struct Layout {
       widest = std::max(widest, t.channels);
       n_filtered += filtered_size<T>(t.channels);
       columns = columns || t.operation == Separable::column_row;
-      rings[i] = cursor.take<T>((2 * radius_of(t.operation) + 1) * row_size<T>(a.nx, t.channels));
+      if (sharing.source[i] == i)
+        rings[i] = cursor.take<T>((2 * sharing.radius[i] + 1) * row_size<T>(a.nx, t.channels));
     }
     zeros = cursor.take<T>(row_size<T>(a.nx, widest));
     column = cursor.take<T>(columns ? a.n_terms * row_size<T>(a.nx, a.outputs) : 0);
@@ -83,9 +107,10 @@ void forward_rows(const SeparableNodeArgs<T>& a, const Layout<T>& l, std::int64_
   const std::int64_t group = group_size<T>(a.nx);
   for (int i = 0; i < a.n_terms; ++i) {
     const NodeTerm<T>& t = a.term[i];
-    const int radius = radius_of(t.operation);
+    term[i] = {t.operation, t.channels, {}, l.first[i], t.operation == Separable::skip ? t.second : l.second[i]};
+    if (l.sharing.source[i] != i) continue;
+    const int radius = l.sharing.radius[i];
     ring[i] = {l.rings[i], l.zeros, a.ny, 2 * radius + 1, row_size<T>(a.nx, t.channels)};
-    term[i] = {t.operation, t.channels, {}, l.first[i], l.second[i]};
     for (std::int64_t y = y0 - radius; y < y0 + radius; ++y) load_row(a, t, ring[i], image, y);
   }
   T* const row = l.out + kPad * kBlock<T>;
@@ -96,14 +121,16 @@ void forward_rows(const SeparableNodeArgs<T>& a, const Layout<T>& l, std::int64_
   for (std::int64_t y = y0; y < y1; ++y) {
     for (int i = 0; i < a.n_terms; ++i) {
       const int radius = radius_of(a.term[i].operation);
-      load_row(a, a.term[i], ring[i], image, y + radius);
-      for (int k = 0; k <= 2 * radius; ++k) term[i].rows[k] = ring[i].row(y - radius + k);
+      const int source = l.sharing.source[i];
+      if (source == i) load_row(a, a.term[i], ring[i], image, y + l.sharing.radius[i]);
+      for (int k = 0; k <= 2 * radius; ++k) term[i].rows[k] = ring[source].row(y - radius + k);
     }
     T* const to = a.out + (image * a.ny + y) * a.nx * a.out_pixel;
     for (std::int64_t x = 0; x < a.nx; x += kSegmentPixels) {
       const std::int64_t end = std::min<std::int64_t>(x + kSegmentPixels, a.nx);
       for (int i = 0; i < a.n_terms; ++i)
-        if (y + 1 < y1) prefetch_row(a, a.term[i], image, y + 1 + radius_of(a.term[i].operation), x, end);
+        if (y + 1 < y1 && l.sharing.source[i] == i)
+          prefetch_row(a, a.term[i], image, y + 1 + l.sharing.radius[i], x, end);
       sum_of_terms_row(term, a.n_terms, a.nx, x, end, a.outputs, work,
                        [&](std::int64_t at, Vec<T> value) { store(row + at, value); });
       const auto same = [](Vec<T> v, std::int64_t, std::int64_t, int) { return v; };

@@ -19,12 +19,13 @@ __device__ __forceinline__ void add_depthwise(Fragment<Sum<T> >& result, const N
                                               int chunk) {
   using S = Sum<T>;
   const bool skip = term.operation == Separable::skip;
+  const S factor = skip && term.second ? widen(*term.second) : S(1);
   CSMRI_DEVICE_LOOP
   for (int j = 0; j < (skip ? 1 : 9); ++j)
     result.each([&](int row, int column, S& sum) {
       const int channel = chunk + column;
       if (channel < term.channels)
-        sum += (skip ? S(1) : widen(term.second[channel * 9 + j])) * tile[(row + j) * kPitch + column];
+        sum += (skip ? factor : widen(term.second[channel * 9 + j])) * tile[(row + j) * kPitch + column];
     });
 }
 

@@ -16,15 +16,16 @@ struct Reader {
   std::int64_t number() { return *numbers++; }
 };
 
-// Numbers: operation, channels, pixel. Arrays: x, first and second where the operation has them.
+// Numbers: operation, channels, pixel, whether skip has a factor. Arrays: x, first and second where there are any.
 template <class T>
 NodeTerm<T> read_term(Reader& r) {
   NodeTerm<T> term{};
   term.operation = static_cast<Separable>(r.number());
   term.channels = r.number(), term.pixel = r.number();
+  const bool scaled = r.number();
   term.x = r.array<const T>();
   if (radius_of(term.operation) > 0) term.first = r.array<const T>();
-  if (term.operation != Separable::skip) term.second = r.array<const T>();
+  if (term.operation != Separable::skip || scaled) term.second = r.array<const T>();
   return term;
 }
 

@@ -71,7 +71,7 @@ class Problem:
         arrays, numbers = [], [*self._numbers(pixel), len(self.operations)]
         for name, x, own in zip(self.operations, self.inputs, self.weights, strict=True):
             arrays += [encode(t, dtype) for t in (x, *own)]
-            numbers += [CODES[name], s.channels, s.channels]
+            numbers += [CODES[name], s.channels, s.channels, name == "skip" and bool(own)]
         emulator.call(f"forward_{dtype}", [*arrays, out], numbers, order)
         inside = whole[..., s.gap // 2 : s.gap // 2 + s.outputs]
         outside = np.delete(decode(whole, dtype).numpy(), range(s.gap // 2, s.gap // 2 + s.outputs), axis=-1)
@@ -87,7 +87,7 @@ class Problem:
         given += [encode(self.addend, dtype)] * addend
         results = [unwritten(self.inputs[0].shape, dtype)]
         results += [unwritten(w.shape, dtype) for w in self.weights[0] if weights]
-        numbers = [*self._numbers(s.outputs), addend, 1, weights, CODES[self.operations[0]], s.channels, s.channels]
+        numbers = [*self._numbers(s.outputs), addend, 1, weights, CODES[self.operations[0]], s.channels, s.channels, 0]
         n_bytes = np.zeros(1, np.int64)
         emulator.call(f"workspace_{dtype}", [*given, *results, n_bytes], numbers)
         scratch = np.full(int(n_bytes[0]), 0xFF, np.uint8)
@@ -159,6 +159,24 @@ def test_more_inputs_than_outputs_and_more_outputs_than_inputs(emulators: Emulat
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_a_node_of_all_operations_in_its_slice(emulators: Emulators, dtype: str) -> None:
     Problem(Shape(10, 35, 12, 12, batch=2, gap=6), tuple(CODES), dtype).check(emulators.plain)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_a_supernet_node(emulators: Emulators, dtype: str) -> None:
+    """Several edges, alphas folded into the last weights, of skip the factor itself."""
+    names = ("sep_conv_3x3", "dil_3_conv_3x3", "conv_9x1_1x9", "skip")
+    problem = Problem(Shape(9, 37, 36, 36, batch=2), 3 * names, dtype)
+    alphas = decode(encode(torch.linspace(0, 1, 12, dtype=torch.float64), dtype), dtype)
+    inputs = [problem.inputs[4 * (i // 4)] for i in range(12)]
+    edges = [problem.weights[i : i + 4] for i in (0, 4, 8)]
+    images = [x.permute(0, 3, 1, 2) for x in inputs[::4]]
+    truth = reference.supernet_node(images, names, alphas.reshape(3, 4), edges).permute(0, 2, 3, 1)
+    problem.inputs = inputs
+    problem.weights = [
+        [*own[:-1], alpha * own[-1]] if own else [alpha.reshape(1)]
+        for own, alpha in zip(problem.weights, alphas, strict=True)
+    ]
+    assert relative_error(decode(problem.forward(emulators.plain), dtype), truth) < TOLERANCE[dtype]
 
 
 def test_a_node_of_nothing_is_zero(emulators: Emulators) -> None:

@@ -15,6 +15,7 @@ from csmri_ext.ops import _library
 split_depthwise = import_module("csmri_ext.ops.split_depthwise")  # the package has functions of the same names
 pyramid_attention = import_module("csmri_ext.ops.pyramid_attention")
 separable_node = import_module("csmri_ext.ops.separable_node")
+supernet_node = import_module("csmri_ext.ops.supernet_node")
 separable_kernels = import_module("csmri_ext.ops._separable_kernels")
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 needs_cuda_build = pytest.mark.skipif(not _library.CUDA_BUILT, reason="the core was built without CUDA")
@@ -95,6 +96,23 @@ def test_arguments_of_separable_node(calls: list[str], tensor: Callable[..., tor
     assert out.shape == inputs[0].shape and out.is_contiguous(memory_format=layout)
     grad_inputs, grad_weights = separable_node._backward(out, inputs, operations, weights, True, True)
     assert [g.shape for g in (*grad_inputs, *grad_weights)] == [t.shape for t in (*inputs, *weights)]
+    suffix = _library._KERNEL_SUFFIX[dtype]
+    assert calls == [f"separable_node_cuda_{suffix}", *[f"separable_node_backward_cuda_{suffix}"] * 2]
+
+
+@needs_cuda_build
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_arguments_of_supernet_node(calls: list[str], tensor: Callable[..., torch.Tensor], dtype: torch.dtype) -> None:
+    layout = torch.channels_last
+    inputs = [torch.empty(2, 4, 5, 6, dtype=dtype, device="cuda:0", memory_format=layout) for _ in range(2)]
+    alphas = tensor(2, 3, dtype=dtype)
+    operations = ["sep_conv_3x3", "skip", "none"]
+    weights = [tensor(4, *size, dtype=dtype) for size in ((3, 3), (4,)) * 2]
+    out = supernet_node._forward(inputs, operations, alphas, weights)
+    assert out.shape == inputs[0].shape and out.is_contiguous(memory_format=layout)
+    grad_inputs, grads = supernet_node._backward(out, inputs, operations, alphas, weights, True, True)
+    assert [g.shape for g in (*grad_inputs, *grads)] == [t.shape for t in (*inputs, alphas, *weights)]
+    assert {g.dtype for g in (out, *grad_inputs, *grads)} == {dtype}
     suffix = _library._KERNEL_SUFFIX[dtype]
     assert calls == [f"separable_node_cuda_{suffix}", *[f"separable_node_backward_cuda_{suffix}"] * 2]
 

@@ -197,7 +197,7 @@ def test_instruction_sets_agree(tmp_path: Path) -> None:
     [
         ([(1, 4, 5, 5)], ["skip", "skip"], [[]], ["1 inputs, 2 operations, 1 lists"]),
         ([], [], [], ["0 inputs"]),
-        ([(1, 4, 5, 5)] * 9, ["skip"] * 9, [[]] * 9, ["9 inputs", "1 to 8"]),
+        ([(1, 4, 5, 5)] * 33, ["skip"] * 33, [[]] * 33, ["33 inputs", "1 to 32"]),
         ([(1, 4, 5, 5), (1, 4, 5, 6)], ["skip"] * 2, [[]] * 2, ["(1, 4, 5, 5)", "(1, 4, 5, 6)"]),
         ([(4, 5, 5)], ["skip"], [[]], ["(4, 5, 5)", "(batch, channels, ny, nx)"]),
         ([(1, 4, 5, 5)], ["conv_5x5"], [[]], ["'conv_5x5'", "sep_conv_3x3"]),
