@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from tolerance import relative_error
+from tolerance import assert_as_accurate
 from torch import Tensor
 
 import csmri_ext
@@ -16,6 +17,15 @@ from csmri_ext.nn import Reconstructor
 from csmri_ext.physics import fft2c
 
 NY, NX = 14, 23
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Layers this small lose more by waiting for a second thread than it does for them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def small(name: str, **overrides: Any) -> Reconstructor:
@@ -43,10 +53,15 @@ def coil_maps(n: int, ny: int = NY, nx: int = NX) -> Tensor:
 
 
 def gradients(model: Reconstructor, *tensors: Tensor) -> Tensor:
+    """Of one fixed random projection of the image, by all parameters.
+
+    A loss against a target would start from a difference of nearly equal images, in which the last bit of the forward
+    pass is a large error: its gradients compare luck.
+    """
     image = model(*tensors)
-    wide = torch.complex128 if image.dtype == torch.complex128 else torch.complex64
-    loss = (image - problem(len(image))[0].to(wide)).abs().square().mean()
-    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
+    direction = torch.randn(image.shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(3))
+    projection = (image * direction.to(image.dtype)).real.sum()
+    return torch.cat([g.flatten() for g in torch.autograd.grad(projection, list(model.parameters()))])
 
 
 @pytest.mark.parametrize("multi_coil", [False, True])
@@ -63,9 +78,7 @@ def test_fused_equals_reference_forward_and_gradients(name: str, multi_coil: boo
         double = copy.deepcopy(model).double()
         truths = [double(*wide), gradients(double, *wide)]
     for what, ours, twin, truth in zip(("image", "gradients"), results, twins, truths, strict=True):
-        # a ReLU whose argument rounds to the other side moves the gradient by chance: four times the twin's own error
-        allowed = 4 * relative_error(twin, truth) + 4 * torch.finfo(torch.float32).eps
-        assert relative_error(ours, truth) <= allowed, what
+        assert_as_accurate(ours, twin, truth, what)
 
 
 @pytest.mark.parametrize("name", names())
@@ -108,11 +121,13 @@ def test_real_images(name: str) -> None:
     assert all(torch.isfinite(g).all() for g in torch.autograd.grad(image.abs().sum(), list(model.parameters())))
 
 
-@pytest.mark.parametrize("name", ["nasn_knee"])
-def test_training_lowers_the_loss(name: str) -> None:
+@pytest.mark.parametrize("name", names())
+def test_training_lowers_the_loss_fivefold(name: str) -> None:
+    """50 steps of Adam on one slice: one stage, or two cascades of two cells with 8 channels."""
     image, mask, kspace = problem(1, 16, 16)
-    model = small(name, **({"cascades": 2} if name.startswith("nasn") else {})).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    nasn = name.startswith("nasn")
+    model = small(name, **({"cascades": 2} if nasn else {})).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3 if nasn else 1e-3)
     losses = []
     for _ in range(50):
         loss = (model(kspace, mask) - image).abs().square().mean()
@@ -143,10 +158,24 @@ def test_checkpointing_changes_memory_only(name: str) -> None:
     torch.testing.assert_close(gradients(model, kspace, mask), expected)
 
 
-@pytest.mark.parametrize("name", ["nasn_knee"])
+@pytest.mark.parametrize("name", names())
 def test_compiles_without_a_break(name: str) -> None:
     _, mask, kspace = problem()
-    model = small(name)
+    assert_compiled_equals_eager(small(name), "aot_eager", kspace, mask)
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch itself: deprecated parts, no code generation for complex numbers
+def test_compiles_to_machine_code() -> None:
+    _, mask, kspace = problem()
+    assert_compiled_equals_eager(small("nasn_2nodes", cells=1), "inductor", kspace, mask)
+
+
+def assert_compiled_equals_eager(model: Reconstructor, backend: str, kspace: Tensor, mask: Tensor) -> None:
+    """Image and gradients, without a graph break."""
     torch.compiler.reset()
-    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(compiled(kspace, mask), model(kspace, mask), rtol=1e-4, atol=1e-5)
+    compiled = torch.compile(model, backend=backend, fullgraph=True)
+    expected, image = model(kspace, mask), compiled(kspace, mask)
+    torch.testing.assert_close(image, expected, rtol=1e-4, atol=1e-5)
+    parameters = list(model.parameters())
+    of_compiled, of_eager = (torch.autograd.grad(x.abs().square().sum(), parameters) for x in (image, expected))
+    torch.testing.assert_close(of_compiled, of_eager, rtol=1e-3, atol=1e-4)
