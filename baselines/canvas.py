@@ -50,11 +50,15 @@ class Canvas:
         """Write one line; where it is longer than `room` inches, in a smaller size."""
         style = {"ha": "center", "va": "baseline", "size": 10, **style}
         text = self.figure.text(left / self.width, 1 - top / self.height, words, fontdict=style)
-        if room is not None:
+        size = float(style["size"])
+        for _ in range(4):  # widths are rounded to pixels glyph by glyph: measure again
             with _missing_glyphs_allowed():
                 extent = text.get_window_extent(self._renderer)
             length = max(extent.width, extent.height) / self.figure.dpi
-            text.set_fontsize(style["size"] * min(1, room / max(length, 1e-6)))
+            if room is None or length <= room:
+                break
+            size *= room / length
+            text.set_fontsize(size)
 
 
 def color_map(name: str) -> Colormap:
