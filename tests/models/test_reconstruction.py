@@ -81,6 +81,35 @@ def test_fused_equals_reference_forward_and_gradients(name: str, multi_coil: boo
         assert_as_accurate(ours, twin, truth, what)
 
 
+@pytest.mark.parametrize("multi_coil", [False, True])
+@pytest.mark.parametrize("name", ["hqs", "a_hqs", "ga_hqs"])
+def test_gradients_are_derivatives(name: str, multi_coil: bool) -> None:
+    """In float64 along random changes of all parameters, and of mu and beta alone, through conjugate gradients too."""
+    image, mask, kspace = (x.to(torch.complex128) if x.is_complex() else x for x in problem())
+    maps = coil_maps(3).to(torch.complex128)
+    data = (fft2c(maps * image[:, None]) * mask[:, None], mask[:, None], maps) if multi_coil else (kspace, mask)
+    model = small(name, stages=2).double()
+    parameters = dict(model.named_parameters())
+
+    def loss() -> Tensor:
+        return (model(*data) - image).abs().square().mean()
+
+    gradients = torch.autograd.grad(loss(), list(parameters.values()))
+    scalars = {name for name in parameters if name in ("theta", "beta")}
+    for moving in (set(parameters), scalars):
+        change = {key: 1e-8 * torch.randn_like(parameters[key]) for key in moving}
+        expected = sum((g * change[key]).sum() for key, g in zip(parameters, gradients, strict=True) if key in moving)
+        with torch.no_grad():
+            for key, step in change.items():
+                parameters[key].add_(step)
+            above = loss()
+            for key, step in change.items():
+                parameters[key].sub_(2 * step)
+            torch.testing.assert_close((above - loss()) / 2, expected, rtol=1e-5, atol=0)
+            for key, step in change.items():
+                parameters[key].add_(step)
+
+
 @pytest.mark.parametrize("name", names())
 def test_complete_data_come_back_complete(name: str) -> None:
     image, _, _ = problem()
