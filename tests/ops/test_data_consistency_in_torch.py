@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from instruction_sets import results_at_every_level
 from tolerance import relative_error
 from torch.utils.flop_counter import FlopCounterMode
 
 import csmri_ext
-from csmri_ext import _core
 from csmri_ext.ops import data_consistency, data_consistency_prepared, data_consistency_terms, prepare_data_consistency
 
 OPS = torch.ops.csmri_ext
@@ -97,14 +94,7 @@ for dtype in (torch.complex64, torch.complex128):
             results += [out.detach(), image.grad, kspace.grad, eta.grad, planar]
 torch.save(results, sys.argv[1])
 """
-    info = _core.build_info()
-    levels = info["simd_levels"][: info["simd_levels"].index(info["simd_of_machine"]) + 1]
-    results = []
-    for level in levels:
-        path = tmp_path / f"{level}.pt"
-        environment = {**os.environ, "CSMRI_SIMD": level}
-        subprocess.run([sys.executable, "-c", code, path], check=True, env=environment)
-        results.append(torch.load(path, weights_only=True))
+    results = results_at_every_level(code, tmp_path)
     for level in results[1:]:
         for one, other in zip(results[0], level, strict=True):
             assert (

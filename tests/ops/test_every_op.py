@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from instruction_sets import results_at_every_level
 from op_samples import LARGE, SAMPLES, SMALL, OpSample, Result, Size, outputs, random_loss
 from properties import assert_gradients
 from tolerance import assert_as_accurate, relative_error
@@ -22,7 +20,6 @@ from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
 import csmri_ext
-from csmri_ext import _core
 
 INFERENCE_ONLY = {
     "csmri_ext::nasn_cascade"
@@ -331,14 +328,7 @@ def test_instruction_sets_agree(tmp_path: Path) -> None:
         "from op_samples import SAMPLES; from ops.test_every_op import leaves_of, values_and_gradients;"
         "torch.save([values_and_gradients(op.call, leaves_of(op, size=(37, 70))) for op in SAMPLES], sys.argv[1])"
     )
-    info = _core.build_info()
-    levels = info["simd_levels"][: info["simd_levels"].index(info["simd_of_machine"]) + 1]
-    results = []
-    for level in levels:
-        path = tmp_path / f"{level}.pt"
-        command = [sys.executable, "-c", code, path, Path(__file__).parents[1]]
-        subprocess.run(command, check=True, env={**os.environ, "CSMRI_SIMD": level})
-        results.append(torch.load(path, weights_only=True))
+    results = results_at_every_level(code, tmp_path)
     for level in results[1:]:
         for op, one, other in zip(SAMPLES, results[0], level, strict=True):
             for a, b in zip(one, other, strict=True):

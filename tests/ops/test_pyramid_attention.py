@@ -1,18 +1,15 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from instruction_sets import results_at_every_level
 from tolerance import assert_as_accurate, relative_error
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from csmri_ext import _core
 from csmri_ext.nn import PGSA
 from csmri_ext.ops import pyramid_attention, pyramid_convolution, reference
 
@@ -112,13 +109,7 @@ def test_instruction_sets_agree(tmp_path: Path) -> None:
         "x = torch.randn(1, 24, 21, 70, requires_grad=True); y = layer(x); y.square().sum().backward();"
         "torch.save([y.detach(), x.grad, *(p.grad for p in layer.parameters())], sys.argv[1])"
     )
-    levels = _core.build_info()["simd_levels"]
-    levels = levels[: levels.index(_core.build_info()["simd_of_machine"]) + 1]
-    results = []
-    for level in levels:
-        path = tmp_path / f"{level}.pt"
-        subprocess.run([sys.executable, "-c", code, path], check=True, env={**os.environ, "CSMRI_SIMD": level})
-        results.append(torch.load(path, weights_only=True))
+    results = results_at_every_level(code, tmp_path)
     for result in results[1:]:
         for one, other in zip(results[0], result, strict=True):
             assert relative_error(one, other.double()) < 2e-6

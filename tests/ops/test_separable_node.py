@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from instruction_sets import results_at_every_level
 from properties import assert_gradients
 from separable_problems import shapes_of
 from tolerance import assert_as_accurate, relative_error
@@ -15,7 +13,6 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import csmri_ext
-from csmri_ext import _core
 from csmri_ext.ops import reference, separable_node
 
 OPERATIONS = ("conv_1x1", "sep_conv_3x3", "dil_2_conv_3x3", "dil_3_conv_3x3", "conv_9x1_1x9", "skip", "none")
@@ -180,13 +177,7 @@ def test_instruction_sets_agree(tmp_path: Path) -> None:
         "y = separable_node(xs, ops, w); grads = torch.autograd.grad(y.square().mean(), leaves);"
         "torch.save([y.detach(), *grads], sys.argv[1])"
     )
-    levels = _core.build_info()["simd_levels"]
-    levels = levels[: levels.index(_core.build_info()["simd_of_machine"]) + 1]
-    results = []
-    for level in levels:
-        path = tmp_path / f"{level}.pt"
-        subprocess.run([sys.executable, "-c", code, path], check=True, env={**os.environ, "CSMRI_SIMD": level})
-        results.append(torch.load(path, weights_only=True))
+    results = results_at_every_level(code, tmp_path)
     for result in results[1:]:
         for one, other in zip(results[0], result, strict=True):
             assert relative_error(one, other.double()) < 2e-6
