@@ -15,6 +15,7 @@ from csmri_ext.bridge import Acquisition, load
 from csmri_ext.bridge.load import BY_EXTENSION
 from csmri_ext.errors import InputError
 
+PHANTOM_ANATOMIES = ("brain", "body")
 PHANTOM_SIZE = 256
 PHANTOM_SLICES = 3  # of each subject: `make compare` takes about a minute
 PHANTOM_NOISE = 0.003  # of the brightest tissue; noise in the reference punishes every method that removes it
@@ -61,19 +62,19 @@ def phantom_volumes(seed: int, n_slices: int | None) -> tuple[list[Volume], list
     -------
         Volumes to report (a head and a trunk, one coil), and volumes to tune on.
     """
-    from csmri_ext.data.phantom import ANATOMIES
-
     count = n_slices or PHANTOM_SLICES
     return (
-        [_phantom(anatomy, seed, count) for anatomy in ANATOMIES],
-        [_phantom(anatomy, seed + _VALIDATION_SEED, 1) for anatomy in ANATOMIES],
+        [_phantom(anatomy, seed, count) for anatomy in PHANTOM_ANATOMIES],
+        [_phantom(anatomy, seed + _VALIDATION_SEED, 1) for anatomy in PHANTOM_ANATOMIES],
     )
 
 
 def _phantom(anatomy: str, seed: int, n_slices: int) -> Volume:
     from csmri_ext.data.phantom import phantom_acquisition
 
-    acquisition = phantom_acquisition(n_slices, PHANTOM_SIZE, seed, anatomy=anatomy, noise=PHANTOM_NOISE)
+    acquisition = phantom_acquisition(
+        n_slices, PHANTOM_SIZE, seed, anatomy=anatomy, noise=PHANTOM_NOISE, processed=False
+    )
     acquisition.kspace, acquisition.target = np.asarray(acquisition.kspace), np.asarray(acquisition.target)
     return Volume(
         acquisition.name,

@@ -21,16 +21,18 @@ from csmri_ext.bridge.acquisition import Acquisition, LazyStack
 from csmri_ext.bridge.fastmri_write import write_fastmri
 from csmri_ext.bridge.fourier import fft2c, ifft2c
 from csmri_ext.bridge.from_slices import rss_target
+from csmri_ext.data.abstract import draw_abstract
 from csmri_ext.data.body import draw_body
 from csmri_ext.data.brain import draw_brain
 from csmri_ext.data.coil_maps import loop_sensitivities
 from csmri_ext.data.random_fields import RandomFields
+from csmri_ext.data.scanner import Setting, add_ghosts, draw_setting, product_image, receive_bias
 
-ANATOMIES = ("brain", "body")
+ANATOMIES = ("brain", "body", "abstract")
 CONTRAST_ODDS = {"t1": 0.45, "t2": 0.25, "pd": 0.15, "flair": 0.15}
 """Known contrasts, and how often a seed draws them."""
 
-_FIELD_OF_VIEW_MM = {"brain": 232.0, "body": 360.0}  # of the shorter side of the image
+_FIELD_OF_VIEW_MM = {"brain": 232.0, "body": 360.0, "abstract": 232.0}  # of the shorter side of the image, times zoom
 _SLICE_SPACING_MM = 5.0
 _HEAD_HEIGHT_MM = 100.0
 
@@ -46,11 +48,11 @@ class _Subject:
     anatomy: str
     contrast: str
     noise: float
+    setting: Setting
 
     @property
-    def field_of_view(self) -> tuple[float, float]:
-        pixel = _FIELD_OF_VIEW_MM[self.anatomy] / min(self.size)
-        return self.size[0] * pixel, self.size[1] * pixel
+    def pixel_mm(self) -> float:
+        return _FIELD_OF_VIEW_MM[self.anatomy] * self.setting.zoom / min(self.size)
 
 
 def phantom(
@@ -61,6 +63,7 @@ def phantom(
     anatomy: str = "brain",
     contrast: str | None = None,
     noise: float | None = None,
+    processed: bool | None = None,
 ) -> NDArray[np.complex64]:
     """Make one image; every seed is another subject, slice height and contrast.
 
@@ -73,12 +76,16 @@ def phantom(
     n_coils
         Number of receive coils.
     anatomy
-        ``brain`` (axial head) or ``body`` (trunk with organs).
+        ``brain`` (axial head), ``body`` (trunk with organs) or ``abstract`` (random shapes, folds, tubes and textures).
     contrast
         ``t1``, ``t2``, ``pd`` or ``flair``; default: drawn by the seed (see `CONTRAST_ODDS`).
     noise
         Standard deviation of the noise in the real and in the imaginary part, relative to the brightest tissue
-        (about 1). Default: drawn by the seed between 0.008 and 0.025.
+        (about 1). Default: drawn by the seed between 0.002 and 0.03, log-uniformly.
+    processed
+        Whether the image went through what a scanner's product sequence does after the noise: zero filling, a window
+        in k-space, blanked margins or air (see `scanner.Setting`). Default: drawn by the seed for one coil, False for
+        several.
 
     Returns
     -------
@@ -89,7 +96,9 @@ def phantom(
     ValueError
         Unknown anatomy or contrast; size, seed, noise or number of coils out of range.
     """
-    return phantom_volume(1, size, seed, n_coils=n_coils, anatomy=anatomy, contrast=contrast, noise=noise)[0]
+    return phantom_volume(
+        1, size, seed, n_coils=n_coils, anatomy=anatomy, contrast=contrast, noise=noise, processed=processed
+    )[0]
 
 
 def phantom_volume(
@@ -101,6 +110,7 @@ def phantom_volume(
     anatomy: str = "brain",
     contrast: str | None = None,
     noise: float | None = None,
+    processed: bool | None = None,
 ) -> NDArray[np.complex64]:
     """Make neighbouring slices of one subject, 5 mm apart (closer where more would not fit).
 
@@ -108,7 +118,7 @@ def phantom_volume(
     ----------
     n_slices
         Number of slices, at least 1.
-    size, seed, n_coils, anatomy, contrast, noise
+    size, seed, n_coils, anatomy, contrast, noise, processed
         As in `phantom`.
 
     Returns
@@ -120,8 +130,8 @@ def phantom_volume(
     ValueError
         As in `phantom`.
     """
-    subject = _subject(size, seed, n_slices, n_coils, anatomy, contrast, noise)
-    images = np.stack([ifft2c(_kspace(subject, i)) for i in range(n_slices)])
+    subject = _subject(size, seed, n_slices, n_coils, anatomy, contrast, noise, processed)
+    images = np.stack([_coil_images(subject, i) for i in range(n_slices)])
     return images if n_coils > 1 else images[:, 0]
 
 
@@ -134,12 +144,13 @@ def phantom_acquisition(
     anatomy: str = "brain",
     contrast: str | None = None,
     noise: float | None = None,
+    processed: bool | None = None,
 ) -> Acquisition:
     """Make a fully sampled acquisition; its slices are computed when they are indexed.
 
     Parameters
     ----------
-    n_slices, size, seed, n_coils, anatomy, contrast, noise
+    n_slices, size, seed, n_coils, anatomy, contrast, noise, processed
         As in `phantom_volume`.
 
     Returns
@@ -152,7 +163,7 @@ def phantom_acquisition(
     ValueError
         As in `phantom`.
     """
-    subject = _subject(size, seed, n_slices, n_coils, anatomy, contrast, noise)
+    subject = _subject(size, seed, n_slices, n_coils, anatomy, contrast, noise, processed)
     kspace = LazyStack(partial(_read_slice, subject), n_slices, (n_coils, *subject.size), np.complex64)
     return Acquisition(
         kspace=kspace,
@@ -180,7 +191,7 @@ def write_phantom(path: str | os.PathLike[str], n_slices: int = 8, **options: An
     n_slices
         Number of slices.
     options
-        As in `phantom_acquisition`: size, seed, n_coils, anatomy, contrast, noise.
+        As in `phantom_acquisition`: size, seed, n_coils, anatomy, contrast, noise, processed.
 
     Raises
     ------
@@ -211,8 +222,8 @@ def coil_maps(
     ValueError
         As in `phantom`.
     """
-    subject = _subject(size, seed, 1, n_coils, anatomy, "t1", 0.0)
-    y, x = _positions(subject, subject.size)
+    subject = _subject(size, seed, 1, n_coils, anatomy, "t1", 0.0, None)
+    y, x = _positions(subject, subject.size, subject.size)
     return loop_sensitivities(y, x, n_coils, seed)
 
 
@@ -224,6 +235,7 @@ def _subject(
     anatomy: str,
     contrast: str | None,
     noise: float | None,
+    processed: bool | None,
 ) -> _Subject:
     """Check what the user asked for and draw what he left open."""
     ny, nx = size if isinstance(size, tuple) else (size, size)
@@ -239,7 +251,7 @@ def _subject(
         raise ValueError(f"noise is {noise}; expected a standard deviation of 0 or more")
     rng = np.random.default_rng([seed, 1])
     drawn_contrast = str(rng.choice(list(CONTRAST_ODDS), p=list(CONTRAST_ODDS.values())))
-    drawn_noise = float(rng.uniform(0.008, 0.025))
+    drawn_noise = float(np.exp(rng.uniform(np.log(0.002), np.log(0.03))))
     return _Subject(
         size=(ny, nx),
         seed=seed,
@@ -248,12 +260,19 @@ def _subject(
         anatomy=anatomy,
         contrast=contrast or drawn_contrast,
         noise=drawn_noise if noise is None else noise,
+        setting=draw_setting(seed, anatomy, False if processed is None and n_coils > 1 else processed),
     )
 
 
-def _positions(subject: _Subject, shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Centres of `shape` pixels over the field of view in mm; index ``n // 2`` lies at 0."""
-    y, x = ((np.arange(n) - n // 2) * (fov / n) for n, fov in zip(shape, subject.field_of_view, strict=True))
+def _positions(
+    subject: _Subject, shape: tuple[int, int], matrix: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Centres of `shape` pixels over the extent of `matrix` pixels of the image, in mm in the frame of the object."""
+    pixel, extent = subject.pixel_mm, min(subject.size)
+    y, x = (
+        ((np.arange(n) - n // 2) * (m / n) + middle * extent) * pixel
+        for n, m, middle in zip(shape, matrix, subject.setting.center, strict=True)
+    )
     return y.astype(np.float32), x.astype(np.float32)
 
 
@@ -263,19 +282,34 @@ def _read_slice(subject: _Subject, i: int) -> NDArray[np.complex64]:
 
 @lru_cache(maxsize=2)  # the target of a slice is usually read right after its k-space
 def _kspace(subject: _Subject, i: int) -> NDArray[np.complex64]:
-    """Return k-space of slice i, (n_coils, ny, nx): the fine image transformed, cropped, and noise added."""
+    return fft2c(_coil_images(subject, i))
+
+
+def _coil_images(subject: _Subject, i: int) -> NDArray[np.complex64]:
+    """Make slice i, (n_coils, ny, nx): the fine image transformed, cropped, noise added, and back."""
     ny, nx = subject.size
     fine = (2 * ny + 2 * (ny // 16), 2 * nx + 2 * (nx // 16))
-    y, x = _positions(subject, fine)
+    # An object that leaves the image is drawn somewhat beyond it, as the oversampled readout sees it, and cut.
+    wide = (ny + 2 * (ny // 8), nx + 2 * (nx // 8)) if subject.setting.zoom < 0.92 else subject.size
+    y, x = _positions(subject, fine, wide)
     image = _fine_image(subject, i, y, x)
-    top, left = fine[0] // 2 - ny // 2, fine[1] // 2 - nx // 2
     maps = loop_sensitivities(y, x, subject.n_coils, subject.seed)
-    kspace = np.stack([fft2c(image * coil)[top : top + ny, left : left + nx] for coil in maps])
+    kspace = np.stack([_middle(fft2c(image * coil), wide) for coil in maps])
     # Orthonormal transforms of two sizes: without this factor the image would change its amplitude.
-    kspace *= np.float32(math.sqrt(ny * nx / (fine[0] * fine[1])))
+    kspace *= np.float32(math.sqrt(wide[0] * wide[1] / (fine[0] * fine[1])))
+    add_ghosts(subject.setting, kspace)
+    if wide != subject.size:
+        kspace = fft2c(_middle(ifft2c(kspace), subject.size))
+    clean = np.linalg.norm(ifft2c(kspace), axis=0) if subject.setting.blank == "air" else None
     noise = np.random.default_rng([subject.seed, 3, i]).standard_normal((2, *kspace.shape), np.float32)
     kspace += np.float32(subject.noise) * (noise[0] + 1j * noise[1])
-    return kspace
+    return product_image(subject.setting, kspace, clean)
+
+
+def _middle(array: NDArray[np.complex64], shape: tuple[int, int]) -> NDArray[np.complex64]:
+    """Cut the middle of the last two axes; index ``n // 2`` stays in the middle."""
+    top, left = (have // 2 - want // 2 for have, want in zip(array.shape[-2:], shape, strict=True))
+    return array[..., top : top + shape[0], left : left + shape[1]]
 
 
 def _fine_image(subject: _Subject, i: int, y: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.complex64]:
@@ -287,16 +321,20 @@ def _fine_image(subject: _Subject, i: int, y: NDArray[np.float32], x: NDArray[np
         reach = (subject.n_slices - 1) / 2 * spacing / _HEAD_HEIGHT_MM
         middle = min(max(fields.part("height").uniform(0.08, 0.85), reach), 0.95 - reach)
         canvas = draw_brain(fields, subject.contrast, middle + z / _HEAD_HEIGHT_MM)
-    else:
+    elif subject.anatomy == "body":
         canvas = draw_body(fields, subject.contrast)
+    else:
+        canvas = draw_abstract(fields)
 
     f = fields.part("imaging")
-    blur = f.uniform(0.15, 0.6)  # mm: slice thickness, motion, relaxation during the readout
-    signal = gaussian_filter(canvas.signal, blur / canvas.pixel_mm)
+    blur = f.uniform(0.15, 0.7)  # mm: slice thickness, motion, relaxation during the readout
+    signal = gaussian_filter(canvas.signal, blur / canvas.pixel_mm, truncate=3)
     rng = np.random.default_rng([subject.seed, 4, i])
-    grain = np.zeros_like(signal)
-    for size in np.array([0.5, 1.1]) / canvas.pixel_mm:
-        grain += size * gaussian_filter(rng.standard_normal(signal.shape, np.float32), size)
-    signal *= (1 + canvas.texture * (grain / grain.std())) * np.exp(0.12 * f.smooth(60))
+    size, strength = f.uniform(0.5, 1.8) / canvas.pixel_mm, float(np.exp(f.uniform(np.log(0.1), np.log(0.8))))
+    grain = gaussian_filter(rng.standard_normal(signal.shape, np.float32), size, truncate=3)
+    extent = subject.pixel_mm * min(subject.size)
+    center_y, center_x = subject.setting.center
+    bias = np.exp(0.12 * f.smooth(60)) * receive_bias(subject.setting, y / extent - center_y, x / extent - center_x)
+    signal *= (1 + strength * canvas.texture * (grain / grain.std())) * bias
     phase = f.uniform(0, 2 * np.pi) + f.uniform(0, 0.9) * f.smooth(55) + 0.1 * f.smooth(14)
     return np.maximum(signal, 0) * np.exp(1j * phase)
