@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 import csmri_ext
+from benchmarks import cases_nasn
 from benchmarks.cases import MAIN, all_cases
 from benchmarks.gpu_timing import ceilings, side_by_side
 from benchmarks.models import build, constructors, measurement
@@ -20,17 +21,24 @@ MAX_SETS = 8
 
 
 def measure_cases(only: str | None, rivals: bool) -> list[dict[str, Any]]:
-    """Every case of `ops_speed`, on the GPU."""
+    """Every case of `ops_speed`, on the GPU; those of NasN also with float32 products that TF32 does not round."""
     rows = []
-    for name, make in all_cases(only).items():
-        with torch.device("cuda"):
+    cases = all_cases(only).items()
+    exact = [(name, make, False) for name, make in cases if name in cases_nasn.cases()]
+    for name, make, tf32 in [*((name, make, True) for name, make in cases), *exact]:
+        with torch.device("cuda"), torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32):
             first = make(rivals and name in MAIN)
             n_sets = min(max(WORKING_SET // max(first.n_bytes, 1), 2), MAX_SETS)
             sets = [first] + [make(rivals and name in MAIN) for _ in range(n_sets - 1)]
             ways = {"ours": [case.ours for case in sets]}
             if rivals:
                 ways |= {rival: [case.rivals[rival] for case in sets] for rival in first.rivals}
-            row: dict[str, Any] = {"name": name, "case": first.name, "bytes": first.n_bytes, "flops": first.flops}
+            row: dict[str, Any] = {
+                "name": name,
+                "case": first.name + ("" if tf32 else ", no TF32"),
+                "bytes": first.n_bytes,
+                "flops": first.flops,
+            }
             row |= {"sets": n_sets, "error": first.check() if first.check else None, "ways": side_by_side(ways)}
         rows.append(row)
         torch.cuda.empty_cache()

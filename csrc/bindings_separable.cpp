@@ -40,9 +40,9 @@ csmri::SeparableNodeArgs<T> separable_node_args(const std::vector<NodeTerm>& ter
 
 template <class T, bool kCuda>
 void separable_node(const std::vector<NodeTerm>& terms, std::int64_t outputs, const Extents& extents, const Pixels& out,
-                    std::int64_t where, std::int64_t how) {
+                    bool tf32, std::int64_t where, std::int64_t how) {
   auto args = separable_node_args<T>(terms, outputs, extents);
-  args.out = pointer<T>(static_cast<Address>(out[0])), args.out_pixel = out[1];
+  args.out = pointer<T>(static_cast<Address>(out[0])), args.out_pixel = out[1], args.tf32 = tf32;
   run<kCuda>(
       where, how, [&](auto level, auto work) { csmri::separable_node_cpu<level(), T>(with(args, work)); },
       [&](auto stream) { csmri::separable_node_cuda(args, stream); });
@@ -62,12 +62,12 @@ csmri::SeparableNodeBackwardArgs<T> separable_node_backward_args(const NodeTerm&
 template <class T, bool kCuda>
 void separable_node_backward(const NodeTerm& term, std::int64_t outputs, const Extents& extents, const Pixels& grad,
                              const Pixels& addend, const Pixels& grad_x, Address grad_first, Address grad_second,
-                             Address workspace, std::int64_t where, std::int64_t how) {
+                             Address workspace, bool tf32, std::int64_t where, std::int64_t how) {
   auto args = separable_node_backward_args<T>(term, outputs, extents);
   args.grad = pointer<const T>(static_cast<Address>(grad[0])), args.grad_pixel = grad[1];
   args.addend = pointer<const T>(static_cast<Address>(addend[0])), args.addend_pixel = addend[1];
   args.grad_x = pointer<T>(static_cast<Address>(grad_x[0])), args.grad_x_pixel = grad_x[1];
-  args.grad_first = pointer<T>(grad_first), args.grad_second = pointer<T>(grad_second);
+  args.grad_first = pointer<T>(grad_first), args.grad_second = pointer<T>(grad_second), args.tf32 = tf32;
   if constexpr (kCuda)
     args.scratch = pointer<void>(workspace);
   else

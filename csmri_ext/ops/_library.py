@@ -135,6 +135,43 @@ def autocast_dtype(x: Tensor) -> torch.dtype:
     return x.dtype if keeps else torch.float32
 
 
+def convolution_dtype(x: Tensor) -> torch.dtype:
+    """Return the dtype that the tensors of a NasN op take on under autocast, after its main input `x`.
+
+    On CUDA autocast's own, as of torch's convolutions. On the CPU float32, in which kernels and twins alike compute.
+    float64 stays as it is.
+    """
+    if x.dtype == torch.float64:
+        return x.dtype
+    return torch.get_autocast_dtype("cuda") if x.is_cuda else torch.float32
+
+
+def without_autocast(op: Callable[..., Any], x: Tensor, *arguments: Any) -> Any:
+    """Return ``op(*arguments)`` outside of autocast, its real tensors, in lists too, as `convolution_dtype` of `x`."""
+    dtype = convolution_dtype(x)
+
+    def cast(argument: Any) -> Any:
+        if isinstance(argument, Tensor):
+            return argument.to(dtype) if argument.is_floating_point() else argument
+        return [cast(element) for element in argument] if isinstance(argument, (list, tuple)) else argument
+
+    with torch.autocast(x.device.type, enabled=False):
+        return op(*map(cast, arguments))
+
+
+def tf32_allowed(like: Tensor) -> bool:
+    """Whether torch lets convolutions of float32 tensors on this device round their factors to TF32.
+
+    The setting that cuDNN's convolutions obey: ``torch.backends.cudnn.conv.fp32_precision``, which follows the settings
+    above it where it says "none", and in which ``torch.backends.cudnn.allow_tf32`` ends; before torch 2.9 the latter
+    alone. It is read at each call, so that a captured CUDA graph keeps what held when it was captured.
+    """
+    if not like.is_cuda:
+        return False
+    conv = getattr(torch.backends.cudnn, "conv", None)
+    return bool(torch.backends.cudnn.allow_tf32 if conv is None else conv.fp32_precision == "tf32")
+
+
 def sum_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return the dtype in which kernels add numbers of `dtype`: Sum<T> of csrc/core/storage.hpp."""
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype

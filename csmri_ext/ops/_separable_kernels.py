@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from csmri_ext import _core
-from csmri_ext.ops._library import address, kernel_for, launch
+from csmri_ext.ops._library import address, kernel_for, launch, tf32_allowed
 
 MAX_TERMS = 32  # csrc/core/separable.hpp
 # name -> (enum class Separable, number of weights)
@@ -91,7 +91,8 @@ def forward(
     outputs, sizes = out.shape[1], extents(out)
     scratch = 0 if out.is_cuda else _kernel("separable_node_scratch", out)(packed, outputs, sizes)
     target = (address(out), in_pixels(out)[1])
-    launch("separable_node", out, packed, outputs, sizes, target, scratch_bytes_per_thread=scratch)
+    tf32 = tf32_allowed(out)
+    launch("separable_node", out, packed, outputs, sizes, target, tf32, scratch_bytes_per_thread=scratch)
 
 
 def backward(
@@ -122,6 +123,7 @@ def backward(
     arguments = (
         term.packed, outputs, sizes, (address(grad), grad_pixel), (address(added), added_pixel),
         (address(grad_x), written_pixel), address(first), address(second), address(workspace),
+        tf32_allowed(x),
     )  # fmt: skip
     launch("separable_node_backward", x, *arguments, scratch_bytes_per_thread=scratch)
     return grads

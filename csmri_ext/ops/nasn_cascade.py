@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from csmri_ext import _core
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
-from csmri_ext.ops._library import address, launch, register
+from csmri_ext.ops._library import address, autocasting, launch, register, without_autocast
 from csmri_ext.ops.separable_cell import Genotype, check_genotype, flattened
 from csmri_ext.ops.separable_node import check_tensors, check_weights
 
@@ -60,6 +61,9 @@ def nasn_cascade(
         If a gradient is wanted.
     """
     grouped = [[[list(edge) for edge in node] for node in cell] for cell in weights]
+    if autocasting(image.device):
+        arguments = genotype, list(stem), [list(pair) for pair in preprocess], grouped, last
+        return cast(Tensor, without_autocast(partial(nasn_cascade, composite=composite), image, image, *arguments))
     check(image, genotype, stem, preprocess, grouped, last)
     if reference.active():
         return reference.nasn_cascade(image, genotype, stem, preprocess, grouped, last)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
-from csmri_ext.ops._library import register
+from csmri_ext.ops._library import autocasting, convolution_dtype, register, without_autocast
 from csmri_ext.ops.separable_node import check_tensors
 
 
@@ -36,6 +36,10 @@ def relu_conv_3x3(x: Tensor, weight: Tensor, residual: Tensor | None = None) -> 
     TypeError, ValueError
         If dtypes, devices or shapes do not fit together.
     """
+    if autocasting(x.device):
+        if residual is not None and residual.dtype.itemsize > convolution_dtype(x).itemsize:
+            return residual + cast(Tensor, without_autocast(relu_conv_3x3, x, x, weight))
+        return cast(Tensor, without_autocast(relu_conv_3x3, x, x, weight, residual))
     check(x, weight, residual)
     if reference.active():
         return reference.relu_conv_3x3(x, weight, residual)

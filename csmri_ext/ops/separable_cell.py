@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
-from csmri_ext.ops._library import register
+from csmri_ext.ops._library import autocasting, register, without_autocast
 from csmri_ext.ops.separable_node import check_tensors, check_weights
 
 Genotype = Sequence[Sequence[tuple[str, int]]]
@@ -51,6 +51,8 @@ def separable_cell(
         If dtypes, devices or shapes do not fit together, or a node reads a state that does not exist yet.
     """
     own = [[list(w) for w in node] for node in weights]
+    if autocasting(before.device):
+        return cast(Tensor, without_autocast(separable_cell, before, before, last, genotype, preprocess, own))
     check(before, last, genotype, preprocess, own)
     if reference.active():
         return reference.separable_cell(before, last, genotype, preprocess, own)

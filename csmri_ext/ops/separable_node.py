@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
-from csmri_ext.ops._library import autocasting, register
+from csmri_ext.ops._library import autocasting, register, without_autocast
 
 
 def separable_node(inputs: Sequence[Tensor], operations: Sequence[str], weights: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -24,14 +24,17 @@ def separable_node(inputs: Sequence[Tensor], operations: Sequence[str], weights:
         ``conv_1x1``: ``P relu(x)``, what stands in front of a cell;
         ``skip``: ``x``;  ``none``: 0
 
-    (NasN, table of operations). Nothing but the sum is written to memory.
+    (NasN, table of operations). Nothing but the sum is written to memory. On CUDA the factors of point-wise products of
+    float32 tensors are rounded to TF32 where torch allows it (``torch.backends.cudnn.conv.fp32_precision``, allowed
+    unless switched off); otherwise these products are as exact as float32's.
 
     Parameters
     ----------
     inputs
         Up to 32 tensors, float32 or float64, ``(batch, channels_i, ny, nx)``. channels_last is fast, as
         are slices of the channels of such a tensor; any other layout is copied first. Fastest for channels in
-        multiples of 32. Under autocast they are cast to float32.
+        multiples of 32. On CUDA also bfloat16 and float16, with sums in float32. Under autocast all are cast, on CUDA
+        to its dtype, on the CPU to float32.
     operations
         One name per input.
     weights
@@ -49,6 +52,8 @@ def separable_node(inputs: Sequence[Tensor], operations: Sequence[str], weights:
         If dtypes, devices or shapes do not fit together.
     """
     inputs, operations, grouped = list(inputs), list(operations), [list(w) for w in weights]
+    if inputs and autocasting(inputs[0].device):
+        return cast(Tensor, without_autocast(separable_node, inputs[0], inputs, operations, grouped))
     check("separable_node", inputs, operations, grouped)
     if reference.active():
         return reference.separable_node(inputs, operations, grouped)
@@ -83,8 +88,6 @@ def check_tensors(name: str, tensors: Sequence[Tensor]) -> None:
         raise ValueError(f"{name}: tensors are on different devices: {', '.join(str(t.device) for t in tensors)}")
     if any(not t.dtype.is_floating_point for t in tensors):
         raise TypeError(f"{name}: tensors are {', '.join(str(t.dtype) for t in tensors)}, expected real floating point")
-    if autocasting(tensors[0].device):
-        return
     dtypes = {t.dtype for t in tensors}
     if len(dtypes) > 1:
         raise TypeError(f"{name}: tensors have different dtypes: {', '.join(str(t.dtype) for t in tensors)}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
-from csmri_ext.ops._library import register
+from csmri_ext.ops._library import autocasting, register, without_autocast
 from csmri_ext.ops.separable_node import check_tensors, check_weights
 
 
@@ -51,6 +51,8 @@ def supernet_node(
     """
     inputs, operations = list(inputs), list(operations)
     own = [[list(w) for w in edge] for edge in weights]
+    if inputs and autocasting(inputs[0].device):
+        return cast(Tensor, without_autocast(supernet_node, inputs[0], inputs, operations, alphas, own))
     check(inputs, operations, alphas, own)
     if reference.active():
         return reference.supernet_node(inputs, operations, alphas, own)

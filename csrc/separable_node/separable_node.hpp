@@ -41,6 +41,7 @@ struct SeparableNodeArgs {
   std::int64_t batch, ny, nx;
   void* scratch;  // threads * separable_node_scratch_bytes, 64-byte aligned
   int threads;
+  bool tf32;  // CUDA: factors of float32 point-wise products may be rounded to tf32
 };
 
 // The dense convolution; meant for few outputs.
@@ -93,6 +94,7 @@ struct SeparableNodeBackwardArgs {
   std::int64_t batch, ny, nx;
   void* scratch;  // threads * separable_node_backward_scratch_bytes, 64-byte aligned
   int threads;
+  bool tf32;  // as in SeparableNodeArgs
 };
 
 // T is float or double. column_row and skip need channels == outputs.
@@ -116,9 +118,10 @@ template <Simd L, class T>
 std::int64_t separable_node_partials(const SeparableNodeBackwardArgs<T>& args);
 
 // CUDA: enqueued on `stream` (a cudaStream_t) of the current device; T is float, double, BFloat16 or Float16, sums are
-// Sum<T>. Never allocates, never waits; every pointer is on the device. scratch: separable_node_backward_cuda_workspace
-// bytes for the backward pass, nothing for the forward; partials and threads are not used. Throws std::runtime_error
-// with CUDA's message.
+// Sum<T>. Point-wise products of float are as exact as float32's, or rounded to tf32 with args.tf32; those of 16-bit
+// types are always made in tf32, which holds what they store exactly. Never allocates, never waits; every pointer is on
+// the device. scratch: separable_node_backward_cuda_workspace bytes for the backward pass, nothing for the forward;
+// partials and threads are not used. Throws std::runtime_error with CUDA's message.
 template <class T>
 void separable_node_cuda(const SeparableNodeArgs<T>& args, void* stream);
 template <class T>

@@ -28,7 +28,7 @@ __device__ __forceinline__ void fill_gradient(Sum<T>* rows, const SeparableNodeB
 
 // Grid: x, blocks along x; y, chunks of channels; z, chunks of outputs, each of which makes its part of the weights'
 // gradient; the first makes g, or dx where the operation is point-wise alone. g or parts may be null: not wanted.
-template <class T>
+template <bool kTf32, class T>
 __global__ void __launch_bounds__(kThreads)
     point_gradient_kernel(SeparableNodeBackwardArgs<T> args, Blocks blocks, Sum<T>* g, Sum<T>* parts) {
   using S = Sum<T>;
@@ -46,8 +46,9 @@ __global__ void __launch_bounds__(kThreads)
     fill_gradient(gradient, args, image, y, x0, outputs);
     __syncwarp();
     if (parts)  // G is zero behind the last pixel of the row
-      weights.multiply([&](int output, int k) { return gradient[k * kPitch + output]; },
-                       [&](int k, int channel) { return x0 + k < nx ? tile[k * kPitch + channel] : S(0); });
+      weights.template multiply<kTf32>(
+          [&](int output, int k) { return gradient[k * kPitch + output]; },
+          [&](int k, int channel) { return x0 + k < nx ? tile[k * kPitch + channel] : S(0); });
     if (!makes_g) continue;
     Fragment<S> back;  // (pixels, channels)
     for (int o = 0; o < args.outputs; o += kChunk) {
@@ -56,10 +57,11 @@ __global__ void __launch_bounds__(kThreads)
         fill_gradient(gradient, args, image, y, x0, o);
         __syncwarp();
       }
-      back.multiply([&](int row, int k) { return gradient[row * kPitch + k]; },
-                    [&](int k, int column) {
-                      return point_weight(term, static_cast<int>(args.outputs), o + k, channels + column);
-                    });
+      back.template multiply<kTf32>([&](int row, int k) { return gradient[row * kPitch + k]; },
+                                    [&](int k, int column) {
+                                      return point_weight(term, static_cast<int>(args.outputs), o + k,
+                                                          channels + column);
+                                    });
     }
     const std::int64_t first = (std::int64_t{image} * blocks.ny + y) * nx + x0;
     back.each([&](int row, int column, S& sum) {
@@ -165,9 +167,11 @@ void separable_node_backward_cuda(const SeparableNodeBackwardArgs<T>& args, void
   const auto chunks = static_cast<unsigned>(ceil_div(args.term.channels, kChunk));
   const auto grids = static_cast<unsigned>(work.second_parts(args) ? ceil_div(args.outputs, kChunk) : 1);
   const auto queue = static_cast<cudaStream_t>(stream);
-  launch(point_gradient_kernel<T>,
-         {dim3(n_blocks, chunks, grids), dim3(kThreads), 2 * kWarps * kTile * sizeof(S), queue}, args, blocks,
-         pointwise ? static_cast<S*>(nullptr) : work.g(args), work.second_parts(args));
+  const LaunchShape shape{dim3(n_blocks, chunks, grids), dim3(kThreads), 2 * kWarps * kTile * sizeof(S), queue};
+  with_products<T>(args.tf32, [&](auto tf32) {
+    launch(point_gradient_kernel<tf32(), T>, shape, args, blocks, pointwise ? static_cast<S*>(nullptr) : work.g(args),
+           work.second_parts(args));
+  });
   const auto depthwise = [&](auto kernel) {
     launch(kernel, {dim3(n_blocks, chunks), dim3(kThreads), 9 * kThreads * sizeof(S), queue}, args, blocks,
            work.g(args), work.first_parts(args));

@@ -4,8 +4,8 @@
 //
 // Bytes, 32 channels in float32: 128 per pixel and distinct input, 128 per pixel of output; the rows around a block's
 // 8 x 32 pixels are read again, from the second-level cache (1.3 to 2.1 times the input for dilations 1 to 3). 2.6
-// kflop per pixel and term, of which the 2 kflop of the point-wise product cost three tensor-core products. Bound by
-// DRAM (estimate: not measured on a GPU). 46 KB of shared memory a block.
+// kflop per pixel and term, of which the 2 kflop of the point-wise product are made on tensor cores, in one pass or in
+// three. Bound by DRAM (estimate: not measured on a GPU). 46 KB of shared memory a block.
 #include "separable_node/warp_rows.cuh"
 
 namespace csmri {
@@ -30,7 +30,7 @@ __device__ __forceinline__ void add_depthwise(Fragment<Sum<T> >& result, const N
 }
 
 // Grid: x, blocks of kWarps rows by kPixels columns, image after image; y, chunks of outputs.
-template <class T>
+template <bool kTf32, class T>
 __global__ void __launch_bounds__(kThreads, kBlocks<Sum<T> >) node_kernel(SeparableNodeArgs<T> args) {
   using S = Sum<T>;
   const int ny = static_cast<int>(args.ny), nx = static_cast<int>(args.nx);
@@ -53,8 +53,9 @@ __global__ void __launch_bounds__(kThreads, kBlocks<Sum<T> >) node_kernel(Separa
       if (own_channels)
         add_depthwise(result, term, tile, chunk);
       else
-        result.multiply([&](int row, int k) { return tile[row * kPitch + k]; },
-                        [&](int k, int column) { return point_weight(term, outputs, chunk + column, c + k); });
+        result.template multiply<kTf32>(
+            [&](int row, int k) { return tile[row * kPitch + k]; },
+            [&](int k, int column) { return point_weight(term, outputs, chunk + column, c + k); });
     }
   }
   T* const out = args.out + ((std::int64_t{image} * ny + y) * nx + x0) * args.out_pixel + chunk;
@@ -68,10 +69,9 @@ __global__ void __launch_bounds__(kThreads, kBlocks<Sum<T> >) node_kernel(Separa
 template <class T>
 void separable_node_cuda(const SeparableNodeArgs<T>& args, void* stream) {
   const std::int64_t blocks = args.batch * ceil_div(args.ny, kWarps) * ceil_div(args.nx, kPixels);
-  launch(node_kernel<T>,
-         {dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(ceil_div(args.outputs, kChunk))), dim3(kThreads),
-          kWarps * kTile * sizeof(Sum<T>), static_cast<cudaStream_t>(stream)},
-         args);
+  const LaunchShape shape{dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(ceil_div(args.outputs, kChunk))),
+                          dim3(kThreads), kWarps * kTile * sizeof(Sum<T>), static_cast<cudaStream_t>(stream)};
+  with_products<T>(args.tf32, [&](auto tf32) { launch(node_kernel<tf32(), T>, shape, args); });
 }
 
 template void separable_node_cuda<float>(const SeparableNodeArgs<float>&, void*);

@@ -126,6 +126,15 @@ __device__ void fill_tile(Sum<T>* tile, const NodeTerm<T>& term, int image, int 
   }
 }
 
+// Calls f(whether products are rounded to tf32), as a constant: only float can be made either way.
+template <class T, class F>
+void with_products(bool tf32, const F& f) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (tf32) return f(std::true_type{});
+  }
+  f(std::bool_constant<sizeof(T) == 2>{});
+}
+
 // 32 x 32 sums of a warp. Element (m, n, e) of a lane = 4 g + t is row 16 m + g + 8 (e / 2), column 8 n + 2 t + e % 2.
 template <class S>
 struct Fragment {
@@ -146,9 +155,9 @@ struct Fragment {
     }
   }
 
-  // sum += A B for A (32, 32) and B (32, 32), given as functions a(row, k) and b(k, column). float32: three tf32
-  // products of numbers split in two, as exact as float32 products; float64: plain.
-  template <class A, class B>
+  // sum += A B for A (32, 32) and B (32, 32), given as functions a(row, k) and b(k, column). float32: one product of
+  // numbers rounded to tf32, or three of numbers split in two, as exact as float32 products; float64: plain.
+  template <bool kTf32, class A, class B>
   __device__ __forceinline__ void multiply(const A& a, const B& b) {
     if constexpr (sizeof(S) == 8) {
       each([&](int row, int column, S& value) {
@@ -162,17 +171,19 @@ struct Fragment {
         CSMRI_DEVICE_UNROLL
         for (int n = 0; n < 4; ++n) {
           CSMRI_DEVICE_UNROLL
-          for (int h = 0; h < 2; ++h) split(b(k + t + 4 * h, 8 * n + g), b_high[n][h], b_low[n][h]);
+          for (int h = 0; h < 2; ++h) split<kTf32>(b(k + t + 4 * h, 8 * n + g), b_high[n][h], b_low[n][h]);
         }
         CSMRI_DEVICE_UNROLL
         for (int m = 0; m < 2; ++m) {
           unsigned a_high[4], a_low[4];
           CSMRI_DEVICE_UNROLL
-          for (int i = 0; i < 4; ++i) split(a(16 * m + g + i % 2 * 8, k + t + i / 2 * 4), a_high[i], a_low[i]);
+          for (int i = 0; i < 4; ++i) split<kTf32>(a(16 * m + g + i % 2 * 8, k + t + i / 2 * 4), a_high[i], a_low[i]);
           CSMRI_DEVICE_UNROLL
           for (int n = 0; n < 4; ++n) {
-            mma_tf32(sum[m][n], a_low, b_high[n]);
-            mma_tf32(sum[m][n], a_high, b_low[n]);
+            if constexpr (!kTf32) {
+              mma_tf32(sum[m][n], a_low, b_high[n]);
+              mma_tf32(sum[m][n], a_high, b_low[n]);
+            }
             mma_tf32(sum[m][n], a_high, b_high[n]);
           }
         }
@@ -181,9 +192,10 @@ struct Fragment {
   }
 
  private:
-  static __device__ __forceinline__ void split(float value, unsigned& high, unsigned& low) {
+  template <bool kTf32>
+  static __device__ __forceinline__ void split(float value, unsigned& high, [[maybe_unused]] unsigned& low) {
     high = tf32_bits(value);
-    low = tf32_bits(value - __uint_as_float(high));
+    if constexpr (!kTf32) low = tf32_bits(value - __uint_as_float(high));
   }
 };
 

@@ -29,27 +29,27 @@ NodeTerm<T> read_term(Reader& r) {
   return term;
 }
 
-// Numbers: batch, ny, nx, outputs, elements between pixels of out, number of terms, then the terms' numbers.
+// Numbers: batch, ny, nx, outputs, elements between pixels of out, tf32, number of terms, then the terms' numbers.
 // Arrays: those of the terms, out.
 template <class T>
 void forward(Reader r) {
   SeparableNodeArgs<T> args{};
   args.batch = r.number(), args.ny = r.number(), args.nx = r.number();
-  args.outputs = r.number(), args.out_pixel = r.number();
+  args.outputs = r.number(), args.out_pixel = r.number(), args.tf32 = r.number();
   args.n_terms = static_cast<int>(r.number());
   for (int i = 0; i < args.n_terms; ++i) args.term[i] = read_term<T>(r);
   args.out = r.array<T>();
   separable_node_cuda(args, nullptr);
 }
 
-// Numbers: batch, ny, nx, outputs, grad_pixel, whether there is an addend, whether grad_x and weights are wanted, the
+// Numbers: batch, ny, nx, outputs, grad_pixel, tf32, whether there is an addend, whether grad_x and weights are wanted, the
 // term's numbers. Arrays: those of the term, grad, then what there is of addend, grad_x, grad_first, grad_second, and
 // scratch.
 template <class T>
 SeparableNodeBackwardArgs<T> read_backward(Reader& r) {
   SeparableNodeBackwardArgs<T> args{};
   args.batch = r.number(), args.ny = r.number(), args.nx = r.number();
-  args.outputs = r.number(), args.grad_pixel = r.number();
+  args.outputs = r.number(), args.grad_pixel = r.number(), args.tf32 = r.number();
   const bool addend = r.number(), grad_x = r.number(), weights = r.number();
   args.term = read_term<T>(r);
   args.grad = r.array<const T>();

@@ -26,6 +26,7 @@ CODES = {  # enum class Separable
 }
 LEARNED = [name for name in CODES if name != "skip"]
 TOLERANCE = {"f32": 2e-6, "f64": 1e-14}  # three tf32 products lose a little more than float32
+TF32 = 1e-3  # one tf32 product: half a unit of eleven bits in each factor, 2.4e-4, and cancellation
 ROUNDING = {"bf16": 3e-3, "f16": 4e-4}
 
 
@@ -40,10 +41,10 @@ class Shape:
 
 
 class Problem:
-    """Random inputs of one shape. `dtype` is what lies in memory: f32, f64, bf16 or f16."""
+    """Random inputs of one shape. `dtype` is what lies in memory: f32, f64, bf16 or f16; tf32: of products of f32."""
 
-    def __init__(self, shape: Shape, operations: tuple[str, ...], dtype: str = "f32") -> None:
-        self.shape, self.operations, self.dtype = shape, operations, dtype
+    def __init__(self, shape: Shape, operations: tuple[str, ...], dtype: str = "f32", tf32: bool = False) -> None:
+        self.shape, self.operations, self.dtype, self.tf32 = shape, operations, dtype, tf32
         rng = torch.Generator().manual_seed(shape.ny * shape.nx + shape.channels)
 
         def random(*size: int) -> torch.Tensor:  # exact in `dtype`
@@ -60,7 +61,7 @@ class Problem:
 
     def _numbers(self, pixel: int) -> list[int]:
         s = self.shape
-        return [s.batch, s.ny, s.nx, s.outputs, pixel]
+        return [s.batch, s.ny, s.nx, s.outputs, pixel, self.tf32]
 
     def forward(self, emulator: Emulator, order: str = "forward", dtype: str = "") -> Array:
         """The node, (batch, ny, nx, outputs); checks that nothing beside its slice is written."""
@@ -185,15 +186,41 @@ def test_a_node_of_nothing_is_zero(emulators: Emulators) -> None:
 
 @pytest.mark.parametrize("dtype", ["bf16", "f16"])
 def test_sixteen_bits_are_storage_only(emulators: Emulators, dtype: str) -> None:
-    """Sums are in float32: the results are those of float32, rounded once."""
+    """Sums are in float32: the results are those of float32 with tf32 products, rounded once."""
     problem = Problem(Shape(9, 34, 8, 8), ("dil_3_conv_3x3",), dtype)
     narrow = [problem.forward(emulators.plain), *problem.backward(emulators.plain)]
+    problem.tf32 = True
     wide = [problem.forward(emulators.plain, dtype="f32"), *problem.backward(emulators.plain, dtype="f32")]
     for one, other in zip(narrow, wide, strict=True):
         np.testing.assert_array_equal(one, encode(torch.from_numpy(other), dtype))
     out, grads = problem.reference()
     for value, expected in zip(narrow, [out, *grads], strict=True):
         assert relative_error(decode(value, dtype), expected) < ROUNDING[dtype]
+
+
+@pytest.mark.parametrize("operation", ["conv_1x1", "dil_2_conv_3x3"])
+@pytest.mark.parametrize("shape", [Shape(9, 69), Shape(5, 37, 96, 10)], ids=str)
+def test_products_of_one_tf32_pass(emulators: Emulators, operation: str, shape: Shape) -> None:
+    """As inexact as factors of eleven bits: the second and third product of the exact form are really not made."""
+    problem = Problem(shape, (operation,), tf32=True)
+    out, grads = problem.reference()
+    results = [problem.forward(emulators.plain), *problem.backward(emulators.plain)]
+    for value, expected in zip(results, [out, *grads], strict=True):
+        assert TF32 / 20 < relative_error(decode(value, "f32"), expected) < TF32
+
+
+def test_one_tf32_pass_is_exact_where_its_factors_are(emulators: Emulators) -> None:
+    """Integers below 2048: only the factors of a product are rounded, not the product, and not sums."""
+    problem = Problem(Shape(3, 35), ("conv_1x1",), tf32=True)
+    whole = [t.mul(300).round().clamp(-2047, 2047) for t in (problem.inputs[0], problem.weights[0][0])]
+    problem.inputs[0], problem.weights[0][0] = whole
+    assert relative_error(decode(problem.forward(emulators.plain), "f32"), problem.reference()[0]) < 2e-7
+
+
+@pytest.mark.parametrize("operation", ["conv_9x1_1x9", "skip"])
+def test_tf32_is_for_point_wise_products_only(emulators: Emulators, operation: str) -> None:
+    rounded, exact = (Problem(Shape(9, 35, 6, 6), (operation,), tf32=tf32) for tf32 in (True, False))
+    np.testing.assert_array_equal(rounded.forward(emulators.plain), exact.forward(emulators.plain))
 
 
 @pytest.mark.parametrize("operation", ["sep_conv_3x3", "conv_9x1_1x9", "conv_1x1"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import reduce
 from importlib import import_module
 
 import pytest
@@ -15,6 +16,7 @@ from csmri_ext.ops import _library
 split_depthwise = import_module("csmri_ext.ops.split_depthwise")  # the package has functions of the same names
 pyramid_attention = import_module("csmri_ext.ops.pyramid_attention")
 separable_node = import_module("csmri_ext.ops.separable_node")
+separable_cell = import_module("csmri_ext.ops.separable_cell")
 supernet_node = import_module("csmri_ext.ops.supernet_node")
 separable_kernels = import_module("csmri_ext.ops._separable_kernels")
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
@@ -138,6 +140,72 @@ def test_autocast_keeps_what_the_input_is_stored_in(tensor: Callable[..., torch.
     weights = [tensor(4, 8, 3, 3)]
     features, mean, _ = pyramid_attention.pyramid_convolution([x], weights, [1], tensor(1))
     assert features.dtype == mean.dtype == dtype
+
+
+@pytest.mark.usefixtures("autocast")
+def test_autocast_of_nasn_is_that_of_convolutions(tensor: Callable[..., torch.Tensor]) -> None:
+    x, y, first, second = tensor(2, 8, 5, 6), tensor(2, 8, 5, 6), tensor(8, 3, 3), tensor(8, 8)
+    operations, own = ["sep_conv_3x3", "skip"], [[first, second], []]
+    assert separable_node.separable_node([x, y], operations, own).dtype == torch.bfloat16
+    assert supernet_node.supernet_node([x], operations, tensor(1, 2), [own]).dtype == torch.bfloat16
+    genotype = [list(zip(operations, (0, 1), strict=True))]
+    cell = separable_cell.separable_cell(x, y, genotype, (second, second), [own])
+    assert cell.dtype == torch.bfloat16
+    doubles = [t.double() for t in (x, first, second)]
+    assert separable_node.separable_node(doubles[:1], operations[:1], [doubles[1:]]).dtype == torch.float64
+
+
+@pytest.fixture
+def torch_setting() -> Iterator[Callable[[str, object], None]]:
+    """Sets a switch of torch.backends; all are as torch has them at the start again afterwards."""
+
+    def switch(name: str, value: object) -> None:
+        *path, attribute = name.split(".")
+        setattr(reduce(getattr, path, torch.backends), attribute, value)
+
+    yield switch
+    if hasattr(torch.backends.cudnn, "conv"):
+        switch("fp32_precision", "none")
+        switch("cudnn.fp32_precision", "none")
+    switch("cudnn.allow_tf32", True)
+    switch("cuda.matmul.allow_tf32", False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "allowed"),
+    [
+        ({}, True),
+        ({"cudnn.allow_tf32": False}, False),
+        ({"cudnn.conv.fp32_precision": "ieee"}, False),
+        ({"cudnn.conv.fp32_precision": "none", "cudnn.fp32_precision": "ieee"}, False),
+        ({"cudnn.conv.fp32_precision": "none", "cudnn.fp32_precision": "tf32"}, True),
+        ({"cudnn.conv.fp32_precision": "none", "fp32_precision": "ieee"}, False),
+        ({"cudnn.conv.fp32_precision": "none", "fp32_precision": "tf32"}, True),
+        ({"fp32_precision": "ieee"}, True),  # that of convolutions says otherwise
+        ({"cuda.matmul.allow_tf32": False}, True),
+    ],
+    ids=str,
+)
+def test_tf32_where_cudnn_would(
+    monkeypatch: pytest.MonkeyPatch,
+    tensor: Callable[..., torch.Tensor],
+    torch_setting: Callable[[str, object], None],
+    settings: dict[str, object],
+    allowed: bool,
+) -> None:
+    if not hasattr(torch.backends.cudnn, "conv") and any("fp32_precision" in name for name in settings):
+        pytest.skip("torch before 2.9 has no fp32_precision")
+    for name, value in settings.items():
+        torch_setting(name, value)
+    seen: list[object] = []
+    monkeypatch.setattr(separable_kernels, "launch", lambda *arguments, **_: seen.append(arguments[-1]))
+    monkeypatch.setattr(separable_kernels, "kernel_for", lambda *_: lambda *_: 0)
+    monkeypatch.setattr(separable_kernels, "address", lambda x: 0)
+    x, weight = tensor(1, 1, 5, 6), tensor(1, 1)
+    separable_kernels.forward(["conv_1x1"], [x], [[weight]], x)
+    separable_kernels.backward("conv_1x1", x, [weight], x, x, None, need_weight=True)
+    assert seen == [allowed, allowed]
+    assert not _library.tf32_allowed(torch.zeros(1))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)

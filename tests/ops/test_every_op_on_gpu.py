@@ -23,6 +23,12 @@ pytestmark = [
 every_op = pytest.mark.parametrize("op", SAMPLES, ids=str)
 
 
+@pytest.fixture(autouse=True)
+def _float32_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As exact as the twins are compared; `test_follows_allow_tf32` is about the other setting."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
 def on_gpu(op: OpSample, batch: int = 2, dtype: torch.dtype = torch.float32) -> list[Tensor]:
     return [x.cuda() for x in op.make(batch, dtype, LARGE)]
 
@@ -49,6 +55,16 @@ def test_agrees_with_the_twin(op: OpSample) -> None:
             assert_as_accurate(value.cpu(), theirs.cpu(), true, f"result {i}")
         else:  # the gradient of a step: a sum over everything, whose terms cancel
             torch.testing.assert_close(value.cpu().double(), true, rtol=5e-6, atol=5e-6)
+
+
+@pytest.mark.parametrize("op", [op for op in SAMPLES if op.name in ("separable_node", "supernet_node")], ids=str)
+def test_follows_allow_tf32(op: OpSample, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = values_and_gradients(op.call, on_gpu(op))
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    rounded = values_and_gradients(op.call, on_gpu(op))
+    assert not torch.equal(rounded[0], exact[0])
+    for value, expected in zip(rounded, exact, strict=True):
+        assert float((value - expected).norm() / expected.norm()) < 1e-3
 
 
 @every_op
