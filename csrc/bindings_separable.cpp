@@ -104,17 +104,17 @@ csmri::ReluConvolutionArgs<T> relu_convolution_args(std::int64_t channels, std::
   return args;
 }
 
-template <class T>
-void relu_convolution_cpu(std::int64_t channels, std::int64_t outputs, const Extents& extents, const Pixels& x,
-                          Address weight, const Pixels& residual, const Pixels& out, Address scratch, int threads) {
+template <class T, bool kCuda>
+void relu_convolution(std::int64_t channels, std::int64_t outputs, const Extents& extents, const Pixels& x,
+                      Address weight, const Pixels& residual, const Pixels& out, std::int64_t where, std::int64_t how) {
   auto args = relu_convolution_args<T>(channels, outputs, extents);
   args.x = pointer<const T>(static_cast<Address>(x[0])), args.pixel = x[1];
   args.weight = pointer<const T>(weight);
   args.residual = pointer<const T>(static_cast<Address>(residual[0])), args.residual_pixel = residual[1];
   args.out = pointer<T>(static_cast<Address>(out[0])), args.out_pixel = out[1];
-  args.scratch = pointer<void>(scratch), args.threads = threads;
-  py::gil_scoped_release release;
-  csmri::at_simd_level([&](auto level) { csmri::relu_convolution_cpu<level(), T>(args); });
+  run<kCuda>(
+      where, how, [&](auto level, auto work) { csmri::relu_convolution_cpu<level(), T>(with(args, work)); },
+      [&](auto stream) { csmri::relu_convolution_cuda(args, stream); });
 }
 
 // Scratch bytes per thread of the forward pass; the same of the backward pass, and its number of partial sums.
@@ -128,7 +128,7 @@ void define_separable_node(py::module_& m, const std::string& suffix) {
     const auto args = separable_node_args<T>(terms, outputs, extents);
     return csmri::at_simd_level([&](auto level) { return csmri::separable_node_scratch_bytes<level(), T>(args); });
   });
-  m.def(("relu_convolution_cpu_" + suffix).c_str(), &relu_convolution_cpu<T>);
+  m.def(("relu_convolution_cpu_" + suffix).c_str(), &relu_convolution<T, false>);
   m.def(("relu_convolution_scratch_" + suffix).c_str(), [](std::int64_t channels, std::int64_t outputs,
                                                            const Extents& extents) {
     const auto args = relu_convolution_args<T>(channels, outputs, extents);
@@ -148,6 +148,7 @@ template <class T>
 void define_separable_node_cuda(py::module_& m, const std::string& suffix) {
   m.def(("separable_node_cuda_" + suffix).c_str(), &separable_node<T, true>);
   m.def(("separable_node_backward_cuda_" + suffix).c_str(), &separable_node_backward<T, true>);
+  m.def(("relu_convolution_cuda_" + suffix).c_str(), &relu_convolution<T, true>);
   m.def(("separable_node_backward_workspace_cuda_" + suffix).c_str(),
         [](const NodeTerm& term, std::int64_t outputs, const Extents& extents) {
           const auto args = separable_node_backward_args<T>(term, outputs, extents);

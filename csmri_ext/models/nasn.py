@@ -48,14 +48,23 @@ class ReconstructionModule(nn.Module):
             tensors = (image, *self.parameters())
             if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
                 return self._depth_first(image)
+        joined = self._cells_on_cuda(image) if image.is_cuda else self._cells_apart(image)
+        if image.device.type != "meta":
+            return ops.relu_conv_3x3(joined, self.last.weight, image)
+        result: Tensor = image + self.last(self.rectify(joined))  # where FLOPs are counted, by layers
+        return result
+
+    def _cells_on_cuda(self, image: Tensor) -> Tensor:
+        before = last = self.stem(image)
+        for cell in self._cells():
+            before, last = last, cell.joined(before, last)
+        return last
+
+    def _cells_apart(self, image: Tensor) -> Tensor:
         before = last = [self.stem(image)]
         for cell in self._cells():
             before, last = last, cell.features(before, last)
-        joined = torch.cat(last, 1)
-        if image.device.type == "cpu":
-            return ops.relu_conv_3x3(joined, self.last.weight, image)
-        result: Tensor = image + self.last(self.rectify(joined))
-        return result
+        return torch.cat(last, 1)
 
     def _cells(self) -> list[NasCell]:
         return [cell for cell in self.cells if isinstance(cell, NasCell)]

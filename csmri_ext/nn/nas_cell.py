@@ -147,7 +147,19 @@ class NasCell(nn.Module):
 
     def forward(self, before: Tensor, last: Tensor) -> Tensor:
         """Two ``(batch, in_channels, ny, nx)`` to ``(batch, channels * nodes, ny, nx)``."""
+        if before.is_cuda:  # nodes write into their slices; on the CPU nodes apart are faster to train, and counted
+            return self.joined(before, last)
         return torch.cat(self.features([before], [last]), 1)
+
+    def joined(self, before: Tensor, last: Tensor) -> Tensor:
+        """Do the same by one op, without a concatenation."""
+        return ops.separable_cell(before, last, self.genotype, *self.operands())
+
+    def operands(self) -> tuple[tuple[Tensor, Tensor], list[list[list[Tensor]]]]:
+        """Return the weights as `csmri_ext.ops.separable_cell` takes them: preprocess; per node and operation."""
+        nodes = [node for node in self.nodes if isinstance(node, NasNode)]
+        weights: list[list[list[Tensor]]] = [[list(own.parameters()) for own in node.weights] for node in nodes]
+        return (self.before.weight, self.last.weight), weights
 
     def features(self, before: Sequence[Tensor], last: Sequence[Tensor]) -> list[Tensor]:
         """Return the nodes' outputs apart; either input may come as parts that stand for their concatenation."""

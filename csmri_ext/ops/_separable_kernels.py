@@ -171,7 +171,7 @@ def relu_convolution(x: Tensor, weight: Tensor, residual: Tensor | None, out: Te
         (address(added), added_pixel),
         (address(out), out.shape[1]),
     )
-    scratch = _kernel("relu_convolution_scratch", x)(*shape)
+    scratch = 0 if x.is_cuda else _kernel("relu_convolution_scratch", x)(*shape)
     launch("relu_convolution", x, *arguments, scratch_bytes_per_thread=scratch)
 
 

@@ -19,8 +19,8 @@ def relu_conv_3x3(x: Tensor, weight: Tensor, residual: Tensor | None = None) -> 
     Parameters
     ----------
     x
-        float32 or float64, ``(batch, channels, ny, nx)``, on the CPU (cuDNN does well on a GPU); channels_last is fast,
-        any other layout is copied first. Under autocast it is cast to float32.
+        ``(batch, channels, ny, nx)``; layouts and dtypes as in `separable_node`, but for a residual of more bits than
+        autocast's dtype: it is added as it is. All products are in float32 or float64, none in TF32.
     weight
         ``(outputs, channels, 3, 3)``. Made for few outputs: 2 for a complex image.
     residual
@@ -123,7 +123,6 @@ _relu_conv_backward = register(
     flops=_backward_flops,
     backward=_second_gradient,
     setup_context=_save_for_second,
-    devices=["CPU"],
 )
 _relu_conv = register(
     "relu_conv_3x3(Tensor x, Tensor weight, Tensor? residual) -> Tensor",
@@ -132,5 +131,4 @@ _relu_conv = register(
     flops=_flops,
     backward=_gradient,
     setup_context=_save,
-    devices=["CPU"],
 )

@@ -36,8 +36,8 @@ std::int64_t count(const Blocks& blocks, const SeparableNodeBackwardArgs<T>& arg
   return args.batch * blocks.down() * blocks.across();
 }
 
-// args.scratch: g (batch, ny, nx, channels), unless the operation is point-wise alone; the parts of the gradients of
-// `first` and of `second`, each (blocks, elements of the weight).
+// args.scratch: g (batch, ny, nx, channels) and the parts of the gradients of `first`, unless the operation has
+// `second` alone; the parts of the gradients of `second`; parts are (blocks, elements of the weight).
 template <class T>
 struct Workspace {
   using S = Sum<T>;
@@ -46,11 +46,12 @@ struct Workspace {
 
   explicit Workspace(const SeparableNodeBackwardArgs<T>& args) {
     const bool column_row = args.term.operation == Separable::column_row;
-    const bool pointwise = args.term.operation == Separable::pointwise;
+    const bool dense = args.term.operation == Separable::dense;
+    const bool second_alone = dense || args.term.operation == Separable::pointwise;
     const std::int64_t channels = args.term.channels;
-    g_size = pointwise ? 0 : args.batch * args.ny * args.nx * channels;
-    first_size = pointwise ? 0 : 9 * channels;
-    second_size = column_row ? 9 * channels : args.outputs * channels;
+    g_size = second_alone ? 0 : args.batch * args.ny * args.nx * channels;
+    first_size = second_alone ? 0 : 9 * channels;
+    second_size = (column_row ? 1 : args.outputs) * channels * (column_row || dense ? 9 : 1);
     first_blocks = count(column_row ? blocks_along_y(args) : blocks_along_x(args), args);
     second_blocks = count(blocks_along_x(args), args);
   }
@@ -74,9 +75,10 @@ __device__ __forceinline__ void write_grad_x(const SeparableNodeBackwardArgs<T>&
   args.grad_x[pixel * args.grad_x_pixel + channel] = narrow<T>(value);
 }
 
-// parts[channel][tap] of this block: the sums of the lanes of equal channel. Shared memory: 9 * kThreads.
+// block_parts[channel][tap]: the sums of the lanes of equal channel. Shared memory: 9 * kThreads.
 template <class S>
-__device__ __forceinline__ void leave_taps(const S (&sums)[9], S* parts, int first_channel, std::int64_t channels) {
+__device__ __forceinline__ void leave_taps(const S (&sums)[9], S* block_parts, int first_channel,
+                                           std::int64_t channels) {
   S* const shared = dynamic_shared<S>();
   CSMRI_UNROLL
   for (int tap = 0; tap < 9; ++tap) shared[tap * kThreads + static_cast<int>(threadIdx.x)] = sums[tap];
@@ -86,7 +88,7 @@ __device__ __forceinline__ void leave_taps(const S (&sums)[9], S* parts, int fir
     if (channel >= channels) continue;
     S sum = 0;
     for (int warp = 0; warp < kWarps; ++warp) sum += shared[i % 9 * kThreads + warp * 32 + i / 9];
-    parts[(std::int64_t{blockIdx.x} * channels + channel) * 9 + i % 9] = sum;
+    block_parts[channel * 9 + i % 9] = sum;
   }
 }
 
@@ -97,6 +99,10 @@ void sum_parts(const Sum<T>* parts, std::int64_t blocks, std::int64_t size, T* g
 // Enqueues the backward pass of 9x1, 1x9.
 template <class T>
 void column_row_backward_cuda(const SeparableNodeBackwardArgs<T>& args, void* stream);
+
+// Enqueues the backward pass of the dense convolution.
+template <class T>
+void relu_convolution_backward_cuda(const SeparableNodeBackwardArgs<T>& args, void* stream);
 
 }  // namespace node
 }  // namespace csmri

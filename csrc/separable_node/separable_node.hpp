@@ -125,6 +125,8 @@ std::int64_t separable_node_partials(const SeparableNodeBackwardArgs<T>& args);
 template <class T>
 void separable_node_cuda(const SeparableNodeArgs<T>& args, void* stream);
 template <class T>
+void relu_convolution_cuda(const ReluConvolutionArgs<T>& args, void* stream);
+template <class T>
 void separable_node_backward_cuda(const SeparableNodeBackwardArgs<T>& args, void* stream);
 template <class T>
 std::int64_t separable_node_backward_cuda_workspace(const SeparableNodeBackwardArgs<T>& args);

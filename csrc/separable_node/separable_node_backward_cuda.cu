@@ -129,7 +129,7 @@ __global__ void __launch_bounds__(kThreads)
                      inputs[1][1] > 0 ? back : S(0));
     }
   }
-  if (parts) leave_taps(sums, parts, chunk, term.channels);
+  if (parts) leave_taps(sums, parts + std::int64_t{blockIdx.x} * 9 * term.channels, chunk, term.channels);
 }
 
 template <class T>
@@ -160,6 +160,7 @@ template <class T>
 void separable_node_backward_cuda(const SeparableNodeBackwardArgs<T>& args, void* stream) {
   using S = Sum<T>;
   if (args.term.operation == Separable::column_row) return column_row_backward_cuda(args, stream);
+  if (args.term.operation == Separable::dense) return relu_convolution_backward_cuda(args, stream);
   const bool pointwise = args.term.operation == Separable::pointwise;
   const Workspace<T> work(args);
   const Blocks blocks = blocks_along_x(args);

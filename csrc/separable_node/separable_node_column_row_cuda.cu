@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kThreads)
         [&](int at, S value) {
           if (x.live) g[((std::int64_t{image} * blocks.ny + y) * nx + at) * term.channels + channel] = value;
         });
-  if (parts) leave_taps(sums, parts, chunk, term.channels);
+  if (parts) leave_taps(sums, parts + std::int64_t{blockIdx.x} * 9 * term.channels, chunk, term.channels);
 }
 
 // Grid: x, blocks along y; y, chunks of channels.
@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(kThreads)
           if (args.grad_x && x.live)
             write_grad_x(args, (std::int64_t{image} * blocks.ny + y) * nx + at, channel, value);
         });
-  if (parts) leave_taps(sums, parts, chunk, term.channels);
+  if (parts) leave_taps(sums, parts + std::int64_t{blockIdx.x} * 9 * term.channels, chunk, term.channels);
 }
 
 }  // namespace

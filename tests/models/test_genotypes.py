@@ -72,6 +72,7 @@ def test_a_cell_takes_concatenations_and_parts() -> None:
     parts = cell.features(before.split(8, dim=1), last.split([4, 12], dim=1))
     assert [part.shape[1] for part in parts] == [8, 8, 8]
     torch.testing.assert_close(cell(before, last), torch.cat(parts, 1))
+    torch.testing.assert_close(cell.joined(before, last), torch.cat(parts, 1))  # what a GPU runs
     many = cell.features(before.split(2, dim=1), [last])  # more parts than the op takes
     torch.testing.assert_close(torch.cat(many, 1), torch.cat(parts, 1))
 

@@ -19,6 +19,8 @@ def test_inference_and_training_agree_with_reference(name: str) -> None:
         truth = module.double()(image.double())
         module.float()
     trained = module(image)
+    joined = module._cells_on_cuda(image)
+    torch.testing.assert_close(joined, module._cells_apart(image))
     with torch.inference_mode():
         inferred = module(image).clone()
     assert trained.requires_grad

@@ -16,6 +16,7 @@ from csmri_ext.ops import _library
 split_depthwise = import_module("csmri_ext.ops.split_depthwise")  # the package has functions of the same names
 pyramid_attention = import_module("csmri_ext.ops.pyramid_attention")
 separable_node = import_module("csmri_ext.ops.separable_node")
+relu_conv = import_module("csmri_ext.ops.relu_conv")
 separable_cell = import_module("csmri_ext.ops.separable_cell")
 supernet_node = import_module("csmri_ext.ops.supernet_node")
 separable_kernels = import_module("csmri_ext.ops._separable_kernels")
@@ -120,6 +121,20 @@ def test_arguments_of_supernet_node(calls: list[str], tensor: Callable[..., torc
 
 
 @needs_cuda_build
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_arguments_of_relu_conv(calls: list[str], tensor: Callable[..., torch.Tensor], dtype: torch.dtype) -> None:
+    layout = torch.channels_last
+    x = torch.empty(2, 4, 5, 6, dtype=dtype, device="cuda:0", memory_format=layout)
+    weight, residual = tensor(2, 4, 3, 3, dtype=dtype), tensor(2, 2, 5, 6, dtype=dtype)
+    out = relu_conv._forward(x, weight, residual)
+    assert out.shape == residual.shape and out.is_contiguous(memory_format=layout)
+    grad_x, grad_weight = relu_conv._backward(out, x, weight, True, True)
+    assert (grad_x.shape, grad_weight.shape) == (x.shape, weight.shape)
+    suffix = _library._KERNEL_SUFFIX[dtype]
+    assert calls == [f"relu_convolution_cuda_{suffix}", f"separable_node_backward_cuda_{suffix}"]
+
+
+@needs_cuda_build
 @pytest.mark.parametrize("suffix", ["f32", "f64", "bf16", "f16"])
 def test_workspace_grows_with_the_batch(suffix: str) -> None:
     def sizes(batch: int) -> list[int]:
@@ -151,6 +166,9 @@ def test_autocast_of_nasn_is_that_of_convolutions(tensor: Callable[..., torch.Te
     genotype = [list(zip(operations, (0, 1), strict=True))]
     cell = separable_cell.separable_cell(x, y, genotype, (second, second), [own])
     assert cell.dtype == torch.bfloat16
+    last = tensor(2, 8, 3, 3)
+    assert relu_conv.relu_conv_3x3(x, last).dtype == torch.bfloat16
+    assert relu_conv.relu_conv_3x3(x, last, tensor(2, 2, 5, 6)).dtype == torch.float32  # the image keeps its bits
     doubles = [t.double() for t in (x, first, second)]
     assert separable_node.separable_node(doubles[:1], operations[:1], [doubles[1:]]).dtype == torch.float64
 
