@@ -43,11 +43,11 @@ class ReconstructionModule(nn.Module):
         self.rectify, self.last = nn.ReLU(), nn.Conv2d(last, in_chans, 3, padding=1, bias=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """``(batch, in_chans, ny, nx)`` to the same shape. On the CPU and without gradients, one depth-first pass."""
-        if image.device.type == "cpu":  # elsewhere (on "meta" too, where FLOPs are counted) the layers run one by one
+        """``(batch, in_chans, ny, nx)`` to the same shape. Without gradients one op, `csmri_ext.ops.nasn_cascade`."""
+        if image.device.type != "meta":  # there, where FLOPs are counted, the layers run one by one
             tensors = (image, *self.parameters())
             if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
-                return self._depth_first(image)
+                return self._cascade(image)
         joined = self._cells_on_cuda(image) if image.is_cuda else self._cells_apart(image)
         if image.device.type != "meta":
             return ops.relu_conv_3x3(joined, self.last.weight, image)
@@ -69,7 +69,7 @@ class ReconstructionModule(nn.Module):
     def _cells(self) -> list[NasCell]:
         return [cell for cell in self.cells if isinstance(cell, NasCell)]
 
-    def _depth_first(self, image: Tensor) -> Tensor:
+    def _cascade(self, image: Tensor) -> Tensor:
         cells = self._cells()
         return ops.nasn_cascade(
             image,

@@ -12,8 +12,8 @@ from torch import Tensor
 from csmri_ext import _core
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
-from csmri_ext.ops._library import address, autocasting, launch, register, without_autocast
-from csmri_ext.ops.separable_cell import Genotype, check_genotype, flattened
+from csmri_ext.ops._library import address, autocasting, convolution_dtype, launch, register, without_autocast
+from csmri_ext.ops.separable_cell import Genotype, check_genotype, flattened, write_cell
 from csmri_ext.ops.separable_node import check_tensors, check_weights
 
 
@@ -30,13 +30,15 @@ def nasn_cascade(
     """Stem, cells and final convolution of a NasN module, added to the image, in one pass (NasN, section 3).
 
     ``C_{-1} = C_0 = stem_1 * stem_0 * image`` (dense 3x3, no activation), ``C_l = separable_cell(C_{l-2}, C_{l-1})``,
-    result ``image + last * relu(C_cells)``. Every layer keeps only the rows that the next ones still read, so that all
-    of them together stay in the cache. Inference only: no gradients.
+    result ``image + last * relu(C_cells)``. On the CPU every layer keeps only the rows that the next ones still read,
+    so that all of them together stay in the cache. On CUDA the kernels of the nodes run back to back, image after
+    image, through buffers of one image. Inference only: no gradients.
 
     Parameters
     ----------
     image
-        float32 or float64, ``(batch, in_channels, ny, nx)``; channels_last is fast.
+        float32 or float64, on CUDA also 16 bits, ``(batch, in_channels, ny, nx)``; channels_last is fast. On CUDA the
+        weights of a float32 image may be of 16 bits, as under autocast: the result is then added to it in float32.
     genotype
         As in `separable_cell`, the same for all cells. At most eight nodes.
     stem
@@ -47,11 +49,11 @@ def nasn_cascade(
         ``(in_channels, channels * nodes, 3, 3)``.
     composite
         Compute the stem as one 5x5 convolution, composed in double precision: the same function in a sixth of the
-        arithmetic. Its rounding differs.
+        arithmetic. Its rounding differs. On the CPU only; on CUDA the stem is cuDNN's.
 
     Returns
     -------
-        Shape of `image`, on the CPU channels_last. Equivalent to `reference.nasn_cascade`.
+        Shape of `image`, channels_last. Equivalent to `reference.nasn_cascade`.
 
     Raises
     ------
@@ -63,7 +65,8 @@ def nasn_cascade(
     grouped = [[[list(edge) for edge in node] for node in cell] for cell in weights]
     if autocasting(image.device):
         arguments = genotype, list(stem), [list(pair) for pair in preprocess], grouped, last
-        return cast(Tensor, without_autocast(partial(nasn_cascade, composite=composite), image, image, *arguments))
+        wide = image.to(torch.promote_types(image.dtype, convolution_dtype(image)))
+        return cast(Tensor, without_autocast(partial(nasn_cascade, wide, composite=composite), image, *arguments))
     check(image, genotype, stem, preprocess, grouped, last)
     if reference.active():
         return reference.nasn_cascade(image, genotype, stem, preprocess, grouped, last)
@@ -88,7 +91,9 @@ def check(
     """Raise TypeError or ValueError unless everything fits together."""
     name = "nasn_cascade"
     of_cells = [w for cell in weights for node in cell for edge in node for w in edge]
-    check_tensors(name, [image, *stem, *(w for pair in preprocess for w in pair), *of_cells, last])
+    tensors = [*stem, *(w for pair in preprocess for w in pair), *of_cells, last]
+    keeps_bits = image.is_cuda and image.dtype == torch.float32 and stem[0].dtype in (torch.bfloat16, torch.float16)
+    check_tensors(name, tensors if keeps_bits else [image, *tensors])
     if image.ndim != 4 or stem[0].ndim != 4:
         raise ValueError(f"{name}: image {tuple(image.shape)}, stem {tuple(stem[0].shape)}; expected four axes each")
     channels, inputs = stem[0].shape[0], image.shape[1]
@@ -112,6 +117,8 @@ def check(
 def _forward(
     image: Tensor, weights: list[Tensor], operations: list[str], sources: list[int], edges: list[int], composite: bool
 ) -> Tensor:
+    if image.is_cuda:
+        return _layer_by_layer(image, weights, operations, sources, edges)
     out = kernels.empty(image, image.shape)
     image, pixel = kernels.in_pixels(image)
     weights = [w.contiguous() for w in weights]
@@ -129,6 +136,40 @@ def _forward(
     return out
 
 
+def _layer_by_layer(
+    image: Tensor, weights: list[Tensor], operations: list[str], sources: list[int], edges: list[int]
+) -> Tensor:
+    """Run a module through buffers of one image: two outputs of cells, and the two states that a cell starts from."""
+    out = kernels.empty(image, image.shape)
+    image = kernels.in_pixels(image)[0]
+    stem, of_cells, last = weights[:2], weights[2:-1], weights[-1]
+    per_cell = 2 + sum(map(kernels.n_weights, operations))
+
+    def buffer(channels: int) -> Tensor:
+        return kernels.empty(stem[0], (1, channels, *image.shape[2:]))
+
+    state_before, state_last = (buffer(stem[0].shape[0]) for _ in range(2))
+    wide = [buffer(last.shape[1]) for _ in range(2)]
+    for b in range(image.shape[0]):
+        one, result = image[b : b + 1], out[b : b + 1]
+        before = one.to(stem[0].dtype)
+        for kernel in stem:
+            before = torch.nn.functional.conv2d(before, kernel, padding=1)
+        output = before
+        for i in range(0, len(of_cells), per_cell):
+            joined = wide[i // per_cell % 2]  # free again once the states hold what the cell takes from `before`
+            own = of_cells[i : i + per_cell]
+            write_cell(before, output, own, operations, sources, edges, (joined, state_before, state_last))
+            before, output = output, joined
+        if image.dtype == last.dtype:
+            kernels.relu_convolution(output, last, one, result)
+        else:
+            change = kernels.empty(last, result.shape)
+            kernels.relu_convolution(output, last, None, change)
+            torch.add(one, change, out=result)
+    return out
+
+
 def _flops(
     image: Any, weights: Any, operations: Any, sources: Any, edges: Any, composite: bool, *_: Any, **__: Any
 ) -> int:
@@ -142,5 +183,4 @@ _nasn_cascade = register(
     _forward,
     fake=lambda image, weights, operations, sources, edges, composite: kernels.empty(image, image.shape),
     flops=_flops,
-    devices=["CPU"],
 )

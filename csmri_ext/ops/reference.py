@@ -175,7 +175,7 @@ def nasn_cascade(
     last: Tensor,
 ) -> Tensor:
     """Stem, cells and final convolution, added to the image; see `csmri_ext.ops.nasn_cascade`."""
-    before = image
+    before = image.to(stem[0].dtype)
     for kernel in stem:
         before = torch.nn.functional.conv2d(before, kernel, padding=1)
     output = before

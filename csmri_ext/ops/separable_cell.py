@@ -122,8 +122,20 @@ def _forward(
     edges: list[int], weights: list[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     outputs = _empty_outputs(before, last, first, second, operations, sources, edges, weights)
-    states, own = [outputs[1], outputs[2]], kernels.grouped(operations, weights)
-    for x, weight, state in zip((before, last), (first, second), states, strict=True):
+    write_cell(before, last, [first, second, *weights], operations, sources, edges, outputs)
+    return outputs
+
+
+def write_cell(
+    before: Tensor, last: Tensor, weights: list[Tensor], operations: list[str], sources: list[int], edges: list[int],
+    outputs: tuple[Tensor, Tensor, Tensor],
+) -> None:  # fmt: skip
+    """Write the concatenated nodes and the two states that they start from; the former may share memory with `before`.
+
+    `weights` are ``P_0``, ``P_1`` and those of the operations, in order.
+    """
+    states, own = [outputs[1], outputs[2]], kernels.grouped(operations, weights[2:])
+    for x, weight, state in zip((before, last), weights, states, strict=False):
         kernels.forward(["conv_1x1"], [x], [[weight]], state)
     start = 0
     for n, out in zip(edges, _slices(outputs[0], len(edges)), strict=True):
@@ -131,7 +143,6 @@ def _forward(
         kernels.forward(operations[start : start + n], reads, own[start : start + n], out)
         states.append(out)
         start += n
-    return outputs
 
 
 def _backward(

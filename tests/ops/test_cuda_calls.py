@@ -16,6 +16,7 @@ from csmri_ext.ops import _library
 split_depthwise = import_module("csmri_ext.ops.split_depthwise")  # the package has functions of the same names
 pyramid_attention = import_module("csmri_ext.ops.pyramid_attention")
 separable_node = import_module("csmri_ext.ops.separable_node")
+nasn_cascade = import_module("csmri_ext.ops.nasn_cascade")
 relu_conv = import_module("csmri_ext.ops.relu_conv")
 separable_cell = import_module("csmri_ext.ops.separable_cell")
 supernet_node = import_module("csmri_ext.ops.supernet_node")
@@ -135,6 +136,22 @@ def test_arguments_of_relu_conv(calls: list[str], tensor: Callable[..., torch.Te
 
 
 @needs_cuda_build
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_arguments_of_nasn_cascade(
+    calls: list[str], monkeypatch: pytest.MonkeyPatch, tensor: Callable[..., torch.Tensor], dtype: torch.dtype
+) -> None:
+    stem = torch.empty(1, 4, 5, 6, dtype=dtype, device="cuda:0", memory_format=torch.channels_last)
+    monkeypatch.setattr(torch.nn.functional, "conv2d", lambda *_, **__: stem)  # cuDNN's
+    weights = [(4, 2, 3, 3), (4, 4, 3, 3), (4, 4), (4, 4), (4, 3, 3), (4, 4), (2, 4, 3, 3)]
+    image = tensor(2, 2, 5, 6, dtype=dtype)
+    flat = [tensor(*size, dtype=dtype) for size in weights]
+    out = nasn_cascade._forward(image, flat, ["sep_conv_3x3"], [1], [1], True)
+    assert out.shape == image.shape and out.is_contiguous(memory_format=torch.channels_last)
+    suffix = _library._KERNEL_SUFFIX[dtype]
+    assert calls == 2 * [*[f"separable_node_cuda_{suffix}"] * 3, f"relu_convolution_cuda_{suffix}"]
+
+
+@needs_cuda_build
 @pytest.mark.parametrize("suffix", ["f32", "f64", "bf16", "f16"])
 def test_workspace_grows_with_the_batch(suffix: str) -> None:
     def sizes(batch: int) -> list[int]:
@@ -167,8 +184,12 @@ def test_autocast_of_nasn_is_that_of_convolutions(tensor: Callable[..., torch.Te
     cell = separable_cell.separable_cell(x, y, genotype, (second, second), [own])
     assert cell.dtype == torch.bfloat16
     last = tensor(2, 8, 3, 3)
+    stem = tensor(8, 2, 3, 3), tensor(8, 8, 3, 3)
+    image = tensor(2, 2, 5, 6)
+    module = nasn_cascade.nasn_cascade(image, genotype, stem, [(second, second)], [[own]], last)
+    assert module.dtype == torch.float32
     assert relu_conv.relu_conv_3x3(x, last).dtype == torch.bfloat16
-    assert relu_conv.relu_conv_3x3(x, last, tensor(2, 2, 5, 6)).dtype == torch.float32  # the image keeps its bits
+    assert relu_conv.relu_conv_3x3(x, last, image).dtype == torch.float32  # the image keeps its bits
     doubles = [t.double() for t in (x, first, second)]
     assert separable_node.separable_node(doubles[:1], operations[:1], [doubles[1:]]).dtype == torch.float64
 

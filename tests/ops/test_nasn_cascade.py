@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import csmri_ext
 from csmri_ext.ops import nasn_cascade, reference
+from csmri_ext.ops._library import CUDA_BUILT
 
 SEP, DIL2, DIL3, CONV9 = "sep_conv_3x3", "dil_2_conv_3x3", "dil_3_conv_3x3", "conv_9x1_1x9"
 OPERATIONS = (SEP, DIL2, DIL3, CONV9, "skip", "none")
@@ -80,6 +82,43 @@ def genotypes(draw: Any) -> Any:
 )
 def test_any_genotype(genotype: Any, batch: int, ny: int, nx: int, channels: int, cells: int, inputs: int) -> None:
     assert_agrees(genotype, (batch, inputs, ny, nx), channels, cells)
+
+
+@pytest.mark.parametrize("name", GENOTYPES)
+@pytest.mark.parametrize("cells", [1, 2, 4])
+def test_layer_by_layer_as_on_a_gpu(name: str, cells: int) -> None:
+    """What calls the CUDA kernels, with those of the CPU: buffers that are written again, slices, several images."""
+    single, double = (make(GENOTYPES[name], (3, 2, 9, 11), 6, cells, d) for d in (torch.float32, torch.float64))
+    twin, truth = reference.nasn_cascade(*single), reference.nasn_cascade(*double)
+    assert_as_accurate(layer_by_layer(*single), twin, truth)
+    assert relative_error(layer_by_layer(*double), truth) < 1e-13
+    assert layer_by_layer(single[0][:0], *single[1:]).shape == (0, 2, 9, 11)
+
+
+def layer_by_layer(image: Tensor, genotype: Any, stem: Any, preprocess: Any, weights: Any, last: Tensor) -> Tensor:
+    flat = [*stem]
+    for pair, cell in zip(preprocess, weights, strict=True):
+        flat += [*pair, *(w for node in cell for own in node for w in own)]
+    edges = [edge for node in genotype for edge in node]
+    table = [o for o, _ in edges], [s for _, s in edges], [len(node) for node in genotype]
+    cascade = import_module("csmri_ext.ops.nasn_cascade")  # the package has a function of the same name
+    result: Tensor = cascade._layer_by_layer(image, [*flat, last], *table)
+    return result
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available() or not CUDA_BUILT, reason="needs a GPU and kernels for it")
+@pytest.mark.parametrize("name", GENOTYPES)
+def test_on_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    move = lambda x: x.cuda() if isinstance(x, Tensor) else x if isinstance(x, str) else [move(y) for y in x]  # noqa: E731
+    single, double = (make(GENOTYPES[name], (3, 2, 37, 45), 32, 3, d) for d in (torch.float32, torch.float64))
+    image, _, *weights = single
+    moved = [move(image), GENOTYPES[name], *map(move, weights)]
+    truth = reference.nasn_cascade(*double)
+    assert_as_accurate(nasn_cascade(*moved).cpu(), reference.nasn_cascade(*moved).cpu(), truth)
+    with torch.autocast("cuda", torch.bfloat16):
+        assert relative_error(nasn_cascade(*moved).cpu(), truth) < 3e-2
 
 
 def test_wide_image_in_strips() -> None:
