@@ -80,6 +80,35 @@ def node(training: bool) -> Callable[[bool], Case]:
     return build
 
 
+def relu_conv(training: bool) -> Callable[[bool], Case]:
+    """Build the end of a module, 96 channels to 2."""
+
+    def build(compiled: bool) -> Case:
+        channels = CHANNELS * len(KNEE)
+        leaves = [_last(1, channels, SIDE, SIDE), torch.randn(2, channels, 3, 3) / 30, _last(1, 2, SIDE, SIDE)]
+        grad = _last(1, 2, SIDE, SIDE)
+
+        def way(op: Any, tensors: list[Tensor]) -> Callable[[], Any]:
+            return _training(lambda t: op(*t), tensors, grad) if training else _inference(op, *tensors)
+
+        rivals = {"eager NCHW": way(reference.relu_conv_3x3, [t.contiguous() for t in leaves])}
+        rivals["eager channels_last"] = way(reference.relu_conv_3x3, leaves)
+        if compiled:
+            rivals["torch.compile"] = way(torch.compile(reference.relu_conv_3x3), leaves)
+        flops = 2 * 9 * 2 * channels * SIDE * SIDE
+        return Case(
+            name=f"relu_conv_3x3, {channels} channels to 2, {'forward + backward' if training else 'forward'}",
+            ours=way(ops.relu_conv_3x3, leaves),
+            rivals=rivals,
+            n_bytes=4 * SIDE * SIDE * ((3 * channels + 6) if training else (channels + 4)),
+            flops=3 * flops if training else flops,
+            target="",
+            check=lambda: _error(ops.relu_conv_3x3(*leaves), reference.relu_conv_3x3(*[t.double() for t in leaves])),
+        )
+
+    return build
+
+
 SPACE_A = ("sep_conv_3x3", "dil_2_conv_3x3", "dil_3_conv_3x3", "skip", "none")
 
 
@@ -208,6 +237,8 @@ def cases() -> dict[str, Callable[[bool], Case]]:
         "separable_node forward 1": node(False),
         "separable_node training 1": node(True),
         "supernet_node training 1": supernet_node,
+        "relu_conv_3x3 forward 1": relu_conv(False),
+        "relu_conv_3x3 training 1": relu_conv(True),
         "nasn_cascade forward 1": module_forward(1),
         "nasn_cascade forward 8": module_forward(8),
         "nasn module training 1": module_training,
