@@ -151,7 +151,7 @@ def _layer_by_layer(
     state_before, state_last = (buffer(stem[0].shape[0]) for _ in range(2))
     wide = [buffer(last.shape[1]) for _ in range(2)]
     for b in range(image.shape[0]):
-        one, result = image[b : b + 1], out[b : b + 1]
+        one, result = image.narrow(0, b, 1), out.narrow(0, b, 1)
         before = one.to(stem[0].dtype)
         for kernel in stem:
             before = torch.nn.functional.conv2d(before, kernel, padding=1)

@@ -126,7 +126,8 @@ def test_arguments_of_supernet_node(calls: list[str], tensor: Callable[..., torc
 def test_arguments_of_relu_conv(calls: list[str], tensor: Callable[..., torch.Tensor], dtype: torch.dtype) -> None:
     layout = torch.channels_last
     x = torch.empty(2, 4, 5, 6, dtype=dtype, device="cuda:0", memory_format=layout)
-    weight, residual = tensor(2, 4, 3, 3, dtype=dtype), tensor(2, 2, 5, 6, dtype=dtype)
+    weight = tensor(2, 4, 3, 3, dtype=dtype)
+    residual = torch.empty(2, 2, 5, 6, dtype=dtype, device="cuda:0", memory_format=layout)
     out = relu_conv._forward(x, weight, residual)
     assert out.shape == residual.shape and out.is_contiguous(memory_format=layout)
     grad_x, grad_weight = relu_conv._backward(out, x, weight, True, True)
@@ -143,7 +144,7 @@ def test_arguments_of_nasn_cascade(
     stem = torch.empty(1, 4, 5, 6, dtype=dtype, device="cuda:0", memory_format=torch.channels_last)
     monkeypatch.setattr(torch.nn.functional, "conv2d", lambda *_, **__: stem)  # cuDNN's
     weights = [(4, 2, 3, 3), (4, 4, 3, 3), (4, 4), (4, 4), (4, 3, 3), (4, 4), (2, 4, 3, 3)]
-    image = tensor(2, 2, 5, 6, dtype=dtype)
+    image = torch.empty(2, 2, 5, 6, dtype=dtype, device="cuda:0", memory_format=torch.channels_last)
     flat = [tensor(*size, dtype=dtype) for size in weights]
     out = nasn_cascade._forward(image, flat, ["sep_conv_3x3"], [1], [1], True)
     assert out.shape == image.shape and out.is_contiguous(memory_format=torch.channels_last)
