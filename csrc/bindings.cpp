@@ -15,6 +15,7 @@
 #include "core/simd.hpp"
 #include "data_consistency/data_consistency.hpp"
 #include "data_consistency/sense_normal.hpp"
+#include "hsab_feed_forward/hsab_feed_forward.hpp"
 #include "pyramid_attention/pyramid_attention.hpp"
 #include "split_depthwise/split_depthwise.hpp"
 
@@ -79,6 +80,59 @@ void split_depthwise_backward(Address grad_out, Address x, Address out, Address 
   run<kCuda>(
       where, how, [&](auto level, auto work) { csmri::split_depthwise_backward_cpu<level(), T>(with(args, work)); },
       [&](auto stream) { csmri::split_depthwise_backward_cuda(args, stream); });
+}
+
+using FeedForwardExtents = std::array<std::int64_t, 5>;  // batch, ny, nx, channels, hidden
+
+template <class Args>
+Args feed_forward_args(const FeedForwardExtents& n) {
+  Args args{};
+  args.batch = n[0], args.ny = n[1], args.nx = n[2], args.channels = n[3], args.hidden = n[4];
+  return args;
+}
+
+// Tensors in the order of HsabFeedForwardArgs.
+template <class T, bool kCuda>
+void hsab_feed_forward(const std::array<Address, 5>& tensors, const FeedForwardExtents& extents, std::int64_t where,
+                       std::int64_t how) {
+  auto args = feed_forward_args<csmri::HsabFeedForwardArgs<T>>(extents);
+  args.x = pointer<const T>(tensors[0]), args.expand = pointer<const T>(tensors[1]);
+  args.depthwise = pointer<const T>(tensors[2]), args.contract = pointer<const T>(tensors[3]);
+  args.out = pointer<T>(tensors[4]);
+  run<kCuda>(
+      where, how, [&](auto level, auto work) { csmri::hsab_feed_forward_cpu<level(), T>(with(args, work)); },
+      [&](auto stream) { csmri::hsab_feed_forward_cuda(args, stream); });
+}
+
+// Tensors in the order of HsabFeedForwardBackwardArgs.
+template <class T>
+void hsab_feed_forward_backward_cpu(const std::array<Address, 10>& tensors, const FeedForwardExtents& extents,
+                                    Address scratch, int threads) {
+  auto args = feed_forward_args<csmri::HsabFeedForwardBackwardArgs<T>>(extents);
+  args.grad_out = pointer<const T>(tensors[0]), args.x = pointer<const T>(tensors[1]);
+  args.expand = pointer<const T>(tensors[2]), args.depthwise = pointer<const T>(tensors[3]);
+  args.contract = pointer<const T>(tensors[4]), args.grad_x = pointer<T>(tensors[5]);
+  args.grad_expand = pointer<T>(tensors[6]), args.grad_depthwise = pointer<T>(tensors[7]);
+  args.grad_contract = pointer<T>(tensors[8]), args.partials = pointer<T>(tensors[9]);
+  args.scratch = pointer<void>(scratch), args.threads = threads;
+  py::gil_scoped_release release;
+  csmri::at_simd_level([&](auto level) { csmri::hsab_feed_forward_backward_cpu<level(), T>(args); });
+}
+
+template <class T>
+std::int64_t hsab_feed_forward_scratch_bytes(const FeedForwardExtents& extents) {
+  const auto args = feed_forward_args<csmri::HsabFeedForwardArgs<T>>(extents);
+  return csmri::at_simd_level([&](auto level) { return csmri::hsab_feed_forward_scratch_bytes<level(), T>(args); });
+}
+
+// Bytes of scratch per thread, values of partials.
+template <class T>
+std::array<std::int64_t, 2> hsab_feed_forward_backward_workspace(const FeedForwardExtents& extents) {
+  const auto args = feed_forward_args<csmri::HsabFeedForwardBackwardArgs<T>>(extents);
+  return csmri::at_simd_level([&](auto level) {
+    return std::array<std::int64_t, 2>{csmri::hsab_feed_forward_backward_scratch_bytes<level(), T>(args),
+                                       csmri::hsab_feed_forward_partials<level(), T>(args)};
+  });
 }
 
 csmri::PyramidShape pyramid_shape(std::int64_t batch, std::int64_t ny, std::int64_t nx, const Sizes& part_channels,
@@ -237,6 +291,7 @@ template <class T, bool kCuda>
 void define_real(py::module_& m, const std::string& suffix) {
   m.def(("split_depthwise" + suffix).c_str(), &split_depthwise<T, kCuda>);
   m.def(("split_depthwise_backward" + suffix).c_str(), &split_depthwise_backward<T, kCuda>);
+  m.def(("hsab_feed_forward" + suffix).c_str(), &hsab_feed_forward<T, kCuda>);
   m.def(("pyramid_attention" + suffix).c_str(), &pyramid_attention<T, kCuda>);
   m.def(("pyramid_attention_backward" + suffix).c_str(), &pyramid_attention_backward<T, kCuda>);
   if constexpr (kCuda) {
@@ -245,6 +300,9 @@ void define_real(py::module_& m, const std::string& suffix) {
           &csmri::pyramid_attention_backward_cuda_workspace<T>);
   } else {
     m.def(("pyramid_attention_scratch_bytes" + suffix).c_str(), &pyramid_scratch_bytes<T>);
+    m.def(("hsab_feed_forward_backward" + suffix).c_str(), &hsab_feed_forward_backward_cpu<T>);
+    m.def(("hsab_feed_forward_scratch_bytes" + suffix).c_str(), &hsab_feed_forward_scratch_bytes<T>);
+    m.def(("hsab_feed_forward_backward_workspace" + suffix).c_str(), &hsab_feed_forward_backward_workspace<T>);
   }
 }
 

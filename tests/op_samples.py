@@ -161,6 +161,19 @@ def split_depthwise_samples() -> list[OpSample]:
     ]
 
 
+def hsab_feed_forward_samples() -> list[OpSample]:
+    """Three channels, seven hidden ones."""
+    return [
+        OpSample(
+            name="hsab_feed_forward",
+            call=ops.hsab_feed_forward,
+            twin=reference.hsab_feed_forward,
+            make=lambda batch, dtype, size: _random(11, dtype, (batch, 3, *size), (7, 3), (7, 3, 3), (3, 7)),
+            misfit=lambda inputs: (inputs[0][:, :2], *inputs[1:]),
+        )
+    ]
+
+
 def pyramid_attention_samples() -> list[OpSample]:
     """Two parts, two branches, with and without the gate."""
     groups = (1, 2)
@@ -271,6 +284,7 @@ SAMPLES: list[OpSample] = [
     *data_consistency_samples(),
     *sense_normal_samples(),
     *split_depthwise_samples(),
+    *hsab_feed_forward_samples(),
     *pyramid_attention_samples(),
     *separable_node_samples(),
     *separable_cell_samples(),

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from csmri_ext.nn.padding import pad_to_multiple
+from csmri_ext.ops import hsab_feed_forward, hsab_feed_forward_is_faster
 
 WINDOW = 8
 
@@ -73,6 +74,9 @@ class HSAB(nn.Module):
 
     def feed_forward(self, pixels: Tensor) -> Tensor:
         """FFN; ``(batch, ny, nx, channels)`` to the same shape."""
+        if hsab_feed_forward_is_faster(pixels):
+            weights = self.expand.weight, self.depthwise.weight.squeeze(1), self.contract.weight
+            return hsab_feed_forward(pixels.permute(0, 3, 1, 2), *weights).permute(0, 2, 3, 1)
         hidden = nn.functional.gelu(self.expand(pixels)).permute(0, 3, 1, 2)
         hidden = nn.functional.gelu(self.depthwise(hidden)).permute(0, 2, 3, 1)
         result: Tensor = self.contract(hidden)

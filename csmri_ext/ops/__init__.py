@@ -10,6 +10,7 @@ from csmri_ext.ops.data_consistency import (
     data_consistency_terms,
     prepare_data_consistency,
 )
+from csmri_ext.ops.hsab_feed_forward import hsab_feed_forward, hsab_feed_forward_is_faster
 from csmri_ext.ops.nasn_cascade import nasn_cascade
 from csmri_ext.ops.pyramid_attention import KERNEL_SIZES, pyramid_attention, pyramid_convolution
 from csmri_ext.ops.reference import reference_ops
@@ -27,6 +28,8 @@ __all__ = [
     "data_consistency_normal_term",
     "data_consistency_prepared",
     "data_consistency_terms",
+    "hsab_feed_forward",
+    "hsab_feed_forward_is_faster",
     "nasn_cascade",
     "prepare_data_consistency",
     "pyramid_attention",

@@ -98,6 +98,14 @@ def split_depthwise(x: Tensor, weight: Tensor) -> Tensor:
     return torch.cat(outputs, dim=1)
 
 
+def hsab_feed_forward(x: Tensor, expand: Tensor, depthwise: Tensor, contract: Tensor) -> Tensor:
+    """``V gelu(D gelu(U x))``; see `csmri_ext.ops.hsab_feed_forward`."""
+    functional = torch.nn.functional
+    hidden = functional.gelu(functional.linear(x.permute(0, 2, 3, 1), expand)).permute(0, 3, 1, 2)
+    hidden = functional.conv2d(hidden, depthwise.unsqueeze(1), padding=1, groups=depthwise.shape[0])
+    return functional.linear(functional.gelu(hidden).permute(0, 2, 3, 1), contract).permute(0, 3, 1, 2)
+
+
 def pyramid_convolution(
     parts: Sequence[Tensor], weights: Sequence[Tensor], groups: Sequence[int], scales: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,6 +15,7 @@ from csmri_ext.ops import _library
 
 split_depthwise = import_module("csmri_ext.ops.split_depthwise")  # the package has functions of the same names
 pyramid_attention = import_module("csmri_ext.ops.pyramid_attention")
+hsab_feed_forward = import_module("csmri_ext.ops.hsab_feed_forward")
 separable_node = import_module("csmri_ext.ops.separable_node")
 nasn_cascade = import_module("csmri_ext.ops.nasn_cascade")
 relu_conv = import_module("csmri_ext.ops.relu_conv")
@@ -52,7 +53,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             kernel(*arguments, 1 << 20, 0)
         names.append(kernel.__name__)
 
-    for module in (split_depthwise, pyramid_attention, separable_kernels):
+    for module in (split_depthwise, hsab_feed_forward, pyramid_attention, separable_kernels):
         monkeypatch.setattr(module, "launch", launch)
         monkeypatch.setattr(module, "address", lambda x: 0)
     return names
@@ -70,6 +71,18 @@ def test_arguments_of_split_depthwise(
     assert out.dtype == grad_x.dtype == grad_weight.dtype == dtype
     suffix = _library._KERNEL_SUFFIX[dtype]
     assert calls == [f"split_depthwise_cuda_{suffix}", f"split_depthwise_backward_cuda_{suffix}"]
+
+
+@needs_cuda_build
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_arguments_of_hsab_feed_forward(
+    calls: list[str], tensor: Callable[..., torch.Tensor], dtype: torch.dtype
+) -> None:
+    """Forward; the backward pass is composed of torch's kernels."""
+    x = torch.empty(2, 8, 5, 6, dtype=dtype, device="cuda:0", memory_format=torch.channels_last)
+    out = hsab_feed_forward._forward(x, *(tensor(*size, dtype=dtype) for size in ((16, 8), (16, 3, 3), (8, 16))))
+    assert out.shape == x.shape and out.is_contiguous(memory_format=torch.channels_last)
+    assert calls == [f"hsab_feed_forward_cuda_{_library._KERNEL_SUFFIX[dtype]}"]
 
 
 @needs_cuda_build

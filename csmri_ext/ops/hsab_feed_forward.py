@@ -1,0 +1,203 @@
+"""`hsab_feed_forward`: the convolutional feed-forward layer of GA-HQS's attention blocks (HSAB)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, gelu
+
+from csmri_ext import _core
+from csmri_ext.ops import reference
+from csmri_ext.ops._library import address, autocast_dtype, autocasting, kernel_for, launch, register, sum_dtype
+
+_WIDE_REGISTERS = _core.simd_level() != "baseline"
+
+
+def hsab_feed_forward_is_faster(x: Tensor) -> bool:
+    """Whether the op was measured to beat torch on inputs like `x`: in float32 on a CPU with AVX2, outside autocast.
+
+    By 1.3 to 3, more for fewer channels. Without AVX2 torch wins from 64 channels on; no GPU has timed the op.
+    """
+    measured = x.device.type == "cpu" and x.dtype == torch.float32 and _WIDE_REGISTERS
+    return measured and not autocasting(x.device)
+
+
+def hsab_feed_forward(x: Tensor, expand: Tensor, depthwise: Tensor, contract: Tensor) -> Tensor:
+    """Two point-wise products with a depth-wise convolution between them, in one pass.
+
+        ``y = V gelu(D gelu(U x))``,  ``gelu(t) = t (1 + erf(t / sqrt(2))) / 2``
+
+    with ``U`` (`expand`) and ``V`` (`contract`) 1x1 convolutions and ``D`` (`depthwise`) a depth-wise 3x3
+    cross-correlation with zero padding 1, none with a bias (GA-HQS, feed-forward layer of HSAB). On the CPU, and on a
+    GPU in the forward pass, the hidden tensors are never stored; the CPU's backward pass computes them again. The
+    backward pass on a GPU has no kernel: it is composed of torch's own, and stores them.
+
+    Parameters
+    ----------
+    x
+        float32 or float64, on CUDA also bfloat16 or float16, ``(batch, channels, ny, nx)``. channels_last is fast, any
+        other layout is copied first. Fastest for channels in multiples of 32. float64 is for checks: it is slow. Under
+        autocast float32 stays float32, and so do 16 bits on CUDA; on the CPU they become float32.
+    expand, depthwise, contract
+        dtype of `x` (under autocast any: they are cast), ``(hidden, channels)``, ``(hidden, 3, 3)``, ``(channels,
+        hidden)``.
+
+    Returns
+    -------
+        dtype and shape of `x`, channels_last. Equivalent to `reference.hsab_feed_forward`. Differentiable twice.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes, devices or shapes do not fit together.
+    """
+    if autocasting(x.device):
+        dtype = autocast_dtype(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return hsab_feed_forward(*(t.to(dtype) for t in (x, expand, depthwise, contract)))
+    check(x, expand, depthwise, contract)
+    if reference.active():
+        return reference.hsab_feed_forward(x, expand, depthwise, contract)
+    result: Tensor = _hsab_feed_forward(x, expand, depthwise, contract)
+    return result
+
+
+def check(x: Tensor, expand: Tensor, depthwise: Tensor, contract: Tensor) -> None:
+    """Raise TypeError or ValueError unless everything fits together."""
+    names = {"x": x, "expand": expand, "depthwise": depthwise, "contract": contract}
+    if len({t.device for t in names.values()}) > 1:
+        devices = ", ".join(f"{name} is on {t.device}" for name, t in names.items())
+        raise ValueError(f"hsab_feed_forward: {devices}; expected one device")
+    if len({t.dtype for t in names.values()}) > 1 or not x.dtype.is_floating_point:
+        dtypes = ", ".join(f"{name} is {t.dtype}" for name, t in names.items())
+        raise TypeError(f"hsab_feed_forward: {dtypes}; expected one real floating-point type")
+    shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in names.items())
+    if x.ndim != 4 or expand.ndim != 2:
+        raise ValueError(f"hsab_feed_forward: {shapes}; expected x (batch, channels, ny, nx), expand two axes")
+    channels, hidden = x.shape[1], expand.shape[0]
+    expected = [(hidden, channels), (hidden, 3, 3), (channels, hidden)]
+    if [tuple(t.shape) for t in (expand, depthwise, contract)] != expected:
+        wanted = "(hidden, channels), (hidden, 3, 3), (channels, hidden)"
+        raise ValueError(f"hsab_feed_forward: {shapes}; {channels} channels and {hidden} hidden ones need {wanted}")
+
+
+def _pixels(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _empty(like: Tensor) -> Tensor:
+    return torch.empty(tuple(like.shape), dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+
+
+def _extents(x: Tensor, expand: Tensor) -> tuple[int, int, int, int, int]:
+    return x.shape[0], x.shape[2], x.shape[3], x.shape[1], expand.shape[0]
+
+
+def _forward(x: Tensor, *weights: Tensor) -> Tensor:
+    x, out, extents = _pixels(x), _empty(x), _extents(x, weights[0])
+    weights = tuple(w.contiguous() for w in weights)
+    scratch = 0 if x.is_cuda else kernel_for("hsab_feed_forward_scratch_bytes", x)(extents)
+    arguments = ([*map(address, (x, *weights, out))], extents)
+    launch("hsab_feed_forward", x, *arguments, scratch_bytes_per_thread=scratch)
+    return out
+
+
+def _backward(
+    grad: Tensor, x: Tensor, expand: Tensor, depthwise: Tensor, contract: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    if x.is_cuda:
+        return _backward_of_torch(grad, x, expand, depthwise, contract)
+    grad, x, extents = _pixels(grad), _pixels(x), _extents(x, expand)
+    weights = [w.contiguous() for w in (expand, depthwise, contract)]
+    grads = _empty_gradients(grad, x, *weights)
+    scratch, n_partials = kernel_for("hsab_feed_forward_backward_workspace", x)(extents)
+    partials = x.new_empty(n_partials)
+    arguments = ([*map(address, (grad, x, *weights, *grads, partials))], extents)
+    launch("hsab_feed_forward_backward", x, *arguments, scratch_bytes_per_thread=scratch)
+    return grads
+
+
+def _backward_of_torch(
+    grad: Tensor, x: Tensor, expand: Tensor, depthwise: Tensor, contract: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Compose the backward pass of torch's kernels, in the notation of csrc/hsab_feed_forward/hsab_feed_forward.hpp."""
+    batch, _, ny, nx = x.shape
+    hidden, wide = expand.shape[0], sum_dtype(x.dtype)
+    u, taps, v = expand.to(wide), depthwise.to(wide).unsqueeze(1), contract.to(wide)
+
+    def as_rows(image: Tensor) -> Tensor:  # one per pixel
+        return image.to(wide).permute(0, 2, 3, 1).reshape(batch * ny * nx, image.shape[1])
+
+    def as_image(rows: Tensor) -> Tensor:
+        return rows.reshape(batch, ny, nx, rows.shape[1]).permute(0, 3, 1, 2)
+
+    rows, g = as_rows(x), as_rows(grad)
+    p = rows @ u.mT
+    a = as_image(gelu(p))
+    q = as_rows(conv2d(a, taps, padding=1, groups=hidden))
+    dq = torch.ops.aten.gelu_backward(g @ v, q)
+    da, d_taps, _ = torch.ops.aten.convolution_backward(
+        as_image(dq), a, taps, None, [1, 1], [1, 1], [1, 1], False, [0, 0], hidden, [True, True, False]
+    )
+    dp = torch.ops.aten.gelu_backward(as_rows(da), p)
+    grads = _empty_gradients(grad, x, expand, depthwise, contract)
+    for to, value in zip(grads, (as_image(dp @ u), dp.mT @ rows, d_taps.squeeze(1), g.mT @ gelu(q)), strict=True):
+        to.copy_(value)
+    return grads
+
+
+def _empty_gradients(grad: Tensor, x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    expand, depthwise, contract = (w.new_empty(w.shape) for w in weights)
+    return _empty(x), expand, depthwise, contract
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+    grads: tuple[Tensor, ...] = _hsab_feed_forward_backward(grad, *ctx.saved_tensors)
+    return grads
+
+
+def _save_for_second(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _second_gradient(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+    """Differentiate the backward pass, rarely needed, through the twin."""
+    with torch.enable_grad():
+        leaves = [t.detach().requires_grad_() for t in ctx.saved_tensors]
+        out = reference.hsab_feed_forward(*leaves[1:])
+        first = torch.autograd.grad(out, leaves[1:], leaves[0], create_graph=True)
+        return torch.autograd.grad(first, leaves, grads, allow_unused=True, materialize_grads=True)
+
+
+def _flops(x: torch.Size, expand: torch.Size, *_: Any, **__: Any) -> int:
+    batch, channels, ny, nx = x
+    return 2 * batch * ny * nx * expand[0] * (2 * channels + 9)
+
+
+def _backward_flops(grad: torch.Size, x: torch.Size, expand: torch.Size, *_: Any, **__: Any) -> int:
+    return 2 * _flops(x, expand)
+
+
+_WEIGHTS = "Tensor expand, Tensor depthwise, Tensor contract"
+_hsab_feed_forward_backward = register(
+    f"hsab_feed_forward_backward(Tensor grad, Tensor x, {_WEIGHTS}) -> (Tensor, Tensor, Tensor, Tensor)",
+    _backward,
+    fake=_empty_gradients,
+    flops=_backward_flops,
+    backward=_second_gradient,
+    setup_context=_save_for_second,
+)
+_hsab_feed_forward = register(
+    f"hsab_feed_forward(Tensor x, {_WEIGHTS}) -> Tensor",
+    _forward,
+    fake=lambda x, *weights: _empty(x),
+    flops=_flops,
+    backward=_gradient,
+    setup_context=_save,
+)
