@@ -29,7 +29,7 @@ clean:
 # Dependencies: the pinned CPU or CUDA build of torch that pip finds, everything else at its tested version.
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) torch numpy h5py scipy scikit-image pillow matplotlib jinja2 rich safetensors pytest hypothesis nibabel selenium \
+	$(PIP) torch numpy h5py scipy scikit-image pillow matplotlib jinja2 rich safetensors lightning tensorboard pytest hypothesis nibabel selenium \
 	       scikit-build-core pybind11 cmake ninja
 	touch $@
 

@@ -23,13 +23,25 @@ ROOMS = {
     "csmri_ext.nn": {"torch", "csmri_ext.ops", "csmri_ext.physics"},
     "csmri_ext.models": {"torch", "safetensors", "csmri_ext.nn", "csmri_ext.ops", "csmri_ext.errors"},
     "csmri_ext.data": {"numpy", "scipy", "torch", "csmri_ext.bridge", "csmri_ext.physics", "csmri_ext.errors"},
+    "csmri_ext.training": {
+        "lightning",
+        "torch",
+        "csmri_ext.models",
+        "csmri_ext.data",
+        "csmri_ext.bridge",
+        "csmri_ext.errors",
+    },
     "csmri_ext.config": {"*"},
     "csmri_ext.doctor": {"*"},
     "csmri_ext.cli": {"*"},
     "baselines": {"*"},
 }
 # Optional packages that a room may import inside a function, where the format needs them.
-LAZY = {"csmri_ext.bridge": {"nibabel", "PIL"}, "csmri_ext.metrics": {"torch", "csmri_ext.complexity"}}
+LAZY = {
+    "csmri_ext.bridge": {"nibabel", "PIL"},
+    "csmri_ext.training": {"matplotlib"},
+    "csmri_ext.metrics": {"torch", "csmri_ext.complexity"},
+}
 
 
 def modules() -> list[tuple[str, Path]]:

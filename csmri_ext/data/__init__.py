@@ -1,7 +1,40 @@
-"""Images and k-space to test and to train with: a procedural phantom."""
+"""Images and k-space to test and to train with: a procedural phantom, files by volume, undersampled sets."""
 
 from __future__ import annotations
 
-from csmri_ext.data.phantom import coil_maps, phantom, phantom_acquisition, phantom_volume, write_phantom
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["coil_maps", "phantom", "phantom_acquisition", "phantom_volume", "write_phantom"]
+from csmri_ext.data.images import Images, Volume, open_images, split_by_volume
+from csmri_ext.data.phantom import coil_maps, phantom, phantom_acquisition, phantom_volume, write_phantom
+from csmri_ext.data.shards import PhantomSettings, phantom_shards
+from csmri_ext.data.transforms import Augmentation
+
+if TYPE_CHECKING:
+    from csmri_ext.data.dataset import Masks, Sample, UndersampledImages
+
+__all__ = [
+    "Augmentation",
+    "Images",
+    "Masks",
+    "PhantomSettings",
+    "Sample",
+    "UndersampledImages",
+    "Volume",
+    "coil_maps",
+    "open_images",
+    "phantom",
+    "phantom_acquisition",
+    "phantom_shards",
+    "phantom_volume",
+    "split_by_volume",
+    "write_phantom",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # the sets of samples need torch, which the phantom and the files do without
+    if name in ("Masks", "Sample", "UndersampledImages"):
+        from csmri_ext.data import dataset
+
+        return getattr(dataset, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,212 @@
+"""``csmri train --model NAME``: train a network on the phantom or on files, by one of the recipes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from baselines.networks import catalog
+from baselines.options import positive, seed
+from csmri_ext.errors import ArgumentParser, InputError, run_command, unknown
+
+PROGRAM = "csmri train"
+PHANTOM = "phantom"
+_CACHE = Path("phantom_images")
+
+
+def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
+    """Run the command line and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return run_command(lambda: _train(arguments, program), debug="--debug" in arguments)
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+    return number
+
+
+def argument_parser(program: str = PROGRAM) -> ArgumentParser:
+    """Options of the command."""
+    parser = ArgumentParser(
+        prog=program,
+        allow_abbrev=False,
+        description="Train a network. Killed or interrupted, the same command goes on from the last checkpoint.",
+    )
+    add = parser.add_argument
+    add("--model", metavar="NAME", help="a network of csmri info (default with --genotype: nasn)")
+    add("--genotype", metavar="FILE", help="train the NasN cell of this file, as csmri search writes it")
+    add("--data", nargs="+", default=[PHANTOM], metavar="PATH", help="files or folders, or phantom (default)")
+    add("--init", type=Path, metavar="FILE", help="start from these weights (.safetensors) instead of random ones")
+    add("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME)")
+    add("--recipe", default=PHANTOM, metavar="NAME", help="ga-hqs, nasn or phantom (default: %(default)s)")
+    group = parser.add_argument_group("changes to the recipe")
+    change = group.add_argument
+    change("--steps", type=positive, metavar="N", help="optimiser steps")
+    change("--batch-size", type=positive, metavar="N", help="slices per step")
+    change("--learning-rate", type=float, metavar="X", help="of Adam")
+    change("--loss", metavar="NAME", help="l1, mse, ssim or l1+ssim")
+    change("--masks", nargs="+", metavar="KIND", help="mask kinds, mixed")
+    change("--accelerations", nargs="+", type=float, metavar="R", help="accelerations, mixed")
+    change("--sizes", nargs="+", type=int, metavar="N", help="rows and columns, one per epoch in turn; 0: whole images")
+    change("--ema", type=float, metavar="X", help="decay of the average of the weights; 0: none")
+    group = parser.add_argument_group("images")
+    image = group.add_argument
+    image("--volumes", type=positive, default=400, metavar="N", help="phantom subjects (default: %(default)s)")
+    image(
+        "--cache", type=Path, default=_CACHE, metavar="DIR", help="where drawn phantoms are kept (default: %(default)s)"
+    )
+    image("--phantom-seed", type=seed, default=1000, metavar="S", help="first phantom subject (default: %(default)s)")
+    image("--middle", type=_share, default=1.0, metavar="F", help="share of the slices of each file, around its middle")
+    image("--validation", nargs="+", metavar="PATH", help="validation files (default: 4 %% of the subjects)")
+    image("--validation-slices", type=positive, default=18, metavar="N", help="slices validated (default: %(default)s)")
+    group = parser.add_argument_group("machine")
+    machine = group.add_argument
+    machine("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: %(default)s)")
+    machine("--devices", type=positive, default=1, metavar="N", help="processes or GPUs per node")
+    machine("--nodes", type=positive, default=1, metavar="N", help="nodes of a cluster (docs/cluster.md)")
+    machine(
+        "--precision", default="32-true", metavar="P", help="32-true, bf16-mixed or 16-mixed (default: %(default)s)"
+    )
+    machine("--recompute", action="store_true", help="recompute activations in the backward pass: less memory")
+    machine("--workers", type=int, default=0, metavar="N", help="processes that read ahead (default: %(default)s)")
+    machine("--threads", type=positive, metavar="N", help="CPU threads (default: all cores)")
+    add("--steps-per-epoch", type=positive, default=200, metavar="N", help="steps between checkpoints")
+    add("--validate-every", type=positive, default=5, metavar="N", help="epochs between validations")
+    add("--seed", type=seed, default=0, help="of weights, order, sections and masks (default: %(default)s)")
+    add("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _train(arguments: list[str], program: str) -> int:
+    args = argument_parser(program).parse_args(arguments)
+    name, overrides = _network(args)
+    if find_spec("lightning") is None:
+        raise InputError('training needs Lightning: pip install "csmri_ext[train]"')
+    import torch
+
+    from csmri_ext.models import load_weights
+    from csmri_ext.training import LOSSES, RECIPES, Run, fit
+
+    if args.recipe not in RECIPES:
+        raise unknown("recipe", args.recipe, RECIPES)
+    changed = {
+        "steps": args.steps,
+        "batch_size": args.batch_size,
+        "learning_rate": args.learning_rate,
+        "loss": args.loss,
+        "masks": args.masks and tuple(args.masks),
+        "sizes": args.sizes and tuple(args.sizes),
+        "ema": args.ema,
+        "accelerations": args.accelerations and tuple(args.accelerations),
+    }
+    recipe = replace(RECIPES[args.recipe], **{key: value for key, value in changed.items() if value is not None})
+    if recipe.loss not in LOSSES:
+        raise unknown("loss", recipe.loss, LOSSES)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    train, validation = _images(args)
+    run = Run(
+        folder=args.out or Path("runs") / name,
+        name=name,
+        recipe=recipe,
+        seed=args.seed,
+        data=_described_data(args) + (f", from {args.init.name}" if args.init else ""),
+        steps_per_epoch=args.steps_per_epoch,
+        validate_every=args.validate_every,
+        accelerator={"cuda": "gpu"}.get(args.device, args.device),
+        devices=args.devices,
+        nodes=args.nodes,
+        precision=args.precision,
+        recompute=args.recompute,
+        workers=args.workers,
+        overrides=overrides,
+    )
+
+    def network() -> Any:
+        made = create(name, overrides)
+        if args.init:
+            load_weights(made, args.init)
+        return made
+
+    weights = fit(network, train, validation, run)
+    sys.stdout.write(f"{weights}\n")
+    return 0
+
+
+def _network(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Name of the network, and what differs from its paper."""
+    from csmri_ext import models
+
+    known = [*models.names(), *catalog.names()]
+    if args.genotype:
+        if args.model:
+            raise InputError("--genotype makes its own model: leave out --model")
+        return "nasn", {"genotype": models.read_genotype(args.genotype)}
+    if args.model is None:
+        raise InputError("what shall be trained? --model NAME (csmri info lists them), or --genotype FILE")
+    if args.model not in known:
+        raise unknown("model", args.model, known)
+    return args.model, {}
+
+
+def create(name: str, overrides: dict[str, Any]) -> Any:
+    """Build a network of either paper, or ``nasn`` with its genotype."""
+    from csmri_ext import models
+
+    if name == "nasn":
+        return models.NasN(**overrides)
+    return models.create(name, **overrides) if name in models.names() else catalog.create(name, **overrides)
+
+
+def _images(args: argparse.Namespace) -> tuple[Any, Any]:
+    """Training and validation images of different subjects."""
+    from csmri_ext.data import Images, open_images, split_by_volume
+
+    if args.data == [PHANTOM]:
+        images = _phantoms(args)
+    elif PHANTOM in args.data:
+        raise InputError("--data phantom cannot be mixed with files")
+    else:
+        images = open_images(args.data, middle=args.middle)
+    if args.validation:
+        validation = open_images(args.validation, middle=args.middle)
+    elif len(images.parts) < 2:
+        raise InputError("one subject alone leaves none to validate: give --validation files")
+    else:
+        images, validation = split_by_volume(images, [0.96, 0.04], args.seed)
+    step = max(len(validation) // args.validation_slices, 1)
+    chosen = range(0, len(validation), step)[: args.validation_slices]
+    return images, [validation[i] for i in chosen] if isinstance(validation, Images) else validation
+
+
+def _phantoms(args: argparse.Namespace) -> Any:
+    from rich.console import Console
+
+    from csmri_ext.data import PhantomSettings, phantom_shards
+
+    console = Console(stderr=True)
+    with console.status("drawing phantoms") as status:
+        return phantom_shards(
+            args.cache,
+            args.volumes,
+            PhantomSettings(seed=args.phantom_seed),
+            workers=max(args.workers, 1),
+            progress=lambda ready: status.update(f"drawing phantoms: {ready} of {args.volumes} subjects"),
+        )
+
+
+def _described_data(args: argparse.Namespace) -> str:
+    if args.data == [PHANTOM]:
+        return f"procedural phantom, {args.volumes} subjects from seed {args.phantom_seed}"
+    return " ".join(Path(path).name for path in args.data)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

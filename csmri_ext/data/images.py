@@ -1,0 +1,158 @@
+"""Images to learn from, by volume, whatever files they come from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csmri_ext.bridge import FileFormatError, load
+from csmri_ext.bridge.acquisition import Acquisition
+from csmri_ext.bridge.fourier import center_crop, ifft2c
+from csmri_ext.bridge.load import BY_EXTENSION
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Slices of one subject.
+
+    Attributes
+    ----------
+    name
+        Of the subject or file.
+    n_slices
+        Number of slices.
+    read
+        ``read(i)`` returns slice i, complex64 ``(ny, nx)``.
+    """
+
+    name: str
+    n_slices: int
+    read: Callable[[int], NDArray[np.complex64]]
+
+
+class Images(Sequence[NDArray[np.complex64]]):
+    """The slices of some volumes, one after the other, read when indexed: complex64 ``(ny, nx)``, sizes may differ.
+
+    Parameters
+    ----------
+    parts
+        The volumes; their names differ.
+
+    Raises
+    ------
+    ValueError
+        Two volumes with one name, which could not be told apart when they are split.
+    """
+
+    def __init__(self, parts: Sequence[Volume]) -> None:
+        self.parts = tuple(parts)
+        names = [part.name for part in self.parts]
+        twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+        if twice:
+            raise ValueError(f"two volumes are called {sorted(twice)[0]!r}")
+        self._ends = list(accumulate(part.n_slices for part in self.parts))
+
+    @property
+    def volumes(self) -> list[str]:
+        """Name of the volume of every image."""
+        return [part.name for part in self.parts for _ in range(part.n_slices)]
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int) -> NDArray[np.complex64]:  # type: ignore[override]
+        position = range(len(self))[index]  # negative indices, and IndexError beyond the end
+        number = int(np.searchsorted(self._ends, position, side="right"))
+        part = self.parts[number]
+        return part.read(position - (self._ends[number] - part.n_slices))
+
+
+def open_images(paths: Sequence[str | os.PathLike[str]], *, middle: float = 1.0) -> Images:
+    """Open files of fully sampled slices as training images.
+
+    Single-coil k-space gives its complex image; several coils give their root sum of squares, a real image with zero
+    phase (as in the NasN paper's brain experiment), and so do files of images. The image is cut to the size that the
+    file asks for, fastMRI's 320 x 320 for instance.
+
+    Parameters
+    ----------
+    paths
+        Files, and folders whose files are taken, sorted by name. Every format of `csmri_ext.bridge.load`.
+    middle
+        Fraction of the slices of each volume to keep, around its middle; outer slices are often empty.
+
+    Raises
+    ------
+    FileFormatError
+        A file that is undersampled, or unreadable; the message names it. No file at all.
+    """
+    files = [file for path in paths for file in _files(Path(path))]
+    if not files:
+        raise FileFormatError(f"no images in {', '.join(map(str, paths)) or 'no files'}")
+    if not 0 < middle <= 1:
+        raise ValueError(f"middle is {middle}; expected a fraction above 0, at most 1")
+    shortest = Path(os.path.commonpath([file.resolve().parent for file in files]))
+    return Images([_volume(file, str(file.resolve().relative_to(shortest)), middle) for file in files])
+
+
+def split_by_volume(images: Images, fractions: Sequence[float], seed: int = 0) -> list[Images]:
+    """Split at random so that no subject is in two parts.
+
+    Parameters
+    ----------
+    images
+        Images of at least as many volumes as there are parts.
+    fractions
+        Share of the volumes of each part; scaled to a sum of 1. Every part gets at least one volume.
+    seed
+        Seed of the order.
+
+    Raises
+    ------
+    ValueError
+        Fewer volumes than parts, or a fraction that is not positive.
+    """
+    count = len(images.parts)
+    if min(fractions) <= 0 or count < len(fractions):
+        raise ValueError(
+            f"{count} volume{'' if count == 1 else 's'} in parts of {', '.join(f'{f:g}' for f in fractions)}: "
+            "expected positive shares and at least one volume for each"
+        )
+    order = np.random.default_rng([seed, 5]).permutation(count)
+    ends = np.round(np.cumsum(fractions) / np.sum(fractions) * count).astype(int)
+    for i in range(len(ends) - 1):  # nobody is left without a volume
+        ends[i] = min(max(ends[i], (ends[i - 1] if i else 0) + 1), count - (len(ends) - 1 - i))
+    return [Images([images.parts[i] for i in sorted(part)]) for part in np.split(order, ends[:-1])]
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    known = tuple(ending for ending in BY_EXTENSION if ending != ".hdr")  # a .cfl and its .hdr are one file
+    return sorted(file for file in path.rglob("*") if file.is_file() and file.name.lower().endswith(known))
+
+
+def _volume(path: Path, name: str, middle: float) -> Volume:
+    acquisition = load(path)
+    if acquisition.mask is not None:
+        raise FileFormatError(f"{path}: undersampled k-space has no reference to learn from")
+    count = max(round(middle * acquisition.n_slices), 1)
+    return Volume(name, count, partial(_slice, acquisition, (acquisition.n_slices - count) // 2))
+
+
+def _slice(acquisition: Acquisition, first: int, i: int) -> NDArray[np.complex64]:
+    target = acquisition.target
+    size = acquisition.attrs.get("recon_size") or acquisition.matrix_size
+    if acquisition.n_coils == 1:
+        return center_crop(ifft2c(acquisition.kspace[first + i][0]), size)
+    if target is None:
+        image = np.linalg.norm(ifft2c(acquisition.kspace[first + i]), axis=0)
+        return center_crop(image, size).astype(np.complex64)
+    return np.asarray(target[first + i]).astype(np.complex64)

@@ -1,0 +1,71 @@
+"""`ReconstructionData`: training and validation sets of one recipe."""
+
+from __future__ import annotations
+
+import lightning
+from torch.utils.data import DataLoader
+
+from csmri_ext.data.dataset import Masks, Sample, UndersampledImages
+from csmri_ext.data.images import Images
+from csmri_ext.data.transforms import Augmentation
+from csmri_ext.training.recipes import Recipe
+
+
+class ReconstructionData(lightning.LightningDataModule):
+    """Undersampled slices; each epoch has new sections, masks and order, all determined by the seed.
+
+    Parameters
+    ----------
+    train, validation
+        Images of different subjects.
+    recipe
+        Masks, sizes, augmentation, batch size.
+    steps_per_epoch
+        Optimiser steps of an epoch, which is what a kill can cost at most.
+    seed
+        Seed.
+    workers
+        Processes that read ahead.
+    """
+
+    def __init__(
+        self,
+        train: Images,
+        validation: Images,
+        recipe: Recipe,
+        *,
+        steps_per_epoch: int,
+        seed: int = 0,
+        workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.images, self.validation_images, self.recipe = train, validation, recipe
+        self.steps_per_epoch, self.seed, self.workers = steps_per_epoch, seed, workers
+
+    @property
+    def masks(self) -> Masks:
+        """Mask settings of both sets."""
+        return Masks(self.recipe.masks, self.recipe.accelerations)
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Open the set of the current epoch."""
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        processes = self.trainer.world_size if self.trainer is not None else 1
+        recipe = self.recipe
+        if recipe.batch_size % processes:
+            raise ValueError(f"a batch of {recipe.batch_size} slices cannot be shared by {processes} processes")
+        samples = UndersampledImages(
+            self.images,
+            self.masks,
+            size=recipe.sizes[epoch % len(recipe.sizes)] or None,
+            augmentation=Augmentation(recipe.resolution, recipe.mirror, recipe.magnitude),
+            length=self.steps_per_epoch * recipe.batch_size,
+            seed=self.seed,
+            epoch=epoch,
+        )
+        return DataLoader(samples, recipe.batch_size // processes, num_workers=self.workers)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Open every validation slice whole, with a mask that stays."""
+        samples = UndersampledImages(self.validation_images, self.masks, seed=self.seed)
+        return DataLoader(samples, num_workers=self.workers)

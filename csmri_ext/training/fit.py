@@ -1,0 +1,215 @@
+"""One training run in one folder: started, killed, resumed, finished."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import nn
+
+from csmri_ext.bridge.atomic import replacing
+from csmri_ext.data.images import Images
+from csmri_ext.errors import InputError
+from csmri_ext.models import save_weights
+from csmri_ext.training.clock import Clock
+from csmri_ext.training.curves import draw_curves
+from csmri_ext.training.datamodule import ReconstructionData
+from csmri_ext.training.module import ReconstructionTask
+from csmri_ext.training.recipes import Recipe
+
+_RUN, _CHECKPOINT = "run.json", "last.ckpt"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where and how a network is trained.
+
+    Attributes
+    ----------
+    folder
+        Holds everything of the run: ``run.json``, ``last.ckpt``, ``csv`` and ``tensorboard`` logs, ``curves.png``, at
+        the end ``NAME.safetensors``. A run that is there already with the same settings goes on from its checkpoint.
+    name
+        Of the network.
+    recipe
+        The recipe; a resumed run may have another number of steps.
+    seed
+        Of weights, images and masks.
+    data
+        Where the images are from, in words, for the record.
+    steps_per_epoch
+        Steps between checkpoints.
+    validate_every
+        Epochs between validations.
+    accelerator, devices, nodes, precision
+        As in `lightning.Trainer`; several devices train with DDP.
+    recompute
+        As in `ReconstructionTask`.
+    workers
+        Processes per device that read ahead.
+    """
+
+    folder: Path
+    name: str
+    recipe: Recipe
+    seed: int = 0
+    data: str = ""
+    steps_per_epoch: int = 200
+    validate_every: int = 5
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: str = "32-true"
+    recompute: bool = False
+    workers: int = 0
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+
+class _WholeFiles(TorchCheckpointIO):
+    """Checkpoints that replace the last one only when they are complete."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            super().save_checkpoint(checkpoint, temporary, storage_options)
+
+
+def fit(create: Callable[[], nn.Module], train: Images, validation: Images, run: Run) -> Path:
+    """Train, or go on training, a network.
+
+    Parameters
+    ----------
+    create
+        Makes the network; called after the generators are seeded.
+    train, validation
+        Images of different subjects.
+    run
+        Everything else.
+
+    Returns
+    -------
+        The file of weights.
+
+    Raises
+    ------
+    InputError
+        The folder holds a run with other settings; the first one that differs is named.
+    ValueError
+        A batch that the devices cannot share.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    _claim(run)
+    lightning.seed_everything(run.seed, verbose=False)
+    network = create()
+    settings = {"name": run.name, **run.overrides}
+    task = ReconstructionTask(network, run.recipe, settings, recompute=run.recompute)
+    data = ReconstructionData(
+        train, validation, run.recipe, steps_per_epoch=run.steps_per_epoch, seed=run.seed, workers=run.workers
+    )
+    clock = Clock(run.recipe.steps)
+    checkpoint = run.folder / _CHECKPOINT
+    part = f"part_{len(list((run.folder / 'csv').glob('part_*'))):03d}"
+    with warnings.catch_warnings():
+        # Advice of Lightning's that does not fit: reading a slice takes a tenth of a step.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*srun.*command is available.*")
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*is deprecated")
+        trainer = lightning.Trainer(
+            max_steps=run.recipe.steps,
+            max_epochs=-1,
+            accelerator=run.accelerator,
+            devices=run.devices,
+            num_nodes=run.nodes,
+            strategy="ddp" if run.devices * run.nodes > 1 else "auto",
+            precision=run.precision,  # type: ignore[arg-type]
+            gradient_clip_val=run.recipe.clip or None,
+            callbacks=_callbacks(run, clock),
+            plugins=[_WholeFiles()],
+            logger=[
+                CSVLogger(run.folder, name="csv", version=part, flush_logs_every_n_steps=50),
+                TensorBoardLogger(run.folder, name="tensorboard", version=part),
+            ],
+            log_every_n_steps=min(50, run.steps_per_epoch),
+            check_val_every_n_epoch=run.validate_every,
+            num_sanity_val_steps=0,
+            reload_dataloaders_every_n_epochs=1,
+            enable_model_summary=False,
+            enable_progress_bar=sys.stderr.isatty(),
+        )
+        trainer.fit(task, data, ckpt_path=checkpoint if checkpoint.is_file() else None, weights_only=True)
+    weights = run.folder / f"{run.name}.safetensors"
+    if trainer.is_global_zero:
+        with replacing(weights) as temporary:
+            save_weights(network, temporary, {"name": run.name, "run": json.dumps(_described(run))})
+        draw_curves(run.folder)
+        _write_summary(run, clock, trainer)
+    return weights
+
+
+def _callbacks(run: Run, clock: Clock) -> list[Callback]:
+    found: list[Callback] = [
+        clock,
+        ModelCheckpoint(
+            dirpath=run.folder,
+            filename=_CHECKPOINT.removesuffix(".ckpt"),
+            enable_version_counter=False,
+            every_n_epochs=1,
+            save_on_train_epoch_end=True,
+        ),
+    ]
+    if run.recipe.ema:
+        found.append(EMAWeightAveraging(decay=run.recipe.ema))
+    if sys.stderr.isatty():
+        found.append(RichProgressBar())
+    return found
+
+
+def _described(run: Run) -> dict[str, Any]:
+    """Collect what decides the result, as JSON has it."""
+    recipe = {key: value for key, value in asdict(run.recipe).items() if key != "source"}
+    described = {
+        "name": run.name,
+        "overrides": run.overrides,
+        "data": run.data,
+        "seed": run.seed,
+        "steps_per_epoch": run.steps_per_epoch,
+        "precision": run.precision,
+        "recipe": recipe,
+    }
+    found: dict[str, Any] = json.loads(json.dumps(described))
+    return found
+
+
+def _claim(run: Run) -> None:
+    """Write the settings of a new run, or compare those of the old one; only the number of steps may change."""
+    path, wanted = run.folder / _RUN, _described(run)
+    if path.is_file():
+        before = json.loads(path.read_text())
+        for key, value in {**wanted, **wanted["recipe"]}.items():
+            old = before["recipe"].get(key) if key in wanted["recipe"] else before.get(key)
+            if key not in ("recipe", "steps") and old != value:
+                raise InputError(f"{run.folder} holds a run with {key} {old!r}, not {value!r}: choose another folder")
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(wanted, indent=1) + "\n")
+
+
+def _write_summary(run: Run, clock: Clock, trainer: lightning.Trainer) -> None:
+    summary = {
+        "steps": trainer.global_step,
+        "seconds": round(clock.seconds),
+        "threads": torch.get_num_threads(),
+        "val_psnr": float(trainer.callback_metrics.get("val_psnr", torch.nan)),
+    }
+    with replacing(run.folder / "summary.json") as temporary:
+        temporary.write_text(json.dumps(summary, indent=1) + "\n")

@@ -1,0 +1,88 @@
+"""How networks are trained: the papers' recipes, and ours for the phantom. Data, not code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about a training but the network and the images.
+
+    Attributes
+    ----------
+    steps
+        Optimiser steps.
+    batch_size
+        Slices per step, over all processes.
+    learning_rate
+        Of Adam.
+    schedule
+        ``constant``; ``step``: a tenth after half of the steps; ``decay``: linear warm-up over `warmup` steps,
+        constant, then linear to zero over the last `decay` of the steps, so that a longer run shares its beginning.
+    warmup, decay
+        See `schedule`.
+    loss
+        A name in `csmri_ext.training.LOSSES`.
+    masks, accelerations
+        Mask settings; each slice draws one of all combinations.
+    sizes
+        Rows and columns of the training images, one per epoch in turn; 0: the images as they are.
+    resolution, mirror, magnitude
+        Of `csmri_ext.data.Augmentation`.
+    ema
+        Decay per step of the exponential moving average of the weights that is validated and saved; 0: the weights
+        themselves.
+    clip
+        Largest norm of the gradient; 0: no limit.
+    source
+        Where the numbers are from.
+    """
+
+    steps: int
+    batch_size: int = 2
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    warmup: int = 0
+    decay: float = 0.3
+    loss: str = "l1"
+    masks: tuple[str, ...] = ("random",)
+    accelerations: tuple[float, ...] = (4.0, 8.0)
+    sizes: tuple[int, ...] = (0,)
+    resolution: tuple[float, float] = (1.0, 1.0)
+    mirror: bool = False
+    magnitude: float = 0.0
+    ema: float = 0.0
+    clip: float = 0.0
+    source: str = ""
+
+
+RECIPES: dict[str, Recipe] = {
+    "nasn": Recipe(
+        steps=113_160,  # 80 epochs of 2829 slices
+        learning_rate=1e-3,
+        schedule="step",
+        source="NasN: Adam, 1e-3 for 40 epochs, then 1e-4 for 40; batch 2; L1; random masks, 4x and 8x alike",
+    ),
+    "ga-hqs": Recipe(
+        steps=60_000,
+        learning_rate=1e-4,
+        masks=("random", "equispaced_fraction", "radial_golden"),
+        source="GA-HQS: Adam, 1e-4, batch 2, 30 epochs; loss and steps are ours, the paper has one mask a run",
+    ),
+    "phantom": Recipe(
+        steps=20_000,
+        batch_size=1,
+        learning_rate=1.5e-3,
+        schedule="decay",
+        warmup=300,
+        masks=("random", "equispaced_fraction", "radial_golden"),
+        sizes=(160, 160, 160, 256),
+        resolution=(0.5, 1.0),
+        mirror=True,
+        magnitude=0.6,
+        ema=0.999,
+        clip=1.0,
+        source="ours, for the weights that come with the package",
+    ),
+}
