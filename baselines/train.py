@@ -91,6 +91,7 @@ def _train(arguments: list[str], program: str) -> int:
         raise InputError('training needs Lightning: pip install "csmri_ext[train]"')
     import torch
 
+    from csmri_ext.data import Masks
     from csmri_ext.models import load_weights
     from csmri_ext.training import LOSSES, RECIPES, Run, fit
 
@@ -109,6 +110,10 @@ def _train(arguments: list[str], program: str) -> int:
     recipe = replace(RECIPES[args.recipe], **{key: value for key, value in changed.items() if value is not None})
     if recipe.loss not in LOSSES:
         raise unknown("loss", recipe.loss, LOSSES)
+    try:
+        Masks(recipe.masks, recipe.accelerations)
+    except ValueError as error:
+        raise InputError(str(error)) from error
     if args.threads:
         torch.set_num_threads(args.threads)
     train, validation = _images(args)

@@ -205,7 +205,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 
 def _gradient(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
-    saved, weights = list(ctx.saved_tensors[:7]), list(ctx.saved_tensors[7:])
+    tensors = ctx.saved_tensors  # read once: under activation checkpointing each reading recomputes
+    saved, weights = list(tensors[:7]), list(tensors[7:])
     need_x = any(ctx.needs_input_grad[:2])
     need_weight = any(ctx.needs_input_grad[2:4]) or any(ctx.needs_input_grad[7])
     grad_inputs, grad_weights = _separable_cell_backward(

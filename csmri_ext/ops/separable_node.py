@@ -155,7 +155,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _gradient(ctx: Any, grad: Tensor) -> tuple[list[Tensor | None], None, list[Tensor | None]]:
-    inputs, weights = list(ctx.saved_tensors[: ctx.n_inputs]), list(ctx.saved_tensors[ctx.n_inputs :])
+    tensors = ctx.saved_tensors  # read once: under activation checkpointing each reading recomputes
+    inputs, weights = list(tensors[: ctx.n_inputs]), list(tensors[ctx.n_inputs :])
     need_x, need_weight = any(ctx.needs_input_grad[0]), any(ctx.needs_input_grad[2])
     grad_inputs, grad_weights = _separable_node_backward(grad, inputs, ctx.operations, weights, need_x, need_weight)
     return grad_inputs or [None] * len(inputs), None, grad_weights or [None] * len(weights)

@@ -173,7 +173,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     n = ctx.n_inputs
-    inputs, alphas, weights = list(ctx.saved_tensors[:n]), ctx.saved_tensors[n], list(ctx.saved_tensors[n + 1 :])
+    tensors = ctx.saved_tensors  # read once: under activation checkpointing each reading recomputes
+    inputs, alphas, weights = list(tensors[:n]), tensors[n], list(tensors[n + 1 :])
     need_x, need_weight = any(ctx.needs_input_grad[0]), ctx.needs_input_grad[2] or any(ctx.needs_input_grad[3])
     grad_inputs, grads = _supernet_node_backward(grad, inputs, ctx.operations, alphas, weights, need_x, need_weight)
     grads = grads or [None] * (1 + len(weights))

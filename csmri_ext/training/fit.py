@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import warnings
 from collections.abc import Callable
@@ -109,6 +110,7 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Images, run:
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     _claim(run)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     lightning.seed_everything(run.seed, verbose=False)
     network = create()
     settings = {"name": run.name, **run.overrides}

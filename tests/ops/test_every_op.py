@@ -17,6 +17,7 @@ from tolerance import assert_as_accurate, relative_error
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 import csmri_ext
@@ -70,6 +71,16 @@ def assert_same(one: list[Tensor], other: list[Tensor]) -> None:
 
 
 # --- values and derivatives ----------------------------------------------------------------------------------------
+@every_op
+def test_activation_checkpointing(op: OpSample) -> None:
+    def recomputed(*tensors: Tensor) -> Result:
+        result: Result = checkpoint(op.call, *tensors, use_reentrant=False)
+        return result
+
+    leaves = leaves_of(op)
+    assert_same(values_and_gradients(op.call, leaves), values_and_gradients(recomputed, leaves))
+
+
 @every_op
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=str)
 def test_agrees_with_the_twin(op: OpSample, size: Size) -> None:

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from csmri_ext.metrics import slice_ssim
+from csmri_ext.training import LOSSES, RECIPES, Recipe
+from csmri_ext.training.module import rate
+
+
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    image, target = (torch.randn(2, 20, 24, dtype=torch.complex64, generator=generator) for _ in range(2))
+    return image, target / target.abs().amax((-2, -1), keepdim=True)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name: str) -> None:
+    image, target = pair()
+    image.requires_grad_()
+    assert LOSSES[name](target, target) == pytest.approx(0, abs=1e-6)
+    loss = LOSSES[name](image, target)
+    assert loss > 0.01
+    loss.backward()
+    assert image.grad is not None
+    assert image.grad.abs().max() > 0
+
+
+def test_values_of_the_losses() -> None:
+    image, target = pair()
+    error = (image - target).numpy()
+    assert LOSSES["l1"](image, target).item() == pytest.approx((np.abs(error.real) + np.abs(error.imag)).mean() / 2)
+    assert LOSSES["mse"](image, target).item() == pytest.approx((np.abs(error) ** 2).mean() / 2, rel=1e-5)
+    ssim = np.mean(
+        [slice_ssim(t, x, maxval=1.0) for t, x in zip(target.abs().numpy(), image.abs().numpy(), strict=True)]
+    )
+    assert 1 - LOSSES["ssim"](image, target).item() == pytest.approx(ssim, abs=1e-5)
+
+
+def test_schedules() -> None:
+    step = Recipe(steps=100, schedule="step")
+    assert [rate(step, i) for i in (0, 49, 50, 99)] == [1, 1, 0.1, 0.1]
+    decay = Recipe(steps=100, schedule="decay", warmup=10, decay=0.2)
+    assert [rate(decay, i) for i in (0, 9, 79, 90, 100)] == pytest.approx([0.1, 1, 1, 0.5, 0])
+    assert rate(Recipe(steps=100), 70) == 1
+
+
+def test_recipes_of_the_papers() -> None:
+    nasn, ga_hqs = RECIPES["nasn"], RECIPES["ga-hqs"]
+    assert (nasn.batch_size, nasn.learning_rate, nasn.loss, nasn.schedule, nasn.masks) == (
+        2,
+        1e-3,
+        "l1",
+        "step",
+        ("random",),
+    )
+    assert nasn.steps == 80 * 2829 // 2
+    assert (ga_hqs.batch_size, ga_hqs.learning_rate, ga_hqs.schedule) == (2, 1e-4, "constant")
