@@ -40,6 +40,14 @@ def weight(text: str) -> float:
     return number
 
 
+def shard(text: str) -> tuple[int, int]:
+    """Parse a part of the work: ``"2/4"``, the second of four, is (1, 4)."""
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N")
+    return int(number) - 1, int(count)
+
+
 def weight_or_auto(text: str) -> float | None:
     """Parse a regularisation weight, or ``auto`` (None)."""
     try:

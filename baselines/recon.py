@@ -1,7 +1,8 @@
-"""Reconstruct one file with one method: ``csmri recon IN OUT --method NAME``, a step of a BART script."""
+"""Reconstruct a file, or a folder of files, with one method: ``csmri recon IN OUT --method NAME``."""
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import sys
 import time
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 
 from baselines.evaluate import ChosenWeight, Problems, Setup
 from baselines.inputs import central
-from baselines.methods import TV_ITERATIONS, TV_WEIGHT, get, names, require_trained
-from baselines.options import bart_path, checked_device, positive, seed, weight
+from baselines.methods import TV_ITERATIONS, TV_WEIGHT, Method, get, names, require_trained
+from baselines.options import bart_path, checked_device, positive, seed, shard, weight
 from baselines.provenance import available_cores, shareable
 from baselines.sampling import OWN_MASK, Sampling, sampling_grid
 from baselines.volumes import Volume
@@ -43,8 +44,8 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         epilog=f"methods: {', '.join(names())}",
     )
     add = parser.add_argument
-    add("input", metavar="IN", help="k-space (.cfl .h5 .npy .mat ...) or images (.nii .png ...)")
-    add("output", metavar="OUT", help=f"images, by extension: {', '.join(_WRITERS)}")
+    add("input", metavar="IN", help="k-space (.cfl .h5 .npy .mat ...) or images (.nii .png ...), or a folder of them")
+    add("output", metavar="OUT", help=f"images, by extension: {', '.join(_WRITERS)}; or a folder")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--method", metavar="NAME", help="any method of csmri compare (default: tv)")
     choice.add_argument("--model", metavar="NAME", help="the same, as networks are usually called")
@@ -67,6 +68,16 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add("--full", action="store_true", help="keep the whole matrix where the file asks for a crop, as fastMRI's does")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where methods that can choose run")
     add("--workers", type=positive, help="slices solved at the same time (default: the number of cores)")
+    folder = parser.add_argument_group(
+        "folders", "Every file below IN, to the same name below OUT; results that exist stay."
+    )
+    folder.add_argument("--format", metavar=".EXT", help="extension of the results (default: .h5)")
+    folder.add_argument(
+        "--shard",
+        type=shard,
+        metavar="I/N",
+        help="do part I of N of the files (default: as SLURM or torchrun numbers the processes)",
+    )
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -75,19 +86,49 @@ def _recon(arguments: list[str], program: str) -> int:
     args = argument_parser(program).parse_args(arguments)
     method = get(args.model, "model") if args.model else get(args.method or "tv")
     require_trained(method, args.untrained)
-    output = Path(args.output)
-    write = _writer(output, Path(args.input))
     bart = bart_path(args.bart, [method])
-    acquisition = _load(args.input, args.sens_maps)
-    volume = Volume(acquisition.name, acquisition, central(acquisition.n_slices, args.slices), shareable(args.input))
-    sampling = _sampling(volume, args.mask, args.acceleration, args.center_fraction)
+    checked_device(args.device)
+    grid = _grid(args.mask, args.acceleration, args.center_fraction)
+    history = f"{program} {shlex.join(shareable(word) if word.startswith('/') else word for word in arguments)}"
+
+    def reconstruct(source: str, output: Path) -> str:
+        return _reconstruct(source, output, method, grid, bart, args, history)
+
+    if Path(args.input).is_dir():
+        from baselines.recon_folder import reconstruct_folder
+
+        if args.sens_maps:
+            raise InputError("--sens-maps goes with one file, not with a folder")
+        ending = checked_ending(args.format or ".h5", f"--format {args.format}")
+        return reconstruct_folder(Path(args.input), Path(args.output), ending, reconstruct, args.shard, args.device)
+    for option in ("format", "shard"):
+        if getattr(args, option) is not None:
+            raise InputError(f"--{option} goes with a folder, and {args.input} is none")
+    sys.stdout.write(reconstruct(args.input, Path(args.output)) + "\n")
+    return 0
+
+
+def _reconstruct(
+    source: str,
+    output: Path,
+    method: Method,
+    grid: Sequence[Sampling],
+    bart: str | None,
+    args: argparse.Namespace,
+    history: str,
+) -> str:
+    """Reconstruct one file, and say in one line what was done."""
+    write = _writer(output, Path(source))
+    acquisition = _load(source, args.sens_maps)
+    volume = Volume(acquisition.name, acquisition, central(acquisition.n_slices, args.slices), shareable(source))
+    sampling = _sampling(volume, grid)
     sampling.mask(volume, args.seed)
     volume.check()
     setup = Setup(
         seed=args.seed,
         bart=bart,
         iterations=args.tv_iterations,
-        device=checked_device(args.device),
+        device=args.device,
         workers=args.workers or available_cores(),
         weights={(sampling, volume.label): dict.fromkeys(("tv", "wavelet"), ChosenWeight(args.tv_weight))},
     )
@@ -101,14 +142,12 @@ def _recon(arguments: list[str], program: str) -> int:
     image = np.concatenate(images).astype(np.complex64)
     if not np.isfinite(image).all():
         raise InputError(f"{method.name} on {volume.label}: the image has NaN or infinite pixels")
-    history = f"{program} {shlex.join(shareable(word) if word.startswith('/') else word for word in arguments)}"
     with naming(output):
         write(output, image, acquisition, history)
     seconds = time.perf_counter() - start
     count = "1 slice" if len(image) == 1 else f"{len(image)} slices"
     mask = "fully sampled" if sampling.mask(volume, args.seed).all() else sampling.title
-    sys.stdout.write(f"{output}: {method.name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s\n")
-    return 0
+    return f"{output}: {method.name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s"
 
 
 def _load(path: str, sens_maps: str | None) -> Acquisition:
@@ -120,35 +159,48 @@ def _load(path: str, sens_maps: str | None) -> Acquisition:
         raise InputError(f"--sens-maps goes with k-space in .cfl files, not with {path}") from error
 
 
-def _sampling(volume: Volume, kind: str | None, acceleration: float | None, fraction: float | None) -> Sampling:
-    """Use the file's own mask, the mask asked for, or every sample."""
-    acquisition = volume.acquisition
+def _grid(kind: str | None, acceleration: float | None, fraction: float | None) -> list[Sampling]:
+    """Give the mask setting that was asked for; empty where none was."""
     if kind is None:
         if acceleration is not None or fraction is not None:
             raise InputError("--acceleration and --center-fraction go with --mask KIND")
+        return []
+    return sampling_grid(
+        [kind], [4.0 if acceleration is None else acceleration], None if fraction is None else [fraction]
+    )
+
+
+def _sampling(volume: Volume, grid: Sequence[Sampling]) -> Sampling:
+    """Use the file's own mask, the mask asked for, or every sample."""
+    acquisition = volume.acquisition
+    if not grid:
         if acquisition.mask is None:
             acquisition.mask = np.ones(acquisition.matrix_size[1], dtype=bool)
         return Sampling(OWN_MASK)
     if acquisition.mask is not None:
         raise InputError(f"{volume.source} is undersampled already: leave out --mask")
-    return sampling_grid(
-        [kind], [4.0 if acceleration is None else acceleration], None if fraction is None else [fraction]
-    )[0]
+    return grid[0]
 
 
 Writer = Callable[[Path, NDArray[np.complex64], Acquisition, str], None]
 
 
+def checked_ending(ending: str, where: object) -> str:
+    """Return the extension in lower case where there is a writer for it."""
+    if ending.lower() not in _WRITERS:
+        raise InputError(f"{where}: unknown type of output {ending!r}; known: {', '.join(_WRITERS)}")
+    return ending.lower()
+
+
 def _writer(output: Path, source: Path) -> Writer:
-    if output.suffix.lower() not in _WRITERS:
-        raise InputError(f"{output}: unknown type of output {output.suffix!r}; known: {', '.join(_WRITERS)}")
+    ending = checked_ending(output.suffix, output)
     if not output.parent.is_dir():
         raise InputError(f"{output}: no folder {output.parent}")
     if output.is_dir():
         raise InputError(f"{output} is a folder")
     if output.exists() and source.exists() and output.samefile(source):
         raise InputError(f"{output} is the input: choose another name for the result")
-    return _WRITERS[output.suffix.lower()]
+    return _WRITERS[ending]
 
 
 def as_bart_image(images: NDArray[np.complex64], acquisition: Acquisition) -> NDArray[np.complex64]:

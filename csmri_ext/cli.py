@@ -48,7 +48,7 @@ def _from(module: str) -> Callable[[Sequence[str], str], int]:
 
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str], str], int], str]] = {
-    "recon": (_from("baselines.recon"), "reconstruct one file with one method"),
+    "recon": (_from("baselines.recon"), "reconstruct a file, or a folder of files, with one method"),
     "compare": (_from("baselines.compare"), "compare methods on the same undersampled data, with a report"),
     "train": (_from("baselines.train"), "train a network on the phantom or on your own files"),
     "info": (_from("baselines.info"), "show what a network costs: parameters, operations, layers"),

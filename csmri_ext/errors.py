@@ -68,6 +68,13 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
+def expected_errors() -> tuple[type[Exception], ...]:
+    """List what the user or the machine can cause; anything else is a defect of ours."""
+    from csmri_ext.bridge import BartError, CflError, FileFormatError
+
+    return InputError, FileFormatError, CflError, BartError, OSError, MemoryError, ImportError
+
+
 def run_command(command: Callable[[], int], *, debug: bool = False) -> int:
     """Run `command` and return its exit code: 2 after bad input, 130 after Ctrl-C.
 
@@ -81,15 +88,12 @@ def run_command(command: Callable[[], int], *, debug: bool = False) -> int:
     debug
         Print the traceback before the line.
     """
-    from csmri_ext.bridge import BartError, CflError, FileFormatError
-
-    expected = (InputError, FileFormatError, CflError, BartError, OSError, MemoryError, ImportError)
     try:
         return command()
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
-    except expected as error:
+    except expected_errors() as error:
         if debug:
             traceback.print_exc()
         sys.stderr.write(f"error: {one_line(error)}\n")
