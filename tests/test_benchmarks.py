@@ -147,3 +147,24 @@ def test_gpu_all_refuses_numbers_of_another_build(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(gpu_all, "run", lambda *_: failed)
     with pytest.raises(RuntimeError, match=r"ended with 3: reason"):
         gpu_all.measure(tmp_path, [])
+
+
+def test_quality_tunes_tv_on_the_slices_it_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import quality
+
+    from csmri_ext.data import phantom_volume
+
+    monkeypatch.setattr(quality, "WEIGHTS", (1e-4, 0.02))
+    monkeypatch.setattr(quality, "bart_is_there", lambda: False)
+    slices = [quality.smooth_phase(image, 0) for image in phantom_volume(2, 48, 3)]
+    weight, found = quality.judge("random", 4, slices, ["dccnn3"], seed=0)
+    assert weight in quality.WEIGHTS
+    assert list(found) == ["zero-filled", "tv", "dccnn3"]
+    zero_filled, tv = (sum(found[name][0]) for name in ("zero-filled", "tv"))
+    assert tv > zero_filled
+    problems = [quality.undersample(image, "random", 4, 0) for image in slices]
+    assert tv == max(sum(quality.scores("tv", slices, problems, w)[0]) for w in quality.WEIGHTS)
+    results = {("random", 4): (weight, found)}
+    assert f"| random 4x | {weight:g} | " in quality.table(results)
+    quality.draw(results, tmp_path / "quality.svg")
+    assert "PSNR" in (tmp_path / "quality.svg").read_text()
