@@ -4,8 +4,8 @@
 
 That favours TV: a network sees none of the slices. Six mask settings: random, equispaced_fraction and radial_golden at
 4x and 8x, centre 0.08 / 0.04 of the columns, one seed. Each slice counts as a volume of its own, so the data range of
-PSNR and SSIM is its maximum. With BART installed its own ``pics`` runs at the chosen weight; the weight is found with our
-TV, which agrees with it to 1e-5.
+PSNR and SSIM is its maximum. With BART installed its own ``pics`` runs at the chosen weight; the weight is found with
+our TV, which agrees with it to 1e-5.
 """
 
 from __future__ import annotations

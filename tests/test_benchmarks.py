@@ -151,7 +151,6 @@ def test_gpu_all_refuses_numbers_of_another_build(tmp_path: Path, monkeypatch: p
 
 def test_quality_tunes_tv_on_the_slices_it_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks import quality
-
     from csmri_ext.data import phantom_volume
 
     monkeypatch.setattr(quality, "WEIGHTS", (1e-4, 0.02))
