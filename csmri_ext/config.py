@@ -6,7 +6,7 @@ import platform
 from importlib import metadata
 from typing import Any
 
-OPTIONAL = ("nibabel", "cupy-cuda12x")
+OPTIONAL = ("nibabel", "lightning", "cupy-cuda12x")
 
 
 def configuration() -> dict[str, dict[str, str]]:
@@ -116,7 +116,7 @@ def _bart() -> dict[str, str]:
 
 
 def _packages() -> dict[str, str]:
-    names = ["numpy", "h5py", "scipy", "scikit-image", "matplotlib", *OPTIONAL]
+    names = ["numpy", "h5py", "scipy", "scikit-image", "pillow", "matplotlib", "jinja2", "rich", "safetensors", *OPTIONAL]
     return {name: _installed(name) for name in names}
 
 
