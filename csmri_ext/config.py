@@ -116,7 +116,18 @@ def _bart() -> dict[str, str]:
 
 
 def _packages() -> dict[str, str]:
-    names = ["numpy", "h5py", "scipy", "scikit-image", "pillow", "matplotlib", "jinja2", "rich", "safetensors", *OPTIONAL]
+    names = [
+        "numpy",
+        "h5py",
+        "scipy",
+        "scikit-image",
+        "pillow",
+        "matplotlib",
+        "jinja2",
+        "rich",
+        "safetensors",
+        *OPTIONAL,
+    ]
     return {name: _installed(name) for name in names}
 
 

@@ -167,3 +167,31 @@ def test_quality_tunes_tv_on_the_slices_it_judges(tmp_path: Path, monkeypatch: p
     assert f"| random 4x | {weight:g} | " in quality.table(results)
     quality.draw(results, tmp_path / "quality.svg")
     assert "PSNR" in (tmp_path / "quality.svg").read_text()
+
+
+def test_model_card_says_where_weights_are_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import asdict
+
+    from benchmarks import model_card
+    from csmri_ext.training import RECIPES
+
+    run = {"name": "dccnn3", "data": "procedural phantom, 9 subjects from seed 1000", "seed": 4}
+    recipe = {**asdict(RECIPES["phantom"]), "steps": 70}
+    (tmp_path / "run.json").write_text(json.dumps({**run, "recipe": recipe}))
+    (tmp_path / "summary.json").write_text(json.dumps({"steps": 70, "seconds": 3723, "threads": 1, "val_psnr": 30.0}))
+    (tmp_path / "dccnn3.safetensors").write_bytes(b"numbers")
+    scores = {"tv": [[30.0, 31.0], [0.9, 0.8]], "dccnn3": [[31.5, 32.0], [0.95, 0.85]]}
+    (tmp_path / "quality.json").write_text(json.dumps({"random 4x": {"weight": 0.01, "scores": scores}}))
+    monkeypatch.setattr(model_card, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(sys, "argv", ["model_card", str(tmp_path), "--quality", f"Chest={tmp_path / 'quality.json'}"])
+    model_card.main()
+    assert (tmp_path / "weights" / "dccnn3.safetensors").read_bytes() == b"numbers"
+    card = (tmp_path / "weights" / "dccnn3.md").read_text()
+    for said in (
+        "csmri train --model dccnn3 --steps 70 --volumes 9",
+        "1:02:03",
+        "not for clinical use",
+        "Chest, 2 slices",
+    ):
+        assert said in card
+    assert "| random 4x | 30.50 / 0.850 | 31.75 / 0.900 |" in card

@@ -1,0 +1,97 @@
+"""Ship the weights of a training run: copy them into the package, with a card that says what they are.
+
+    python -m benchmarks.model_card RUN --quality NAME=quality.json ... [--note TEXT]
+
+RUN is a folder of `csmri train`; each quality.json comes from `python -m benchmarks.quality --out`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines import methods
+from csmri_ext.bridge.atomic import replacing
+
+WEIGHTS = Path(__file__).parents[1] / "csmri_ext" / "weights"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Copy weights into the package, with a model card.")
+    parser.add_argument("run", type=Path, help="folder of csmri train")
+    parser.add_argument("--quality", nargs="+", default=[], metavar="NAME=FILE", help="results of benchmarks.quality")
+    parser.add_argument("--note", default="", help="what else has to be known of this training")
+    args = parser.parse_args()
+    run = json.loads((args.run / "run.json").read_text())
+    weights = args.run / f"{run['name']}.safetensors"
+    quality = {name: json.loads(Path(file).read_text()) for name, file in (item.split("=", 1) for item in args.quality)}
+    WEIGHTS.mkdir(exist_ok=True)
+    with replacing(WEIGHTS / weights.name) as temporary:
+        shutil.copyfile(weights, temporary)
+    text = card(run, json.loads((args.run / "summary.json").read_text()), weights.read_bytes(), quality, args.note)
+    with replacing(WEIGHTS / f"{run['name']}.md") as temporary:
+        temporary.write_text(text)
+
+
+def card(run: dict[str, Any], summary: dict[str, Any], weights: bytes, quality: dict[str, Any], note: str) -> str:
+    """Describe weights in Markdown."""
+    name, recipe = run["name"], run["recipe"]
+    changed = "" if recipe["steps"] == summary["steps"] else " (stopped before the end)"
+    lines = [
+        f"# {name}",
+        "",
+        f"{methods.get(name).description}. For research; **not for clinical use**.",
+        "",
+        f"- File: {name}.safetensors, {len(weights) / 1000:.0f} kB, float32, sha256 "
+        f"{hashlib.sha256(weights).hexdigest()}.",
+        f"- Data: {run['data']}. No image of a person was used.",
+        f"- Masks: {', '.join(recipe['masks'])} at {', '.join(f'{r:g}x' for r in recipe['accelerations'])}, mixed.",
+        f"- Training: {summary['steps']} steps{changed} of {recipe['batch_size']} slice, sections of "
+        f"{', '.join(map(str, recipe['sizes']))} pixels in turn, loss {recipe['loss']}, Adam "
+        f"{recipe['learning_rate']:g}, last {100 * recipe['decay']:.0f} % linear to zero, moving average of weights "
+        f"{recipe['ema']:g}.",
+        f"- Time: {timedelta(seconds=summary['seconds'])} on {summary['threads']} CPU thread.",
+        f"- Command: `csmri train --model {name} --steps {recipe['steps']} --volumes {_volumes(run['data'])}`"
+        f" (seed {run['seed']}).",
+    ]
+    lines += [f"- {note}"] if note else []
+    for data, found in quality.items():
+        first = next(iter(found.values()))["scores"]
+        count = len(next(iter(first.values()))[0])
+        shown = [method for method in ("zero-filled", "tv", name) if method in first]
+        lines += [
+            "",
+            f"{data}, {count} slices, PSNR in dB / SSIM (`python -m benchmarks.quality`; the weight of TV is tuned "
+            "on the same slices):",
+            "",
+            f"| mask | {' | '.join(shown)} |",
+            f"|{'---|' * (len(shown) + 1)}",
+        ]
+        for setting, result in found.items():
+            cells = [
+                " / ".join(f"{np.mean(v):.{d}f}" for v, d in zip(result["scores"][m], (2, 3), strict=True))
+                for m in shown
+            ]
+            lines.append(f"| {setting} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "Limits: trained on drawn anatomy, single coil, masks of the kinds above. With other anatomies, noise, masks or "
+        "several coils the result may be worse than total variation, and errors can look like anatomy.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _volumes(data: str) -> str:
+    words = data.split()
+    return words[words.index("subjects") - 1] if "subjects" in words else "N"
+
+
+if __name__ == "__main__":
+    main()
