@@ -82,8 +82,8 @@ def card(run: dict[str, Any], summary: dict[str, Any], weights: bytes, quality: 
             lines.append(f"| {setting} | {' | '.join(cells)} |")
     lines += [
         "",
-        "Limits: trained on drawn anatomy, single coil, masks of the kinds above. With other anatomies, noise, masks or "
-        "several coils the result may be worse than total variation, and errors can look like anatomy.",
+        "Limits: trained on drawn anatomy, single coil, masks of the kinds above. With other anatomies, noise, masks "
+        "or several coils the result may be worse than total variation, and errors can look like anatomy.",
     ]
     return "\n".join(lines) + "\n"
 
