@@ -259,3 +259,7 @@ def _write_png(path: Path, images: NDArray[np.complex64], *_: Any) -> None:
 
 
 _WRITERS: dict[str, Writer] = {".cfl": _write_cfl, ".h5": _write_h5, ".png": _write_png, ".npy": _write_npy}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import lightning
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from csmri_ext.data.dataset import Masks, Sample, UndersampledImages
 from csmri_ext.data.images import Images
@@ -63,7 +63,12 @@ class ReconstructionData(lightning.LightningDataModule):
             seed=self.seed,
             epoch=epoch,
         )
-        return DataLoader(samples, recipe.batch_size // processes, num_workers=self.workers)
+        # Lightning would add a sampler that shuffles, and other slices would meet in a batch than on one process.
+        rank = self.trainer.global_rank if self.trainer is not None else 0
+        share: DistributedSampler[Sample] | None = None
+        if processes > 1:
+            share = DistributedSampler(samples, processes, rank, shuffle=False)
+        return DataLoader(samples, recipe.batch_size // processes, sampler=share, num_workers=self.workers)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Open every validation slice whole, with a mask that stays."""
