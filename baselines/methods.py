@@ -149,13 +149,17 @@ def register_network(name: str, create: Callable[..., nn.Module], description: s
     ValueError
         If the name is taken.
     """
-    network = Network(name, create)
+    return register(as_method(Network(name, create), description))
+
+
+def as_method(network: Network, description: str) -> Method:
+    """Make a network a method, registered or not."""
 
     def reconstruct(problem: Problem) -> Reconstruction:
         details = {"weights": network.weights, "trained": network.trained, "device": problem.device}
         return Reconstruction(network.reconstruct(problem), details)
 
-    return register(Method(name, reconstruct, description, ("network",), network=network))
+    return Method(network.name, reconstruct, description, ("network",), network=network)
 
 
 def names() -> list[str]:

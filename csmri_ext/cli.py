@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str], str], int], str]] = {
     "recon": (_from("baselines.recon"), "reconstruct a file, or a folder of files, with one method"),
     "compare": (_from("baselines.compare"), "compare methods on the same undersampled data, with a report"),
     "train": (_from("baselines.train"), "train a network on the phantom or on your own files"),
+    "reproduce": (_from("baselines.reproduce"), "train and test the networks of a published table on your images"),
     "info": (_from("baselines.info"), "show what a network costs: parameters, operations, layers"),
     "doctor": (doctor, "show the configuration, or check the conventions of a file"),
 }
@@ -63,7 +64,7 @@ def _without_command(words: list[str]) -> int:
         prog="csmri",
         allow_abbrev=False,
         usage="csmri COMMAND ...   (csmri COMMAND --help explains it)",
-        description="\n".join(f"{name:<9} {text}" for name, (_, text) in COMMANDS.items()),
+        description="\n".join(f"{name:<10} {text}" for name, (_, text) in COMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"csmri_ext {__version__}")
