@@ -177,7 +177,7 @@ def draw_convergence(experiment: Experiment, training: Training, folder: Path) -
             axes.set_ylabel("validation PSNR (dB)", fontsize=9)
             axes.tick_params(labelsize=8.5)
             axes.grid(color="0.9", linewidth=0.7)
-            axes.legend(fontsize=8, frameon=False, loc="lower right")
+            axes.legend(fontsize=8, loc="lower right", facecolor="white", framealpha=0.85, edgecolor="none")
     return _write(folder / "convergence.png", png(canvas.figure, SCREEN_DPI))
 
 
