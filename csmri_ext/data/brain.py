@@ -1,4 +1,4 @@
-"""Procedural axial slices of a head: scalp, skull, folded cortex, ventricles, vessels. No patient is involved."""
+"""A procedural brain in three dimensions: folded cortex, ventricles, deep nuclei, cerebellum and stem."""
 
 from __future__ import annotations
 
@@ -9,271 +9,283 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from csmri_ext.data.canvas import Canvas, distance, ellipse
-from csmri_ext.data.random_fields import RandomFields
+from csmri_ext.data.canvas import Canvas
+from csmri_ext.data.planes import Plane, Points, Vector, between, capsule, ellipsoid
+from csmri_ext.data.random_fields import RandomFields, upsampled
 
 Array = NDArray[np.floating[Any]]
 
-TISSUES = ["skin", "fat", "muscle", "bone", "marrow", "dura", "csf", "grey", "white", "nuclei", "vitreous", "vessel"]
-
-# Signal relative to the brightest tissue; chosen by eye to resemble clinical images, varied per subject.
-CONTRASTS: dict[str, tuple[float, ...]] = {
-    "t1": (0.55, 1.00, 0.45, 0.04, 0.30, 0.30, 0.20, 0.59, 0.68, 0.63, 0.25, 0.08),
-    "t2": (0.35, 0.62, 0.20, 0.04, 0.30, 0.20, 0.95, 0.52, 0.38, 0.42, 0.95, 0.06),
-    "pd": (0.50, 0.75, 0.50, 0.05, 0.35, 0.35, 0.72, 0.82, 0.68, 0.76, 0.68, 0.10),
-    "flair": (0.45, 0.75, 0.35, 0.04, 0.30, 0.35, 0.10, 0.62, 0.52, 0.56, 0.12, 0.08),
-}
+_COARSE_MM = 1.6
 
 
 @dataclass(frozen=True)
-class _Head:
-    """Coordinates of one slice in the frame of the head, in mm, and what all of its parts share."""
+class Scene:
+    """What the parts of a head are drawn with: canvas, pixels, random source and tissues."""
 
-    y: Array
-    x: Array
-    half_length: float
-    half_width: float
-    level: float
+    canvas: Canvas
+    plane: Plane
+    fields: RandomFields
     tissue: dict[str, float]
-    pixel_mm: float
 
-    def window(self, box: tuple[slice, slice]) -> _Head:
-        return replace(self, y=self.y[box], x=self.x[box])
+    def part(self, name: str) -> Scene:
+        return replace(self, fields=self.fields.part(name))
+
+    def window(self, box: tuple[slice, slice]) -> Scene:
+        return replace(
+            self, canvas=self.canvas.window(box), plane=self.plane.window(box), fields=self.fields.window(box)
+        )
+
+    def blob(
+        self,
+        center: Vector,
+        radii: Vector,
+        signal: float | str,
+        *,
+        tilt: float = 0.0,
+        rough: float = 0.1,
+        within: Array | None = None,
+        rim: tuple[float, str] | None = None,
+        texture: float = 0.05,
+        softness: float = 0.0,
+        opacity: float = 1.0,
+    ) -> None:
+        """Paint an ellipsoid where the slice meets it.
+
+        Parameters
+        ----------
+        center, radii, tilt
+            See `planes.ellipsoid`.
+        signal
+            New signal, or name of a tissue.
+        rough
+            Amplitude of its bumps over its smallest radius.
+        within
+            Depth of a region, (ny, nx), that it does not leave.
+        rim
+            Thickness in mm and tissue of a shell around it.
+        texture, softness, opacity
+            See `Canvas.paint`.
+        """
+        small = min(radii)
+        box = self.plane.near(center, max(radii) * (1 + rough) + (rim[0] if rim else 0) + 1)
+        if box is None:
+            return
+        part = self.window(box)
+        depth = ellipsoid(part.plane.points(), center, radii, tilt)
+        if rough:
+            depth = depth + rough * small * part.fields.smooth(0.7 * small + 2)
+        if within is not None:
+            depth = np.minimum(depth, within[box])
+        if rim:
+            part.canvas.paint(depth + rim[0], self.tissue[rim[1]], 0.05)
+        value = self.tissue[signal] if isinstance(signal, str) else signal
+        part.canvas.paint(depth, value, texture, softness, opacity)
 
 
-def draw_brain(fields: RandomFields, contrast: str, level: float) -> Canvas:
-    """Draw one slice.
+@dataclass(frozen=True)
+class BrainShape:
+    """Signed depths in mm, (ny, nx): in the cerebrum with its fissure, cerebellum, stem; and in all, closed."""
+
+    cerebrum: Array
+    cerebellum: Array
+    stem: Array
+    closed: Array
+
+
+def brain_shape(scene: Scene, points: Points, shell: Array) -> BrainShape:
+    """Cut the inside of the vault into the parts of the brain.
 
     Parameters
     ----------
-    fields
-        Random source and pixel positions; the head is about 155 by 195 mm, near 0.
-    contrast
-        A key of `CONTRASTS`.
-    level
-        Height of the slice: 0 at the eyes, 0.3 at the basal ganglia, 0.6 above the ventricles, 1 near the vertex.
-
-    Returns
-    -------
-        Signal between 0 and about 1, without noise, texture or bias field.
+    scene, points
+        Random source; coordinates of the pixels.
+    shell
+        Depth in the ellipsoid of the brain.
     """
-    f = fields.part("head")
-    tissue = {name: value * f.uniform(0.93, 1.07) for name, value in zip(TISSUES, CONTRASTS[contrast], strict=True)}
-    turn, y0, x0 = f.uniform(-0.12, 0.12), f.uniform(-6, 6), f.uniform(-5, 5)
-    length, width = f.uniform(93, 102), f.uniform(74, 82)
-    shrink = math.sqrt(max(1 - max(level - 0.3, 0) ** 2, 0.25))
-    dy, dx = f.y[:, np.newaxis] - y0, f.x - x0
-    head = _Head(
-        y=dy * math.cos(turn) + dx * math.sin(turn),
-        x=dx * math.cos(turn) - dy * math.sin(turn),
-        half_length=length * shrink,
-        half_width=width * shrink,
-        level=level,
-        tissue=tissue,
-        pixel_mm=float(f.x[1] - f.x[0]),
+    x, y, z = points
+    f = scene.fields
+    side = np.abs(x)
+    temporal = between(side, 14, 22) * between(y, -48, -36) * (1 - between(y, 18, 34))
+    tent = 4 - 0.30 * np.minimum(side, 40) - 6 * between(y, 40, 75)
+    base = -17 + 5 * between(y, -36, -20) - 27 * temporal + (tent + 12) * between(y, 14, 30) * (1 - temporal)
+    closed = np.minimum(shell, 0.85 * (z - base) + 1.5 * f.smooth(14))
+    # The hemispheres are joined by the corpus callosum and what lies below it.
+    joined = 1 - np.sqrt(((y - 6) / 40) ** 2 + ((z - 3) / 26) ** 2)
+    fissure = np.abs(x + 1.5 * f.smooth(40)) - f.uniform(0.4, 1.3) * np.exp(0.5 * f.smooth(10))
+    cerebrum = np.minimum(closed, fissure + 60 * np.clip(3 * joined + 0.5, 0, 1))
+    size = f.uniform(0.93, 1.05)
+    cerebellum = np.maximum(
+        ellipsoid((side, y, z), (22, 50, -31), (31 * size, 27 * size, 21 * size), 0.25),
+        ellipsoid(points, (0, 49, -31), (15, 24, 20)),
     )
-    canvas = Canvas.empty((f.y.size, f.x.size), head.pixel_mm)
-    outline, inside_skull = _draw_scalp_and_skull(canvas, fields.part("skull"), head)
-    brain = inside_skull - f.uniform(0.3, 1.6) * np.exp(0.5 * f.smooth(18))
-    brain = _draw_eyes(canvas, fields.part("eyes"), head, outline, brain)
-    hemisphere, cut = _split(fields.part("fissure"), head, brain)
-    fluid = _draw_cortex(canvas, fields.part("cortex"), head, hemisphere)
-    _draw_deep_structures(canvas, fields.part("deep"), head, hemisphere)
-    _draw_midline_and_vessels(canvas, fields.part("vessels"), head, inside_skull, cut, fluid)
-    return canvas
-
-
-def _draw_scalp_and_skull(canvas: Canvas, f: RandomFields, head: _Head) -> tuple[Array, Array]:
-    """Paint the layers from outside in, each with a thickness that varies; return the depth in head and in skull."""
-    tissue, level = head.tissue, head.level
-    back, side = head.y / head.half_length, np.abs(head.x) / head.half_width
-    taper, squareness = f.uniform(0.04, 0.14), f.uniform(0.0, 0.3)
-    u, v = (head.x / (head.half_width * (1 + taper * back))) ** 2, back**2
-    outline = distance(
-        1 - np.sqrt(u + v - squareness * np.minimum(u * v, 1)) - 0.012 * f.smooth(45) - 0.005 * f.smooth(20),
-        head.pixel_mm,
+    cerebellum = np.minimum(np.minimum(cerebellum, base - z - 2), shell + 6 * between(-z, 10, 30))
+    stem = np.maximum(
+        np.maximum(ellipsoid(points, (0, 7, -30), (15, 11, 13), 0.2), capsule(points, (0, 10, -8), (0, 21, -60), 11, 6)),
+        capsule(points, (0, 21, -60), (0, 26, -170), 5.5),
     )
-
-    skin = 1.5 + 0.3 * f.smooth(30)
-    fat = f.uniform(2.5, 6.0) * (1 + 0.35 * np.clip(back, -1, 1)) * np.exp(0.25 * f.smooth(25))
-    temporal = np.clip(side - 0.5, 0, 1) * np.clip(0.7 - np.abs(back + 0.15), 0, 1) * (1.2 - level)
-    muscle = f.uniform(6, 22) * temporal
-    outer = f.uniform(0.8, 1.4) + 0.2 * f.smooth(30)
-    diploe = f.uniform(1.0, 3.5) * np.exp(0.4 * f.smooth(30))
-    inner = f.uniform(0.8, 1.4)
-
-    lobules = np.clip(0.7 * f.smooth(2.2) + 0.35, 0, 1)
-    canvas.paint(outline, tissue["skin"], 0.08)
-    canvas.paint(outline - skin, tissue["fat"] * (1 - f.uniform(0.2, 0.45) * lobules), 0.12, softness=2)
-    depth = outline - skin - fat
-    canvas.paint(depth, 0.6 * tissue["skin"], 0.1)
-    canvas.paint(np.minimum(depth - 0.6, muscle - 0.5), tissue["muscle"], 0.15, softness=1)
-    depth = depth - 0.8 - muscle
-    canvas.paint(depth, tissue["bone"], softness=1)
-    canvas.paint(np.minimum(depth - outer, diploe), tissue["marrow"], 0.25, softness=1.5)
-    depth = depth - outer - diploe
-    canvas.paint(depth, tissue["bone"], softness=1)
-    depth = depth - inner
-    canvas.paint(depth, tissue["dura"], 0.1)
-    canvas.paint(depth - 0.7, tissue["csf"], 0.05)
-    return outline, depth
+    return BrainShape(cerebrum, cerebellum, stem, closed)
 
 
-def _draw_eyes(canvas: Canvas, f: RandomFields, head: _Head, outline: Array, brain: Array) -> Array:
-    """Paint orbits in low slices; return the depth in the brain without them."""
-    size = f.uniform(12, 14)
-    front, apart = -head.half_length + f.uniform(26, 31), f.uniform(30, 34)
-    height = math.sqrt(max(0.0, 1 - (head.level / 0.2) ** 2))
-    if height < 0.2:
-        return brain
-    for sign in (-1, 1):
-        socket = ellipse(head.y, head.x, (front, sign * apart), (1.8 * size * height, 1.4 * size * height), 0.4 * sign)
-        socket = np.minimum(socket + f.smooth(15), outline - 3)
-        canvas.paint(socket, head.tissue["bone"])
-        canvas.paint(socket - 1.5, 0.8 * head.tissue["fat"], 0.15, softness=2)
-        center = front - 0.4 * size
-        eye = np.minimum(ellipse(head.y, head.x, (center, sign * apart), (size * height, size * height)), socket)
-        canvas.paint(eye, head.tissue["muscle"])
-        canvas.paint(eye - 1.2, head.tissue["vitreous"], 0.04)
-        lens = ellipse(head.y, head.x, (center - 0.7 * size * height, sign * apart), (2, 4.5))
-        canvas.paint(np.minimum(lens, eye), head.tissue["muscle"])
-        brain = np.minimum(brain, -socket - 1)
-    return brain
+def draw_brain(scene: Scene, points: Points, shape: BrainShape, radius: Array) -> None:
+    """Paint the brain; the space around it holds fluid already.
 
-
-def _split(f: RandomFields, head: _Head, brain: Array) -> tuple[Array, Array]:
-    """Cut the brain into hemispheres, which are joined in the middle of low slices; also return how open the cut is."""
-    joined = 0.40 * head.half_length * (1 - max(head.level - 0.3, 0) / 0.25)
-    joined = max(joined, -5.0)  # not at all
-    cut = np.clip((np.abs(head.y + 0.04 * head.half_length) - joined) / 5 + 0.5, 0, 1)
-    from_middle = np.abs(head.x + 1.2 * f.smooth(40))
-    fissure = f.uniform(0.4, 1.2) * np.exp(0.6 * f.smooth(10))
-    return np.minimum(brain, from_middle - fissure * cut + 40 * (1 - cut)), cut
-
-
-def _draw_cortex(canvas: Canvas, f: RandomFields, head: _Head, hemisphere: Array) -> Array:
-    """Paint white and grey matter and the fluid in the sulci; return the depth in that fluid."""
-    tissue = head.tissue
-    sulcus, width = _sulci(f, head, hemisphere)
-    canvas.paint(hemisphere, tissue["white"] * (1 + 0.02 * f.smooth(25)), 0.025)
-    thickness = f.uniform(2.0, 3.2) + 0.5 * f.smooth(10)
-    ribbon = np.minimum(thickness - np.minimum(sulcus, hemisphere), hemisphere)
-    canvas.paint(ribbon, tissue["grey"] * (1 + 0.03 * f.smooth(12)), 0.03, softness=1.6)
-    fluid = np.minimum(width - sulcus, hemisphere + 1)
-    canvas.paint(fluid, tissue["csf"], 0.05)
-    return fluid
-
-
-def _sulci(f: RandomFields, head: _Head, hemisphere: Array) -> tuple[Array, Array]:
-    """Distance to the nearest sulcus, and half the width of the fluid in it, both in mm.
-
-    Sulci start at the surface and run along the normals of a stadium, a segment from front to back thickened by a
-    radius; the arc length along its outline tells them apart. They meander, and some fork.
+    Parameters
+    ----------
+    scene, points, shape
+        Canvas; coordinates of the pixels; parts of the brain.
+    radius
+        1 on the ellipsoid of the brain, 0 in its centre, (ny, nx).
     """
-    radius = 0.42 * head.half_width
-    ends = 0.45 * head.half_length
-    depth = np.maximum(hemisphere, 0)
-    on_axis = np.clip(head.y, -ends, ends)
-    outwards = np.abs(head.x) - 0.45 * head.half_width
-    arc = on_axis + radius * np.arctan2(head.y - on_axis, np.abs(outwards))
-    arc += np.minimum(depth / 5, 1) * (3.0 * f.smooth(6) + 1.0 * f.smooth(3)) + 1.5 * f.smooth(15)
-    along_y, along_x = np.gradient(arc, head.pixel_mm)
-    stretch = np.clip(np.sqrt(along_y**2 + along_x**2), 0.4, 2.5)
-
-    end = ends + radius * np.pi / 2
-    nearest = np.full(hemisphere.shape, 99.0, np.float32)
-    width = np.zeros(hemisphere.shape, np.float32)
-    right, lateral = head.x > 0, outwards > 0
-    for is_right in (False, True):
-        for is_lateral in (False, True):
-            where = (right == is_right) & (lateral == is_lateral)
-            places, reach, opening, fork = _sulcus_list(f, end, is_lateral)
-            here, inside = arc[where], depth[where]
-            j = np.searchsorted((places[1:] + places[:-1]) / 2, here)
-            sideways = np.abs(here - places[j])
-            sideways = np.abs(sideways - np.maximum(0, inside - 0.5 * reach[j]) * fork[j]) / stretch[where]
-            nearest[where] = np.sqrt(sideways**2 + np.maximum(0, inside - reach[j]) ** 2)
-            width[where] = opening[j] * (0.8 + 0.6 * np.clip(inside / reach[j], 0, 1) ** 2)
-    # Folds that reach the slice from above or below: short pieces of the zero set of a field, well below the surface.
-    island = np.abs(distance(f.smooth(6.5), head.pixel_mm)) + 5 * np.maximum(0, 0.9 - f.smooth(6))
-    island += np.maximum(0, 7 - depth) + np.maximum(0, depth - f.uniform(16, 24))
-    nearest = np.minimum(nearest, island)
-    mouth = np.exp(-depth / 1.8)
-    return nearest, width * (0.75 + 0.45 * f.smooth(7)) + (0.2 + 1.3 * width) * mouth
+    _draw_cortex(scene.part("cortex"), points, shape, radius)
+    _draw_deep(scene.part("deep"), points, shape)
+    _draw_cerebellum(scene.part("cerebellum"), points, shape)
 
 
-def _sulcus_list(f: RandomFields, end: float, is_lateral: bool) -> tuple[Array, Array, Array, Array]:
-    """Place along the outline, depth, half width and fork slope of the sulci of one side; they change with z."""
-    n = int(190 / (f.uniform(9.5, 12) if is_lateral else f.uniform(8, 10)))  # 190 mm is a typical outline
-    phases, shift = f.rng.uniform(0, 2 * np.pi, (2, n + 1))
-    jitter = f.rng.uniform(-0.3, 0.3, n + 1) + 0.15 * np.sin(f.z / 15 + shift)
-    jitter[[0, -1]] = 0  # where the two sides of a hemisphere meet
-    places = end * (2 * (np.arange(n + 1) + jitter) / n - 1)
-    longest = f.rng.uniform(9, 34, n + 1) if is_lateral else f.rng.uniform(5, 18, n + 1)
-    reach = longest * (0.75 + 0.25 * np.sin(f.z / 18 + phases))
-    opening = f.uniform(0.4, 0.75) * np.exp(0.45 * f.rng.standard_normal(n + 1))
-    fork = np.where(f.rng.random(n + 1) < 0.5, f.rng.uniform(0.5, 1.3, n + 1), 0)
-    values = np.array([places, reach, opening, fork], np.float32)
-    return values[0], values[1], values[2], values[3]
+def _draw_cortex(scene: Scene, points: Points, shape: BrainShape, radius: Array) -> None:
+    """White matter, a grey ribbon along the surface and along the sulci, and fluid in these.
+
+    Sulci are the zero set of a random field of one wavelength, taken at points that are drawn out to the surface, so
+    that they start perpendicular to it.
+    """
+    f, canvas, tissue = scene.fields, scene.canvas, scene.tissue
+    x, y, z = points
+    depth = shape.cerebrum
+    wavelength = f.uniform(17, 23)
+    sheet = _sheets(scene, wavelength, f.uniform(0.55, 0.8))
+    # Deep ones are few; where the field is at its lowest, there is none.
+    reach = np.clip(13 + 8 * f.smooth(11), 3, 30)
+    nearest = np.sqrt(sheet**2 + np.maximum(0, np.maximum(depth, 0) - reach) ** 2)
+    side = np.abs(x)
+    insula = f.uniform(35, 39)
+    lateral = np.abs(z + f.uniform(2, 8) - 0.25 * y + 2 * f.smooth(12)) + np.maximum(0, insula - side)
+    medial = np.abs(side - insula - 0.008 * y * y + 1.0 * f.smooth(6)) + np.maximum(0, np.abs(z - 2) - 15)
+    sylvian = np.minimum(lateral, medial) + np.maximum(0, np.abs(y) - f.uniform(18, 26))
+    nearest = np.minimum(nearest, sylvian)
+    canvas.paint(depth, tissue["white"] * (1 + 0.025 * f.smooth(22)), 0.04)
+    thickness = f.uniform(2.2, 3.4) + 0.4 * f.smooth(10)
+    open_ = f.uniform(0.2, 0.7) * np.exp(0.45 * f.smooth(7)) + 0.6 * np.exp(-np.maximum(depth, 0) / 2.5)
+    ribbon = np.minimum(thickness + open_ - np.minimum(nearest, depth + open_), depth)
+    canvas.paint(ribbon, tissue["grey"] * (1 + 0.03 * f.smooth(12)), 0.05, softness=1.5)
+    fluid = np.minimum(open_ - nearest, depth + 1)
+    canvas.paint(fluid, tissue["csf"], 0.03, opacity=f.uniform(0.7, 1.0))
+    _vessels(scene, fluid)
 
 
-def _draw_deep_structures(canvas: Canvas, f: RandomFields, head: _Head, hemisphere: Array) -> None:
-    """Ventricles, basal ganglia and thalami, mirrored but not quite, where the slice is low enough."""
-    box = f.box((0, 0), 55)
-    canvas, f, head, hemisphere = canvas.window(box), f.window(box), head.window(box), hemisphere[box]
-    level, tissue = head.level, head.tissue
-    y = head.y + 1.5 * f.smooth(18)
-    side = np.abs(head.x + 1.5 * f.smooth(18) + 0.8 * f.smooth(8))
-    size = f.uniform(0.6, 1.4)
-    nuclei = tissue["nuclei"] * (1 + 0.03 * f.smooth(10))
-    deep = 1 - np.clip((level - 0.3) / 0.15, 0, 1)
-    for center, radii, angle in (
-        ((-10.0, 25.0), (15.0, 5.5), -0.25),  # putamen
-        ((-22.0, 12.5), (9.0, 4.5), -0.15),  # caudate
-        ((10.0, 10.0), (12.0, 8.5), -0.3),  # thalamus
-    ):
-        shape = ellipse(y, side, center, (radii[0] * deep + 0.1, radii[1] * deep + 0.1), angle)
-        canvas.paint(np.minimum(shape, hemisphere), nuclei, 0.03, softness=2, opacity=float(deep))
-
-    # Lateral ventricles: bodies in high slices, frontal and occipital horns in low ones.
-    open_body = np.clip((level - 0.28) / 0.1, 0, 1) * np.clip((0.62 - level) / 0.1, 0, 1)
-    open_horns = np.clip((0.52 - level) / 0.1, 0, 1)
-    bow = 5.0 + 0.006 * (y - 2) ** 2
-    taper = np.sqrt(np.maximum(1 - ((y - 4) / 38) ** 2, 0))
-    body = size * (2.6 + 0.05 * y) * taper * open_body - np.abs(side - bow) - 3 * (1 - open_body)
-    frontal = ellipse(y, side, (-27.0, 8.5), (10 * size, 3.2 * size), -0.45) - 9 * (1 - open_horns)
-    occipital = ellipse(y, side, (30.0, 21.0), (10 * size, 4.5 * size), 0.75) - 9 * (1 - open_horns)
-    third = np.minimum(1.1 * size - side, 12 - np.abs(y - 6)) - 9 * (1 - deep)
-    fluid = np.maximum(np.maximum(body, third), np.maximum(frontal, occipital))
-    fluid = np.minimum(fluid, hemisphere - 1.5)
-    canvas.paint(fluid, tissue["csf"], 0.03)
-    plexus = np.minimum(fluid - 0.5, 1.2 * f.smooth(3) - 1.5)
-    canvas.paint(plexus, tissue["grey"], 0.1, opacity=0.7)
+def _sheets(scene: Scene, wavelength: float, pull: float) -> Array:
+    """Signed distance to the nearest sulcus in mm, drawn on a coarse grid and interpolated."""
+    step = _COARSE_MM
+    y, x = (
+        step * np.arange(int(axis[0] / step) - 3, int(axis[-1] / step) + 4) for axis in (scene.plane.y, scene.plane.x)
+    )
+    px, py, pz = replace(scene.plane, y=y, x=x).points()
+    rho = np.sqrt((px / 68) ** 2 + (py / 86) ** 2 + (pz / 60) ** 2)
+    drawn_out = np.maximum(rho, 0.3) ** -pull
+    right = 400 * (px > 0)  # the hemispheres are alike, but not the same
+    wave = scene.fields.waves((px * drawn_out + right, py * drawn_out, pz * drawn_out), wavelength)
+    wave += 0.25 * scene.fields.waves((px + right, py, pz), 0.45 * wavelength)
+    along_y, along_x = np.gradient(wave, _COARSE_MM)
+    # A sheet that the slice meets at a small angle looks wide, but not endlessly so.
+    floor = (0.35 * 2 * np.pi / wavelength) ** 2
+    return upsampled(wave / np.sqrt(along_y**2 + along_x**2 + floor), y, x, scene.plane.y, scene.plane.x)
 
 
-def _draw_midline_and_vessels(
-    canvas: Canvas, f: RandomFields, head: _Head, inside_skull: Array, cut: Array, fluid: Array
-) -> None:
-    tissue = head.tissue
-    middle = np.abs(head.x + 1.0 * f.smooth(40))
-    falx = np.minimum(np.minimum(0.45 - middle, 40 * (cut - 0.6)), inside_skull)
-    canvas.paint(falx, tissue["dura"], opacity=0.6)
-    for front in (-1, 1):
-        sinus = ellipse(inside_skull, middle, (f.uniform(0, 2), 0), (f.uniform(2, 4), f.uniform(2, 4)))
-        canvas.paint(np.minimum(sinus, front * head.y), tissue["vessel"], 0.1)
-    # Small vessels lie between gyri, as dark dots where blood flows fast.
-    candidates = np.flatnonzero(fluid > 0.3)
-    if candidates.size:
-        rows, columns = np.unravel_index(f.rng.choice(candidates, 50), fluid.shape)
-        for row, column, radius in zip(rows, columns, f.rng.uniform(0.4, 1.0, 50), strict=True):
-            _dot(canvas, int(row), int(column), float(radius), tissue["vessel"])
+def _draw_deep(scene: Scene, points: Points, shape: BrainShape) -> None:
+    """Nuclei and ventricles, mirrored but not quite."""
+    f, tissue = scene.fields, scene.tissue
+    inside = shape.closed - 4
+    nuclei = tissue["nuclei"] * (1 + 0.04 * f.uniform(-1, 1))
+    for side in (-1, 1):
+        wobble = f.uniform(0.92, 1.08)
+        for center, radii, tilt in (
+            ((26 * side, -5, 3), (5, 18, 10), 0.0),  # putamen
+            ((13 * side, -20, 9), (4.5, 11, 8), 0.3),  # caudate
+            ((10 * side, 13, 3), (8, 15, 9), 0.1),  # thalamus
+            ((29 * side, -4, -25), (7, 8, 7), 0.0),  # amygdala
+        ):
+            size: Vector = (radii[0] * wobble, radii[1] * wobble, radii[2] * wobble)
+            scene.blob(center, size, nuclei, tilt=tilt, within=inside, rough=0.15, softness=2)
+    box = scene.plane.near((0, 15, 0), 62)
+    if box is None:
+        return
+    part = scene.window(box)
+    x, y, z = (p[box] for p in points)
+    f = part.fields
+    size = f.uniform(0.45, 1.25)
+    x, y, z = x + 1.5 * f.smooth(20), y + 1.5 * f.smooth(18), z + 1.5 * f.smooth(18)
+    mirrored = (np.abs(x), y, z)
+    horns: tuple[tuple[Vector, Vector, float, float], ...] = (
+        ((5, -31, 7), (8, -4, 16), 4.5, 4.2),
+        ((8, -4, 16), (13, 22, 14), 4.2, 4.5),
+        ((13, 22, 14), (24, 41, 5), 4.5, 6.0),
+        ((24, 41, 5), (22, 60, 2), 5.0, 2.0),
+        ((25, 36, -3), (32, -2, -22), 3.5, 2.0),
+    )
+    lateral = np.max([capsule(mirrored, a, b, r * size, s * size) for a, b, r, s in horns], axis=0)
+    lateral = np.minimum(lateral, np.abs(x) - 0.6)  # septum
+    third = ellipsoid((x, y, z), (0, 5, -4), (1.2 + 1.2 * size, 14, 9))
+    fourth = ellipsoid((x, y, z), (0, 27, -34), (5, 4.5, 9), 0.3)
+    fluid = np.minimum(np.maximum(lateral, third), shape.cerebrum[box] - 1)
+    part.canvas.paint(np.maximum(fluid, fourth), tissue["csf"], 0.03)
+    part.canvas.paint(np.minimum(lateral - 0.5, 1.2 * f.smooth(3) - 1.6), tissue["grey"], 0.1, opacity=0.7)
 
 
-def _dot(canvas: Canvas, row: int, column: int, radius_mm: float, signal: float) -> None:
-    reach = int(3 * radius_mm / canvas.pixel_mm) + 1
-    rows = slice(max(row - reach, 0), row + reach + 1)
-    columns = slice(max(column - reach, 0), column + reach + 1)
-    patch = canvas.signal[rows, columns]
-    y = (np.arange(patch.shape[0]) + rows.start - row)[:, np.newaxis] * canvas.pixel_mm
-    x = (np.arange(patch.shape[1]) + columns.start - column) * canvas.pixel_mm
-    patch += np.exp(-(y**2 + x**2) / radius_mm**2) * (signal - patch)
+def _draw_cerebellum(scene: Scene, points: Points, shape: BrainShape) -> None:
+    """Folia are leaves around the middle of the cerebellum, parted by thin fluid; white matter branches between them."""
+    f, canvas, tissue = scene.fields, scene.canvas, scene.tissue
+    canvas.paint(shape.stem, tissue["white"] * 0.95 * (1 + 0.02 * f.smooth(8)), 0.04)
+    if shape.cerebellum.max() <= 0:
+        return
+    x, y, z = points
+    depth = shape.cerebellum
+    away = np.sqrt((0.35 * x) ** 2 + (y - 33) ** 2 + (z + 33) ** 2) + 1.5 * f.smooth(7)
+    bearing = np.arctan2(z + 33, y - 33) + 0.12 * f.smooth(9)
+    canvas.paint(depth, tissue["grey"], 0.06)
+    tree = np.abs(np.sin(bearing * 5.0)) * away / 5 - 0.8  # distance to one of the branches, about
+    white = np.maximum(np.minimum(1.3 - tree, depth - 3), np.minimum(depth - 12, 14 - away))
+    canvas.paint(white, tissue["white"], 0.04, softness=1)
+    period = f.uniform(3.2, 5.0)
+    leaf = np.abs((away / period) % 1 - 0.5) * period
+    cleft = np.minimum(f.uniform(0.25, 0.5) + 0.2 * f.smooth(8) - leaf, f.uniform(7, 12) + 3 * f.smooth(6) - depth)
+    canvas.paint(np.minimum(cleft, depth), tissue["csf"], opacity=f.uniform(0.4, 0.8))
+
+
+def _vessels(scene: Scene, fluid: Array) -> None:
+    """Vessels between gyri, as dots and short tubes: dark where blood flows fast, else bright."""
+    f, canvas = scene.fields, scene.canvas
+    signal = scene.tissue["vessel"] if f.uniform(0, 1) < 0.8 else 1.1 * scene.tissue["fat"]
+    candidates = np.flatnonzero(fluid > -0.3)
+    if not candidates.size:
+        return
+    rows, columns = np.unravel_index(f.rng.choice(candidates, 45), fluid.shape)
+    for row, column, radius in zip(rows, columns, f.rng.uniform(0.4, 1.1, 45), strict=True):
+        reach = int(3 * radius / canvas.pixel_mm) + 1
+        near = slice(max(row - reach, 0), row + reach + 1), slice(max(column - reach, 0), column + reach + 1)
+        patch = canvas.signal[near]
+        v = (np.arange(patch.shape[0]) + near[0].start - row)[:, np.newaxis] * canvas.pixel_mm
+        u = (np.arange(patch.shape[1]) + near[1].start - column) * canvas.pixel_mm
+        patch += np.exp(-(v**2 + u**2) / radius**2) * (signal - patch)
+
+
+def shell_radius(points: Points, size: Vector) -> tuple[Array, Array]:
+    """Radius, 1 on the ellipsoid of the brain, and depth in it in mm; its lower half is flatter than the upper."""
+    x, y, z = points
+    u, v = x / size[0], y / size[1]
+    height = np.where(z > 0, np.float32(size[2]), np.float32(0.8 * size[2]))
+    w = z / height
+    squareness = 0.12 * np.minimum((u * v) ** 2, 1)
+    radius = np.sqrt(np.maximum(u * u + v * v + w * w - squareness, 0))
+    steepness = np.sqrt((u / size[0]) ** 2 + (v / size[1]) ** 2 + (w / height) ** 2)
+    depth = np.minimum(radius * (1 - radius) / np.maximum(steepness, 1e-6), min(size))
+    return radius, depth
+
+
+def sinus(scene: Scene, inside_skull: Array, points: Points) -> None:
+    """Falx and sagittal sinus."""
+    f, tissue = scene.fields, scene.tissue
+    x, y, z = points
+    above = 24 - 44 * np.exp(-(((y - 6) / 44) ** 2))
+    middle = np.abs(x + 1.5 * f.smooth(40))
+    falx = np.minimum(np.minimum(0.5 - middle, inside_skull), z + above)
+    scene.canvas.paint(falx, tissue["dura"], opacity=0.6)
+    vein = np.minimum(3.0 - np.sqrt(middle**2 + (inside_skull - 1) ** 2), z - 4 * math.copysign(1, z.mean()))
+    scene.canvas.paint(vein, tissue["vessel"], 0.1)

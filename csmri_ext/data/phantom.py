@@ -1,6 +1,6 @@
 """Procedural MR images and k-space: endless, seeded, without a patient.
 
-The anatomy is drawn on a grid more than twice as fine as the image, with other pixel centres, and the central part of
+The anatomy is drawn on a grid finer than the image, with other pixel centres, and the central part of
 its k-space is kept, as a scanner does. Images made from it have Gibbs ringing and partial volumes, so reconstructing
 them on the pixel grid is no inverse crime.
 """
@@ -23,8 +23,9 @@ from csmri_ext.bridge.fourier import fft2c, ifft2c
 from csmri_ext.bridge.from_slices import rss_target
 from csmri_ext.data.abstract import draw_abstract
 from csmri_ext.data.body import draw_body
-from csmri_ext.data.brain import draw_brain
 from csmri_ext.data.coil_maps import loop_sensitivities
+from csmri_ext.data.head import draw_head
+from csmri_ext.data.planes import PLANES
 from csmri_ext.data.random_fields import RandomFields
 from csmri_ext.data.scanner import Setting, add_ghosts, draw_setting, product_image, receive_bias
 
@@ -47,6 +48,7 @@ class _Subject:
     n_coils: int
     anatomy: str
     contrast: str
+    plane: str | None
     noise: float
     setting: Setting
 
@@ -64,6 +66,7 @@ def phantom(
     contrast: str | None = None,
     noise: float | None = None,
     processed: bool | None = None,
+    plane: str | None = None,
 ) -> NDArray[np.complex64]:
     """Make one image; every seed is another subject, slice height and contrast.
 
@@ -76,7 +79,7 @@ def phantom(
     n_coils
         Number of receive coils.
     anatomy
-        ``brain`` (axial head), ``body`` (trunk with organs) or ``abstract`` (random shapes, folds, tubes and textures).
+        ``brain`` (head and neck), ``body`` (trunk with organs) or ``abstract`` (random shapes, folds, tubes and textures).
     contrast
         ``t1``, ``t2``, ``pd`` or ``flair``; default: drawn by the seed (see `CONTRAST_ODDS`).
     noise
@@ -86,6 +89,8 @@ def phantom(
         Whether the image went through what a scanner's product sequence does after the noise: zero filling, a window
         in k-space, blanked margins or air (see `scanner.Setting`). Default: drawn by the seed for one coil, False for
         several.
+    plane
+        Of a head: ``axial``, ``sagittal`` or ``coronal``; default: drawn by the seed (see `planes.PLANES`).
 
     Returns
     -------
@@ -94,10 +99,10 @@ def phantom(
     Raises
     ------
     ValueError
-        Unknown anatomy or contrast; size, seed, noise or number of coils out of range.
+        Unknown anatomy, contrast or plane; size, seed, noise or number of coils out of range.
     """
     return phantom_volume(
-        1, size, seed, n_coils=n_coils, anatomy=anatomy, contrast=contrast, noise=noise, processed=processed
+        1, size, seed, n_coils=n_coils, anatomy=anatomy, contrast=contrast, noise=noise, processed=processed, plane=plane
     )[0]
 
 
@@ -111,6 +116,7 @@ def phantom_volume(
     contrast: str | None = None,
     noise: float | None = None,
     processed: bool | None = None,
+    plane: str | None = None,
 ) -> NDArray[np.complex64]:
     """Make neighbouring slices of one subject, 5 mm apart (closer where more would not fit).
 
@@ -118,7 +124,7 @@ def phantom_volume(
     ----------
     n_slices
         Number of slices, at least 1.
-    size, seed, n_coils, anatomy, contrast, noise, processed
+    size, seed, n_coils, anatomy, contrast, noise, processed, plane
         As in `phantom`.
 
     Returns
@@ -130,7 +136,7 @@ def phantom_volume(
     ValueError
         As in `phantom`.
     """
-    subject = _subject(size, seed, n_slices, n_coils, anatomy, contrast, noise, processed)
+    subject = _subject(size, seed, n_slices, n_coils, anatomy, contrast, noise, processed, plane)
     images = np.stack([_coil_images(subject, i) for i in range(n_slices)])
     return images if n_coils > 1 else images[:, 0]
 
@@ -145,12 +151,13 @@ def phantom_acquisition(
     contrast: str | None = None,
     noise: float | None = None,
     processed: bool | None = None,
+    plane: str | None = None,
 ) -> Acquisition:
     """Make a fully sampled acquisition; its slices are computed when they are indexed.
 
     Parameters
     ----------
-    n_slices, size, seed, n_coils, anatomy, contrast, noise, processed
+    n_slices, size, seed, n_coils, anatomy, contrast, noise, processed, plane
         As in `phantom_volume`.
 
     Returns
@@ -163,7 +170,7 @@ def phantom_acquisition(
     ValueError
         As in `phantom`.
     """
-    subject = _subject(size, seed, n_slices, n_coils, anatomy, contrast, noise, processed)
+    subject = _subject(size, seed, n_slices, n_coils, anatomy, contrast, noise, processed, plane)
     kspace = LazyStack(partial(_read_slice, subject), n_slices, (n_coils, *subject.size), np.complex64)
     return Acquisition(
         kspace=kspace,
@@ -191,7 +198,7 @@ def write_phantom(path: str | os.PathLike[str], n_slices: int = 8, **options: An
     n_slices
         Number of slices.
     options
-        As in `phantom_acquisition`: size, seed, n_coils, anatomy, contrast, noise, processed.
+        As in `phantom_acquisition`: size, seed, n_coils, anatomy, contrast, noise, processed, plane.
 
     Raises
     ------
@@ -222,7 +229,7 @@ def coil_maps(
     ValueError
         As in `phantom`.
     """
-    subject = _subject(size, seed, 1, n_coils, anatomy, "t1", 0.0, None)
+    subject = _subject(size, seed, 1, n_coils, anatomy, "t1", 0.0, None, None)
     y, x = _positions(subject, subject.size, subject.size)
     return loop_sensitivities(y, x, n_coils, seed)
 
@@ -236,6 +243,7 @@ def _subject(
     contrast: str | None,
     noise: float | None,
     processed: bool | None,
+    plane: str | None,
 ) -> _Subject:
     """Check what the user asked for and draw what he left open."""
     ny, nx = size if isinstance(size, tuple) else (size, size)
@@ -247,6 +255,8 @@ def _subject(
         raise ValueError(f"unknown anatomy {anatomy!r}; known: {', '.join(ANATOMIES)}")
     if contrast is not None and contrast not in CONTRAST_ODDS:
         raise ValueError(f"unknown contrast {contrast!r}; known: {', '.join(CONTRAST_ODDS)}")
+    if plane is not None and plane not in PLANES:
+        raise ValueError(f"unknown plane {plane!r}; known: {', '.join(PLANES)}")
     if noise is not None and not 0 <= noise < math.inf:
         raise ValueError(f"noise is {noise}; expected a standard deviation of 0 or more")
     rng = np.random.default_rng([seed, 1])
@@ -259,6 +269,7 @@ def _subject(
         n_coils=n_coils,
         anatomy=anatomy,
         contrast=contrast or drawn_contrast,
+        plane=plane,
         noise=drawn_noise if noise is None else noise,
         setting=draw_setting(seed, anatomy, False if processed is None and n_coils > 1 else processed),
     )
@@ -288,7 +299,7 @@ def _kspace(subject: _Subject, i: int) -> NDArray[np.complex64]:
 def _coil_images(subject: _Subject, i: int) -> NDArray[np.complex64]:
     """Make slice i, (n_coils, ny, nx): the fine image transformed, cropped, noise added, and back."""
     ny, nx = subject.size
-    fine = (2 * ny + 2 * (ny // 16), 2 * nx + 2 * (nx // 16))
+    fine = (ny + 3 * (ny // 4), nx + 3 * (nx // 4))
     # An object that leaves the image is drawn somewhat beyond it, as the oversampled readout sees it, and cut.
     wide = (ny + 2 * (ny // 8), nx + 2 * (nx // 8)) if subject.setting.zoom < 0.92 else subject.size
     y, x = _positions(subject, fine, wide)
@@ -318,9 +329,7 @@ def _fine_image(subject: _Subject, i: int, y: NDArray[np.float32], x: NDArray[np
     z = (i - (subject.n_slices - 1) / 2) * spacing
     fields = RandomFields(subject.seed, y, x, z)
     if subject.anatomy == "brain":
-        reach = (subject.n_slices - 1) / 2 * spacing / _HEAD_HEIGHT_MM
-        middle = min(max(fields.part("height").uniform(0.08, 0.85), reach), 0.95 - reach)
-        canvas = draw_brain(fields, subject.contrast, middle + z / _HEAD_HEIGHT_MM)
+        canvas = draw_head(fields, subject.contrast, subject.plane, (subject.n_slices - 1) / 2 * spacing)
     elif subject.anatomy == "body":
         canvas = draw_body(fields, subject.contrast)
     else:
@@ -337,4 +346,7 @@ def _fine_image(subject: _Subject, i: int, y: NDArray[np.float32], x: NDArray[np
     bias = np.exp(0.12 * f.smooth(60)) * receive_bias(subject.setting, y / extent - center_y, x / extent - center_x)
     signal *= (1 + strength * canvas.texture * (grain / grain.std())) * bias
     phase = f.uniform(0, 2 * np.pi) + f.uniform(0, 0.9) * f.smooth(55) + 0.1 * f.smooth(14)
-    return np.maximum(signal, 0) * np.exp(1j * phase)
+    signal = np.maximum(signal, 0)
+    image = np.empty(signal.shape, np.complex64)
+    image.real, image.imag = signal * np.cos(phase), signal * np.sin(phase)
+    return image

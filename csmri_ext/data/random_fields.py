@@ -76,17 +76,69 @@ class RandomFields:
             float32, (ny, nx).
         """
         wave_numbers, weights = _harmonics(length)
-        weights = np.outer(weights, weights)
-        weights /= np.sqrt(np.sum(weights**2))
-        shape = (2, wave_numbers.size, wave_numbers.size)
-        coefficients = self.rng.standard_normal(shape) + 1j * self.rng.standard_normal(shape)
+        half = wave_numbers[wave_numbers.size // 2 :]  # along x: the real part holds the negative ones too
+        both = np.outer(weights, weights[weights.size // 2 :])
+        both /= np.sqrt(np.sum(both**2))
+        a, b, c, d = self.rng.standard_normal((4, *both.shape), np.float32)
         angle = self.z / length
-        mixed = (np.cos(angle) * coefficients[0] + np.sin(angle) * coefficients[1]) * weights
-        left = np.exp(2j * np.pi * np.outer(self.y, wave_numbers)) @ mixed
-        right = 2 * np.pi * np.outer(wave_numbers, self.x)
+        cosine, sine = np.float32(np.cos(angle)) * both, np.float32(np.sin(angle)) * both
+        left = _rotations(self.y, wave_numbers) @ (cosine * (a + 1j * b) + sine * (c + 1j * d))
         # The real part of a complex product, as one real product of twice the inner length.
-        real_left = np.concatenate([left.real, -left.imag], axis=1, dtype=np.float32)
-        return real_left @ np.concatenate([np.cos(right), np.sin(right)], dtype=np.float32)
+        right = _rotations(half, self.x)
+        return np.concatenate([left.real, -left.imag], axis=1) @ np.concatenate([right.real, right.imag])
+
+    def waves(self, points: tuple[Array, Array, Array], wavelength: float, n: int = 64) -> Array:
+        """Field of mean 0, variance 1 and a single wavelength: its zero set folds like the stripes of a zebra.
+
+        The sum of `n` plane waves of random direction in space and random phase, at any points; it is the same in all
+        slices of the subject.
+
+        Parameters
+        ----------
+        points
+            x, y and z in mm, of one shape.
+        wavelength
+            In mm.
+        n
+            Number of waves; cost grows with it, and more of them are closer to a Gaussian field.
+
+        Returns
+        -------
+            float32, shape of the points.
+        """
+        directions = self.rng.standard_normal((3, n))
+        directions *= 2 * np.pi / wavelength / np.linalg.norm(directions, axis=0)
+        flat = np.stack([p.ravel() for p in points], axis=1).astype(np.float32)
+        phases = flat @ directions.astype(np.float32) + self.rng.uniform(0, 2 * np.pi, n).astype(np.float32)
+        return (np.cos(phases).sum(axis=1) * np.float32(np.sqrt(2 / n))).reshape(points[0].shape)
+
+
+def upsampled(values: Array, y: Array, x: Array, new_y: Array, new_x: Array) -> Array:
+    """Interpolate by cubic convolution from an even grid to finer positions inside it, float32 (new_y, new_x).
+
+    Parameters
+    ----------
+    values
+        (y, x).
+    y, x
+        Even positions of the values, ascending.
+    new_y, new_x
+        Wanted positions, at least one step inside.
+    """
+    return _cubic(y, new_y) @ values.astype(np.float32) @ _cubic(x, new_x).T
+
+
+def _cubic(old: Array, new: Array) -> Array:
+    """Matrix of the cubic convolution kernel with a = -1/2 (Keys 1981), (new, old)."""
+    d = np.abs((new[:, np.newaxis] - old) / (old[1] - old[0]))
+    near, far = (1.5 * d - 2.5) * d * d + 1, ((-0.5 * d + 2.5) * d - 4) * d + 2
+    return np.where(d < 1, near, np.where(d < 2, far, 0)).astype(np.float32)
+
+
+def _rotations(a: Array, b: Array) -> NDArray[np.complex64]:
+    """``exp(2 pi i a b)`` of all pairs."""
+    angle = np.outer(2 * np.pi * a, b).astype(np.float32)
+    return (np.cos(angle) + 1j * np.sin(angle)).astype(np.complex64)
 
 
 def _harmonics(length: float) -> tuple[Array, Array]:
