@@ -9,77 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from csmri_ext.data.canvas import Canvas
-from csmri_ext.data.planes import Plane, Points, Vector, between, capsule, ellipsoid
-from csmri_ext.data.random_fields import RandomFields, upsampled
+from csmri_ext.data.planes import Points, Vector, between, capsule, ellipsoid
+from csmri_ext.data.random_fields import upsampled
+from csmri_ext.data.scene import Scene
 
 Array = NDArray[np.floating[Any]]
 
-_COARSE_MM = 1.6
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What the parts of a head are drawn with: canvas, pixels, random source and tissues."""
-
-    canvas: Canvas
-    plane: Plane
-    fields: RandomFields
-    tissue: dict[str, float]
-
-    def part(self, name: str) -> Scene:
-        return replace(self, fields=self.fields.part(name))
-
-    def window(self, box: tuple[slice, slice]) -> Scene:
-        return replace(
-            self, canvas=self.canvas.window(box), plane=self.plane.window(box), fields=self.fields.window(box)
-        )
-
-    def blob(
-        self,
-        center: Vector,
-        radii: Vector,
-        signal: float | str,
-        *,
-        tilt: float = 0.0,
-        rough: float = 0.1,
-        within: Array | None = None,
-        rim: tuple[float, str] | None = None,
-        texture: float = 0.05,
-        softness: float = 0.0,
-        opacity: float = 1.0,
-    ) -> None:
-        """Paint an ellipsoid where the slice meets it.
-
-        Parameters
-        ----------
-        center, radii, tilt
-            See `planes.ellipsoid`.
-        signal
-            New signal, or name of a tissue.
-        rough
-            Amplitude of its bumps over its smallest radius.
-        within
-            Depth of a region, (ny, nx), that it does not leave.
-        rim
-            Thickness in mm and tissue of a shell around it.
-        texture, softness, opacity
-            See `Canvas.paint`.
-        """
-        small = min(radii)
-        box = self.plane.near(center, max(radii) * (1 + rough) + (rim[0] if rim else 0) + 1)
-        if box is None:
-            return
-        part = self.window(box)
-        depth = ellipsoid(part.plane.points(), center, radii, tilt)
-        if rough:
-            depth = depth + rough * small * part.fields.smooth(0.7 * small + 2)
-        if within is not None:
-            depth = np.minimum(depth, within[box])
-        if rim:
-            part.canvas.paint(depth + rim[0], self.tissue[rim[1]], 0.05)
-        value = self.tissue[signal] if isinstance(signal, str) else signal
-        part.canvas.paint(depth, value, texture, softness, opacity)
+_COARSE_MM = 1.6  # the field of the sulci is smooth: a fine grid would only cost time
 
 
 @dataclass(frozen=True)
@@ -119,29 +55,27 @@ def brain_shape(scene: Scene, points: Points, shell: Array) -> BrainShape:
         ellipsoid(points, (0, 49, -31), (15, 24, 20)),
     )
     cerebellum = np.minimum(np.minimum(cerebellum, base - z - 2), shell + 6 * between(-z, 10, 30))
-    stem = np.maximum(
-        np.maximum(ellipsoid(points, (0, 7, -30), (15, 11, 13), 0.2), capsule(points, (0, 10, -8), (0, 21, -60), 11, 6)),
-        capsule(points, (0, 21, -60), (0, 26, -170), 5.5),
-    )
+    pons = ellipsoid(points, (0, 7, -30), (15, 11, 13), 0.2)
+    upper = capsule(points, (0, 10, -8), (0, 21, -60), 11, 6)
+    cord = capsule(points, (0, 21, -60), (0, 26, -170), 5.5)
+    stem = np.maximum(np.maximum(pons, upper), cord)
     return BrainShape(cerebrum, cerebellum, stem, closed)
 
 
-def draw_brain(scene: Scene, points: Points, shape: BrainShape, radius: Array) -> None:
+def draw_brain(scene: Scene, points: Points, shape: BrainShape) -> None:
     """Paint the brain; the space around it holds fluid already.
 
     Parameters
     ----------
     scene, points, shape
         Canvas; coordinates of the pixels; parts of the brain.
-    radius
-        1 on the ellipsoid of the brain, 0 in its centre, (ny, nx).
     """
-    _draw_cortex(scene.part("cortex"), points, shape, radius)
+    _draw_cortex(scene.part("cortex"), points, shape)
     _draw_deep(scene.part("deep"), points, shape)
     _draw_cerebellum(scene.part("cerebellum"), points, shape)
 
 
-def _draw_cortex(scene: Scene, points: Points, shape: BrainShape, radius: Array) -> None:
+def _draw_cortex(scene: Scene, points: Points, shape: BrainShape) -> None:
     """White matter, a grey ribbon along the surface and along the sulci, and fluid in these.
 
     Sulci are the zero set of a random field of one wavelength, taken at points that are drawn out to the surface, so
@@ -183,7 +117,7 @@ def _sheets(scene: Scene, wavelength: float, pull: float) -> Array:
     right = 400 * (px > 0)  # the hemispheres are alike, but not the same
     wave = scene.fields.waves((px * drawn_out + right, py * drawn_out, pz * drawn_out), wavelength)
     wave += 0.25 * scene.fields.waves((px + right, py, pz), 0.45 * wavelength)
-    along_y, along_x = np.gradient(wave, _COARSE_MM)
+    along_y, along_x = np.gradient(wave, step)
     # A sheet that the slice meets at a small angle looks wide, but not endlessly so.
     floor = (0.35 * 2 * np.pi / wavelength) ** 2
     return upsampled(wave / np.sqrt(along_y**2 + along_x**2 + floor), y, x, scene.plane.y, scene.plane.x)
@@ -202,8 +136,8 @@ def _draw_deep(scene: Scene, points: Points, shape: BrainShape) -> None:
             ((10 * side, 13, 3), (8, 15, 9), 0.1),  # thalamus
             ((29 * side, -4, -25), (7, 8, 7), 0.0),  # amygdala
         ):
-            size: Vector = (radii[0] * wobble, radii[1] * wobble, radii[2] * wobble)
-            scene.blob(center, size, nuclei, tilt=tilt, within=inside, rough=0.15, softness=2)
+            scaled = (radii[0] * wobble, radii[1] * wobble, radii[2] * wobble)
+            scene.blob(center, scaled, nuclei, tilt=tilt, within=inside, rough=0.15, softness=2)
     box = scene.plane.near((0, 15, 0), 62)
     if box is None:
         return
@@ -230,7 +164,7 @@ def _draw_deep(scene: Scene, points: Points, shape: BrainShape) -> None:
 
 
 def _draw_cerebellum(scene: Scene, points: Points, shape: BrainShape) -> None:
-    """Folia are leaves around the middle of the cerebellum, parted by thin fluid; white matter branches between them."""
+    """Stem; cerebellum of leaves around its middle that thin fluid parts, with white matter branching between them."""
     f, canvas, tissue = scene.fields, scene.canvas, scene.tissue
     canvas.paint(shape.stem, tissue["white"] * 0.95 * (1 + 0.02 * f.smooth(8)), 0.04)
     if shape.cerebellum.max() <= 0:
@@ -250,7 +184,7 @@ def _draw_cerebellum(scene: Scene, points: Points, shape: BrainShape) -> None:
 
 
 def _vessels(scene: Scene, fluid: Array) -> None:
-    """Vessels between gyri, as dots and short tubes: dark where blood flows fast, else bright."""
+    """Vessels between gyri, as dots: dark where blood flows fast, in a fifth of the subjects bright."""
     f, canvas = scene.fields, scene.canvas
     signal = scene.tissue["vessel"] if f.uniform(0, 1) < 0.8 else 1.1 * scene.tissue["fat"]
     candidates = np.flatnonzero(fluid > -0.3)
@@ -266,8 +200,8 @@ def _vessels(scene: Scene, fluid: Array) -> None:
         patch += np.exp(-(v**2 + u**2) / radius**2) * (signal - patch)
 
 
-def shell_radius(points: Points, size: Vector) -> tuple[Array, Array]:
-    """Radius, 1 on the ellipsoid of the brain, and depth in it in mm; its lower half is flatter than the upper."""
+def shell_depth(points: Points, size: Vector) -> Array:
+    """Signed depth in the ellipsoid of the brain in mm, (ny, nx); its lower half is flatter than the upper."""
     x, y, z = points
     u, v = x / size[0], y / size[1]
     height = np.where(z > 0, np.float32(size[2]), np.float32(0.8 * size[2]))
@@ -275,12 +209,19 @@ def shell_radius(points: Points, size: Vector) -> tuple[Array, Array]:
     squareness = 0.12 * np.minimum((u * v) ** 2, 1)
     radius = np.sqrt(np.maximum(u * u + v * v + w * w - squareness, 0))
     steepness = np.sqrt((u / size[0]) ** 2 + (v / size[1]) ** 2 + (w / height) ** 2)
-    depth = np.minimum(radius * (1 - radius) / np.maximum(steepness, 1e-6), min(size))
-    return radius, depth
+    return np.minimum(radius * (1 - radius) / np.maximum(steepness, 1e-6), min(size))
 
 
-def sinus(scene: Scene, inside_skull: Array, points: Points) -> None:
-    """Falx and sagittal sinus."""
+def draw_falx(scene: Scene, inside_skull: Array, points: Points) -> None:
+    """Paint the falx and the sagittal sinus in its upper edge.
+
+    Parameters
+    ----------
+    scene, points
+        Canvas; coordinates of the pixels.
+    inside_skull
+        Depth in the vault in mm, (ny, nx).
+    """
     f, tissue = scene.fields, scene.tissue
     x, y, z = points
     above = 24 - 44 * np.exp(-(((y - 6) / 44) ** 2))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from csmri_ext.data.brain import Array, Scene, brain_shape, draw_brain, shell_radius, sinus
+import numpy as np
+from numpy.typing import NDArray
+
+from csmri_ext.data.brain import brain_shape, draw_brain, draw_falx, shell_depth
 from csmri_ext.data.canvas import Canvas, distance
 from csmri_ext.data.planes import PLANES, Points, between, capsule, ellipsoid, merge, plane
 from csmri_ext.data.random_fields import RandomFields
+from csmri_ext.data.scene import Scene
+
+Array = NDArray[np.floating[Any]]
 
 TISSUES = ["skin", "fat", "muscle", "bone", "marrow", "dura", "csf", "grey", "white", "nuclei", "vitreous", "vessel"]
 
@@ -20,6 +26,7 @@ CONTRASTS: dict[str, tuple[float, ...]] = {
 }
 OFFSETS = {"axial": (-38.0, 62.0), "sagittal": (-58.0, 58.0), "coronal": (-68.0, 72.0)}
 """Where slices lie along their normal, in mm from the middle of the brain."""
+_AIR = 0.02  # air in the head: not quite dark, as signal from around it leaks in
 _ENDS = {"axial": (-85.0, 70.0), "sagittal": (-70.0, 70.0), "coronal": (-84.0, 88.0)}  # of those that only touch it
 _MIDDLES = {"axial": (0.0, 0.0, 0.0), "sagittal": (0.0, 2.0, -18.0), "coronal": (0.0, 0.0, -12.0)}
 
@@ -57,7 +64,7 @@ def draw_head(fields: RandomFields, contrast: str, orientation: str | None, half
     scene = Scene(canvas, slice_plane, fields, tissue)
     points = slice_plane.points()
     size = (f.uniform(64, 71), f.uniform(80, 89), f.uniform(58, 66))
-    radius, shell = shell_radius(points, size)
+    shell = shell_depth(points, size)
 
     outline = _outline(scene.part("outline"), points, shell)
     _draw_soft_tissue(scene.part("soft tissue"), points, outline, shell)
@@ -76,8 +83,8 @@ def draw_head(fields: RandomFields, contrast: str, orientation: str | None, half
     _draw_face(scene.part("face"), points, outline - 3, outside_brain)
     inner.canvas.paint(cavity, tissue["dura"], 0.05)
     inner.canvas.paint(cavity - 0.8, tissue["csf"], 0.03)
-    draw_brain(inner, near, shape, radius[box])
-    sinus(inner.part("sinus"), shell_here, near)
+    draw_brain(inner, near, shape)
+    draw_falx(inner.part("sinus"), shell_here, near)
     return canvas
 
 
@@ -118,8 +125,10 @@ def _draw_soft_tissue(scene: Scene, points: Points, outline: Array, shell: Array
     canvas.paint(depth, tissue["muscle"] * (1 + 0.12 * f.smooth(6)), 0.1, softness=1)
     if low.max() > 0:
         sheets = np.abs(distance(f.smooth(9) + 0.5 * f.smooth(5), canvas.pixel_mm))
-        planes = np.minimum(f.uniform(0.5, 1.4) * np.exp(0.6 * f.smooth(12)) - sheets, np.minimum(depth - 1, -shell - 6))
-        canvas.paint(planes, tissue["fat"] * 0.85, 0.05, softness=1, opacity=0.85)
+        sheets = f.uniform(0.5, 1.4) * np.exp(0.6 * f.smooth(12)) - sheets
+        canvas.paint(
+            np.minimum(sheets, np.minimum(depth - 1, -shell - 6)), tissue["fat"] * 0.85, 0.05, softness=1, opacity=0.85
+        )
         pads = distance(f.smooth(11) - f.uniform(1.0, 1.6), canvas.pixel_mm)
         canvas.paint(np.minimum(pads, np.minimum(depth - 1, -shell - 8)), tissue["fat"] * 0.8, 0.08, softness=1.5)
 
@@ -132,7 +141,8 @@ def _draw_skull(scene: Scene, points: Points, shell: Array, cavity: Array, outli
     marrow = f.uniform(1.0, 4.0) * np.exp(0.4 * f.smooth(30))
     thickness = outer + marrow + inner + 2
     vault = between(z, -42, -18)
-    bone = np.minimum(np.maximum(shell + thickness * vault, cavity + 4.5 * (1 - vault) + 1.5 * f.smooth(8)), outline - 4)
+    base = cavity + 4.5 * (1 - vault) + 1.5 * f.smooth(8)
+    bone = np.minimum(np.maximum(shell + thickness * vault, base), outline - 4)
     canvas.paint(bone, tissue["bone"], softness=1)
     diploe = np.minimum(marrow / 2 - np.abs(shell + 2 + inner + marrow / 2), 30 * (vault - 0.5))
     canvas.paint(np.minimum(diploe, outline - 5), tissue["marrow"], 0.25, softness=1.2)
@@ -144,68 +154,95 @@ def _draw_skull(scene: Scene, points: Points, shell: Array, cavity: Array, outli
 
 
 def _draw_face(scene: Scene, points: Points, inside: Array, outside_brain: Array) -> None:
-    """Jaws, sinuses, nose, tongue, throat, eyes and spine, where the slice meets them."""
+    """Paint jaws, mouth, sinuses, nose, throat, eyes, vessels and spine, where the slice meets them.
+
+    Parameters
+    ----------
+    scene, points
+        Canvas; coordinates of the pixels.
+    inside, outside_brain
+        Depth in the head below its skin, and in what of that is not skull or brain.
+    """
+    if points[2].min() > 5:
+        return
+    _draw_jaws(scene, points, inside)
+    _draw_mouth(scene, points, inside)
+    _draw_airways(scene, points, inside, outside_brain)
+    for side in (-1, 1):
+        _draw_eye(scene, side, inside, outside_brain)
+        _draw_side(scene, side, inside, outside_brain)
+    # The clivus, bone between throat and brain stem.
+    scene.blob((0, -5, -40), (10, 7, 18), "marrow", tilt=-0.5, within=outside_brain, rim=(1.5, "bone"))
+    _draw_spine(scene.part("spine"), points)
+
+
+def _draw_jaws(scene: Scene, points: Points, inside: Array) -> None:
+    """Both jaws, horseshoes with rounded sections, their teeth, and muscle and bone that hold the lower one."""
     f, canvas, tissue = scene.fields, scene.canvas, scene.tissue
     x, y, z = points
-    if z.min() > 5:
-        return
-    bone, marrow = tissue["bone"], tissue["marrow"]
-    air = 0.02
-    # Jaws are horseshoes with rounded sections.
     arch = np.sqrt((x / f.uniform(38, 44)) ** 2 + ((y + 44) / f.uniform(36, 42)) ** 2)
     bumps = 1.2 * f.smooth(5)
     away = np.abs(38 * (1 - arch)) + np.maximum(y + 20 + 2 * bumps, 0)
     for top, height, thick in ((-94.0, 11.0, 6.0), (-60.0, 8.0, 5.0)):
         jaw = thick + bumps - np.sqrt(away**2 + np.maximum(np.abs(z - top) - height + 4, 0) ** 2)
         jaw = np.minimum(jaw, inside)
-        canvas.paint(jaw, bone, softness=1)
-        canvas.paint(jaw - 1.8, marrow * 1.3, 0.15, softness=1.5)
+        canvas.paint(jaw, tissue["bone"], softness=1)
+        canvas.paint(jaw - 1.8, tissue["marrow"] * 1.3, 0.15, softness=1.5)
     teeth = np.minimum(np.minimum(4 + bumps - away, 7 - np.abs(z + 76)), inside - 4)
-    canvas.paint(teeth, 0.5 * bone, softness=1)
+    canvas.paint(teeth, 0.5 * tissue["bone"], softness=1)
     for side in (-1, 1):
         scene.blob((44 * side, -24, -74), (7, 17, 26), "muscle", tilt=0.25, within=inside, rough=0.2, texture=0.1)
-        scene.blob((34 * side, -8, -72), (3.5, 9, 26), marrow, tilt=0.1, within=inside, rim=(1.5, "bone"))
+        scene.blob((34 * side, -8, -72), (3.5, 9, 26), "marrow", tilt=0.1, within=inside, rim=(1.5, "bone"))
+
+
+def _draw_mouth(scene: Scene, points: Points, inside: Array) -> None:
+    """Tongue with fat between its fibres, the gap above it, and the palate."""
+    f, canvas, tissue = scene.fields, scene.canvas, scene.tissue
+    x, y, z = points
     scene.blob((0, -42, -84), (22, 32, 15), tissue["muscle"] * 1.2, within=inside, texture=0.1, softness=1.5)
-    fibres = np.minimum(np.minimum(0.6 - np.abs(distance(f.smooth(6), canvas.pixel_mm)), 0.0 * z + 1), inside)
+    fibres = np.minimum(0.6 - np.abs(distance(f.smooth(6), canvas.pixel_mm)), inside)
     tongue = ellipsoid(points, (0, -42, -86), (20, 29, 14))
     canvas.paint(np.minimum(fibres, tongue), tissue["fat"] * 0.7, softness=1, opacity=0.6)
     gap = np.minimum(f.uniform(0.3, 2.0) - np.abs(z + 69 - 0.004 * (y + 42) ** 2 + f.smooth(12)), 24 - np.abs(x))
-    canvas.paint(np.minimum(np.minimum(gap, 30 - np.abs(y + 48)), inside), air)
-    for center, radii in (((0, -56, -62), (20, 30, 2.5)),):  # palate
-        scene.blob(center, radii, marrow, within=inside, rim=(1.0, "bone"), rough=0.05)
-    _draw_airways(scene, points, inside, outside_brain)
-    for side in (-1, 1):
-        scene.blob((31 * side, -63, -26), (17, 19, 16), tissue["fat"] * 0.85, within=outside_brain, rim=(1.5, "bone"))
-        scene.blob((31 * side, -72, -26), (12, 12, 12), "vitreous", rough=0.0, rim=(1.0, "muscle"), within=inside + 2)
-        scene.blob((31 * side, -82, -26), (4.5, 2, 4.5), "muscle", rough=0.0)
-        for dx, dz in ((0, 0), (9, 0), (-9, 0), (0, 9), (0, -9)):  # nerve and muscles
-            box = scene.plane.near(((22 + dx / 2) * side, -46, -25 + dz / 2), 22)
-            if box is not None:
-                part = scene.window(box)
-                start, end = ((31 + dx) * side, -62, -26 + dz), (14 * side, -32, -24)
-                part.canvas.paint(capsule(part.plane.points(), start, end, 1.8), tissue["muscle"], softness=1)
-        scene.blob((54 * side, 22, -40), (9, 13, 15), bone, within=outside_brain, rough=0.3)
-        scene.blob((24 * side, -4, -85), (3.5, 3.5, 40), "vessel", within=outside_brain)
-        scene.blob((31 * side, 3, -85), (5, 5, 40), "vessel", within=outside_brain)
-        scene.blob((48 * side, -2, -72), (9, 13, 17), tissue["fat"] * 0.7, within=inside - 3, texture=0.15)
-    scene.blob((0, -5, -40), (10, 7, 18), marrow, tilt=-0.5, within=outside_brain, rim=(1.5, "bone"))
-    _draw_spine(scene.part("spine"), points)
+    canvas.paint(np.minimum(np.minimum(gap, 30 - np.abs(y + 48)), inside), _AIR)
+    scene.blob((0, -56, -62), (20, 30, 2.5), "marrow", within=inside, rim=(1.0, "bone"), rough=0.05)
+
+
+def _draw_eye(scene: Scene, side: int, inside: Array, outside_brain: Array) -> None:
+    """Fat of the orbit, the eye with its lens, its nerve and four muscles; `side` is -1 or 1."""
+    tissue = scene.tissue
+    scene.blob((31 * side, -63, -26), (17, 19, 16), tissue["fat"] * 0.85, within=outside_brain, rim=(1.5, "bone"))
+    scene.blob((31 * side, -72, -26), (12, 12, 12), "vitreous", rough=0.0, rim=(1.0, "muscle"), within=inside + 2)
+    scene.blob((31 * side, -82, -26), (4.5, 2, 4.5), "muscle", rough=0.0)
+    for dx, dz in ((0, 0), (9, 0), (-9, 0), (0, 9), (0, -9)):
+        box = scene.plane.near(((22 + dx / 2) * side, -46, -25 + dz / 2), 22)
+        if box is not None:
+            part = scene.window(box)
+            start, end = ((31 + dx) * side, -62, -26 + dz), (14 * side, -32, -24)
+            part.canvas.paint(capsule(part.plane.points(), start, end, 1.8), tissue["muscle"], softness=1)
+
+
+def _draw_side(scene: Scene, side: int, inside: Array, outside_brain: Array) -> None:
+    """Mastoid bone, artery and vein of the neck, and the parotid gland; `side` is -1 or 1."""
+    scene.blob((54 * side, 22, -40), (9, 13, 15), "bone", within=outside_brain, rough=0.3)
+    scene.blob((24 * side, -4, -85), (3.5, 3.5, 40), "vessel", within=outside_brain)
+    scene.blob((31 * side, 3, -85), (5, 5, 40), "vessel", within=outside_brain)
+    scene.blob((48 * side, -2, -72), (9, 13, 17), scene.tissue["fat"] * 0.7, within=inside - 3, texture=0.15)
 
 
 def _draw_airways(scene: Scene, points: Points, inside: Array, outside_brain: Array) -> None:
     """Sinuses, nasal cavity with its folded mucosa, throat."""
     f, canvas, tissue = scene.fields, scene.canvas, scene.tissue
-    x, y, _ = points
-    air = 0.02
+    x, _, _ = points
     cavities = [((0, -22, -29), (11, 11, 9)), ((9, -86, -14), (13, 4, 11)), ((-9, -86, -14), (12, 4, 10))]
     cavities += [((28 * side, -58, -48), (13, 16, 15)) for side in (-1, 1)]
     cavities += [((7 * side, -54, -30), (5, 24, 8)) for side in (-1, 1)]
     for center, radii in cavities:
         scale = f.uniform(0.7, 1.1)
         size = (radii[0] * scale, radii[1] * scale, radii[2] * scale)
-        scene.blob(center, size, air, within=outside_brain, rough=0.2, rim=(1.5, "skin"))
+        scene.blob(center, size, _AIR, within=outside_brain, rough=0.2, rim=(1.5, "skin"))
     nose = np.minimum(ellipsoid(points, (0, -60, -48), (14, 34, 14)), inside)
-    canvas.paint(nose, air)
+    canvas.paint(nose, _AIR)
     mucosa = np.abs(distance(f.smooth(5), canvas.pixel_mm)) - f.uniform(0.8, 2.0)
     canvas.paint(np.minimum(np.maximum(-mucosa, 1.0 - np.abs(x)), nose - 0.5), tissue["skin"], 0.05)
     width = f.uniform(0.5, 1.0)
@@ -214,7 +251,7 @@ def _draw_airways(scene: Scene, points: Points, inside: Array, outside_brain: Ar
         capsule(points, (0, -12, -78), (0, -14, -170), 7 * width, 8),
     )
     canvas.paint(np.minimum(throat + 3, inside), tissue["muscle"])
-    canvas.paint(np.minimum(np.minimum(throat, inside), 14 - np.abs(x)), air, softness=1)
+    canvas.paint(np.minimum(np.minimum(throat, inside), 14 - np.abs(x)), _AIR, softness=1)
 
 
 def _draw_spine(scene: Scene, points: Points) -> None:

@@ -79,7 +79,7 @@ def phantom(
     n_coils
         Number of receive coils.
     anatomy
-        ``brain`` (head and neck), ``body`` (trunk with organs) or ``abstract`` (random shapes, folds, tubes and textures).
+        ``brain`` (head and neck), ``body`` (trunk with organs) or ``abstract`` (shapes, folds, tubes, textures).
     contrast
         ``t1``, ``t2``, ``pd`` or ``flair``; default: drawn by the seed (see `CONTRAST_ODDS`).
     noise
@@ -102,7 +102,15 @@ def phantom(
         Unknown anatomy, contrast or plane; size, seed, noise or number of coils out of range.
     """
     return phantom_volume(
-        1, size, seed, n_coils=n_coils, anatomy=anatomy, contrast=contrast, noise=noise, processed=processed, plane=plane
+        1,
+        size,
+        seed,
+        n_coils=n_coils,
+        anatomy=anatomy,
+        contrast=contrast,
+        noise=noise,
+        processed=processed,
+        plane=plane,
     )[0]
 
 

@@ -72,17 +72,18 @@ def plane(orientation: str, offset: float, turns: Vector, middle: Vector, y: Arr
     offset
         Where the slice lies along its normal, in mm.
     turns
-        Angles about x, y and z in radians.
+        Angles about x, y and z in radians, in this order. They turn the slice about the middle of the image.
     middle
         Point of the object in the middle of the image, but for `offset`.
     y, x
         Positions of the pixels in the image.
     """
-    axes = np.eye(3)
-    down, right = {"axial": (axes[1], axes[0]), "sagittal": (-axes[2], axes[1]), "coronal": (-axes[2], axes[0])}[
-        orientation
-    ]
-    normal = {"axial": axes[2], "sagittal": axes[0], "coronal": axes[1]}[orientation]
+    x_axis, y_axis, z_axis = np.eye(3)
+    down, right, normal = {
+        "axial": (y_axis, x_axis, z_axis),
+        "sagittal": (-z_axis, y_axis, x_axis),
+        "coronal": (-z_axis, x_axis, y_axis),
+    }[orientation]
     turn = np.eye(3)
     for axis, angle in enumerate(turns):
         i, j = (axis + 1) % 3, (axis + 2) % 3
@@ -126,12 +127,12 @@ def capsule(points: Points, start: Vector, end: Vector, radius: float, end_radiu
 
 
 def merge(a: Array, b: Array, rounding: float) -> Array:
-    """Union of two shapes given by their depths, with fillets of about `rounding` mm."""
+    """Join two shapes given by depths: ``max(a, b) + max(r - |a - b|, 0)^2 / (4 r)``, r `rounding` in mm."""
     fillet = np.maximum(rounding - np.abs(a - b), 0)
     return np.maximum(a, b) + fillet * fillet * np.float32(0.25 / rounding)
 
 
 def between(value: Array, low: float, high: float) -> Array:
-    """Smooth step: 0 below `low`, 1 above `high`."""
+    """Smooth step: 0 below `low`, 1 above `high`, ``t^2 (3 - 2 t)`` between them."""
     t = np.clip((value - low) * np.float32(1 / (high - low)), 0, 1)
     return t * t * (3 - 2 * t)

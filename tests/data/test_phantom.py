@@ -13,6 +13,8 @@ from csmri_ext.bridge import load
 from csmri_ext.bridge.fourier import fft2c, ifft2c
 from csmri_ext.data import coil_maps, phantom, phantom_acquisition, phantom_volume, write_phantom
 from csmri_ext.data.phantom import ANATOMIES
+from csmri_ext.data.phantom import CONTRAST_ODDS as CONTRASTS
+from csmri_ext.data.planes import PLANES
 from csmri_ext.data.statistics import image_statistics, mean_statistics
 
 
@@ -41,27 +43,45 @@ def test_the_seed_decides_everything() -> None:
     np.testing.assert_array_equal(phantom_volume(1, 64, 7)[0], image)
 
 
-@pytest.mark.parametrize("anatomy", ANATOMIES)
-def test_the_anatomy_does_not_depend_on_the_matrix(anatomy: str) -> None:
+@pytest.mark.parametrize(
+    "anatomy, plane", [*(("brain", plane) for plane in PLANES), ("body", None), ("abstract", None)]
+)
+def test_the_anatomy_does_not_depend_on_the_matrix(anatomy: str, plane: str | None) -> None:
     for seed in (1, 2):
-        large = fft2c(phantom(160, seed, anatomy=anatomy, noise=0, processed=False))
-        cropped = ifft2c(large[40:120, 40:120]) / 2
-        assert correlation(cropped, phantom(80, seed, anatomy=anatomy, noise=0, processed=False)) > 0.99
+        large, small = (phantom(n, seed, anatomy=anatomy, plane=plane, noise=0, processed=False) for n in (160, 80))
+        assert correlation(ifft2c(fft2c(large)[40:120, 40:120]) / 2, small) > 0.99
 
 
-def test_slices_change_slowly() -> None:
-    volume = phantom_volume(9, 96, 2)
-    assert volume.shape == (9, 96, 96)
-    near = np.mean([correlation(volume[i], volume[i + 1]) for i in range(8)])
-    far = np.mean([correlation(volume[i], volume[i + 4]) for i in range(5)])
-    assert near > 0.85
-    assert near > far + 0.03
-    assert phantom_volume(30, 32, 2).shape == (30, 32, 32)  # more slices than 5 mm apart would fit in a head
+def test_planes() -> None:
+    """A seed draws one of the planes; below a head the neck leaves the image, of axial slices nothing does."""
+    drawn = []
+    for seed in range(4):
+        images = {plane: phantom(16, seed, plane=plane) for plane in PLANES}
+        drawn += [plane for plane, image in images.items() if np.array_equal(image, phantom(16, seed))]
+    assert len(drawn) == 4
+    assert set(drawn) == set(PLANES)
+    heads = {plane: np.abs(phantom(64, 0, plane=plane, noise=0, processed=False)) for plane in PLANES}
+    below = {plane: float(np.mean(image[-3:] > 0.1)) for plane, image in heads.items()}
+    assert below["axial"] == 0
+    assert min(below["sagittal"], below["coronal"]) > 0.2
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_slices_change_slowly(plane: str) -> None:
+    """Neighbours resemble each other more than distant slices do, and more the closer they lie."""
+    options = {"plane": plane, "noise": 0, "processed": False}
+    volume = phantom_volume(5, 64, 2, **options)
+    assert volume.shape == (5, 64, 64)
+    near = np.mean([correlation(volume[i], volume[i + 1]) for i in range(4)])
+    assert near > 0.7
+    assert near > correlation(volume[0], volume[4]) + 0.03
+    thin = phantom_acquisition(34, 64, 2, **options).kspace  # 2.5 mm apart: more would not fit in a head
+    assert correlation(ifft2c(thin[16]), ifft2c(thin[17])) > 0.9
 
 
 def test_kspace_is_cropped_from_a_finer_object() -> None:
-    """Edges ring like those of a scanner: the air beside the head is not zero, though no noise was added."""
-    image = phantom(128, 0, noise=0, processed=False)
+    """Edges ring like those of a scanner: the air above the head is not zero, though no noise was added."""
+    image = phantom(128, 0, plane="axial", noise=0, processed=False)  # nothing leaves the image
     air = np.abs(image[:6]).max()
     assert 1e-6 < air < 0.03
     assert np.ptp(np.angle(image)[50:78, 50:78]) > 0.05  # and the image has a phase
@@ -78,8 +98,9 @@ def test_noise() -> None:
 
 
 def test_contrasts() -> None:
+    # An axial slice through the brain, without surface coils: its middle holds nothing but brain.
     images = {
-        name: np.abs(phantom(128, 5, contrast=name, noise=0, processed=False)) for name in ("t1", "t2", "pd", "flair")
+        name: np.abs(phantom(128, 5, contrast=name, plane="axial", noise=0, processed=False)) for name in CONTRASTS
     }
     brain = {name: image[40:88, 45:83] for name, image in images.items()}
     assert correlation(brain["t1"], brain["t2"]) < -0.5  # bright where the other is dark
@@ -142,6 +163,7 @@ def test_written_phantom_is_a_fastmri_file(tmp_path: Path, n_coils: int) -> None
         ({"n_coils": 0}, "n_coils 0"),
         ({"anatomy": "cat"}, "unknown anatomy 'cat'; known: brain, body, abstract"),
         ({"contrast": "t3"}, "unknown contrast 't3'; known: t1, t2, pd, flair"),
+        ({"plane": "oblique"}, "unknown plane 'oblique'; known: axial, sagittal, coronal"),
         ({"noise": -0.1}, "noise is -0.1"),
         ({"noise": np.nan}, "noise is nan"),
     ],
