@@ -7,15 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # benchmarks are not installed
 
-from benchmarks import end_to_end, gpu_all, gpu_table, speed_table  # noqa: E402
+from benchmarks import end_to_end, gpu_all, gpu_table, phantom_statistics, speed_table  # noqa: E402
 from benchmarks.cases import MAIN, all_cases  # noqa: E402
+from csmri_ext.data import phantom  # noqa: E402
+from csmri_ext.data.statistics import image_statistics, mean_statistics  # noqa: E402
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -195,3 +200,28 @@ def test_model_card_says_where_weights_are_from(tmp_path: Path, monkeypatch: pyt
     ):
         assert said in card
     assert "| random 4x | 30.50 / 0.850 | 31.75 / 0.900 |" in card
+
+
+def test_phantom_statistics_with_and_without_real_slices(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slices in a file stand for real ones; the table has their numbers, the figure their name."""
+    slices = np.stack([np.abs(phantom(48, seed, anatomy="body")) for seed in (50, 51)])
+    (tmp_path / "knees").mkdir()
+    np.save(tmp_path / "knees" / "a.npy", slices)
+    figure, picture = tmp_path / "figure.svg", tmp_path / "picture.png"
+    command = ["phantom_statistics", "--count", "2", "--size", "32"]
+    for real in ([], ["--real", str(tmp_path / "knees" / "a.npy"), "--out", str(figure)]):
+        monkeypatch.setattr(sys, "argv", [*command, *real])
+        phantom_statistics.main()
+        rows = capsys.readouterr().out.splitlines()
+        assert len(rows) == 2 + len(phantom_statistics.KINDS) + bool(real)
+    found = [row for row in rows if row.startswith("| real: knees | 2 |")]
+    numbers = mean_statistics([image_statistics(image) for image in slices]).numbers
+    assert f"{numbers['grain']:.4f}" in found[0]
+    assert ElementTree.parse(figure).getroot().tag.endswith("svg")
+    monkeypatch.setattr(sys, "argv", [*command, "--montage", str(picture), "--columns", "3"])
+    phantom_statistics.main()
+    with Image.open(picture) as image:
+        assert image.size == (3 * 32, len(phantom_statistics.KINDS) * 32)
+        assert image.getextrema() == (0, 255)
