@@ -53,6 +53,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str], str], int], str]] = {
     "train": (_from("baselines.train"), "train a network on the phantom or on your own files"),
     "reproduce": (_from("baselines.reproduce"), "train and test the networks of a published table on your images"),
     "info": (_from("baselines.info"), "show what a network costs: parameters, operations, layers"),
+    "search": (_from("csmri_ext.search.command"), "search for the cell of a NasN: architecture, not weights"),
     "doctor": (doctor, "show the configuration, or check the conventions of a file"),
 }
 

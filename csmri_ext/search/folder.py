@@ -1,0 +1,96 @@
+"""`SearchFolder`: what a search leaves on disk, and what it continues from."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+import torch
+
+from csmri_ext.bridge.atomic import replacing
+from csmri_ext.errors import InputError, naming
+from csmri_ext.models.genotypes import write_genotype
+from csmri_ext.search.curves import alpha_figure, write_alphas, write_epochs
+from csmri_ext.search.drawing import draw_cell, save_figure
+from csmri_ext.search.search import Search
+
+
+class SearchFolder:
+    """Files of one search; each is replaced as a whole, so that none is ever half written.
+
+    ``genotype.json`` (the derived cell), ``cell.png|svg``, ``cells/epoch_001.png|svg``..., ``alphas.csv|png``,
+    ``epochs.csv``, ``search.ckpt``.
+
+    Parameters
+    ----------
+    path
+        Made where it does not exist.
+    data
+        Description of the data, part of the checkpoint: a search continues with the same data only.
+    """
+
+    def __init__(self, path: str | PathLike[str], data: Sequence[str] = ()) -> None:
+        self.path, self.data = Path(path), list(data)
+        (self.path / "cells").mkdir(parents=True, exist_ok=True)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that the search continues from."""
+        return self.path / "search.ckpt"
+
+    def write_epoch(self, search: Search) -> None:
+        """Write everything after an epoch; the checkpoint last, so that it never is ahead of the other files."""
+        number, history, operations = len(search.history), search.history, search.supernet.operations
+        genotype = history[-1].genotype
+        title = f"epoch {number}"
+        stem = self.path / "cells" / f"epoch_{number:03d}"
+        save_figure(draw_cell(genotype, title), stem)
+        for ending in (".png", ".svg"):
+            with replacing(self.path / f"cell{ending}") as temporary:
+                copyfile(f"{stem}{ending}", temporary)
+        with replacing(self.path / "genotype.json") as temporary:
+            write_genotype(temporary, genotype)
+        write_alphas(self.path / "alphas.csv", history, operations)
+        save_figure(alpha_figure(history, operations), self.path / "alphas")
+        write_epochs(self.path / "epochs.csv", history)
+        self.save(search)
+
+    def save(self, search: Search) -> None:
+        """Write the checkpoint."""
+        with naming(self.checkpoint), replacing(self.checkpoint) as temporary:
+            torch.save({"search": search.state_dict(), "data": self.data}, temporary)
+
+    def resume(self, search: Search) -> bool:
+        """Continue a search from the checkpoint; False where there is none.
+
+        Raises
+        ------
+        InputError
+            A checkpoint of another search, or not a checkpoint.
+        """
+        if not self.checkpoint.is_file():
+            return False
+        state = self._load()
+        if state["data"] != self.data:
+            there, here = state["data"], self.data
+            differing = next((f"{a!r} instead of {b!r}" for a, b in zip(there, here, strict=False) if a != b), "")
+            told = differing or f"{len(there)} entries instead of {len(here)}"
+            raise InputError(f"{self.path} holds a search on other data ({told}): choose another folder")
+        try:
+            search.load_state_dict(state["search"])
+        except InputError as error:
+            raise InputError(f"{self.path} holds {error}: choose another folder") from error
+        return True
+
+    def _load(self) -> dict[str, Any]:
+        try:
+            state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+            raise InputError(f"{self.checkpoint} is not the checkpoint of a search") from error
+        if not isinstance(state, dict) or set(state) != {"search", "data"}:
+            raise InputError(f"{self.checkpoint} is not the checkpoint of a search")
+        return state
