@@ -3,9 +3,10 @@
 A genotype has one entry per node, a node one ``(operation, input)`` pair per edge. Input 0 is the cell before the last,
 1 the last cell, ``2 + j`` node j of the same cell. Operations are those of `csmri_ext.nn.nas_cell.OPERATIONS`.
 
-The multiset of operations of each genotype below is fixed by the parameters and FLOPs that the paper prints, and by its
-text: the operations of wide reach sit in the last nodes behind dilation 2, the cell before the last feeds several
-nodes. The edges are drawn in figures only and are **ours**.
+``phantom`` is ours, found by ``csmri search`` on the procedural phantom (docs/search.md). The others are the paper's:
+the multiset of operations of each is fixed by the parameters and FLOPs that the paper prints, and by its text: the
+operations of wide reach sit in the last nodes behind dilation 2, the cell before the last feeds several nodes. Their
+edges are drawn in figures only and are **ours**.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ GENOTYPES: dict[str, Genotype] = {
         _SECOND,
         (("dil_3_conv_3x3", 2), ("dil_3_conv_3x3", 3)),
         (("sep_conv_3x3", 0), ("dil_3_conv_3x3", 4)),
+    ),
+    "phantom": (
+        (("dil_3_conv_3x3", 0), ("dil_2_conv_3x3", 1)),
+        (("dil_3_conv_3x3", 1), ("dil_3_conv_3x3", 2)),
+        (("sep_conv_3x3", 0), ("dil_3_conv_3x3", 2)),
     ),
 }
 

@@ -25,6 +25,7 @@ MODELS: dict[str, Callable[..., Reconstructor]] = {
     "nasn_space_b": partial(NasN, "space_b"),
     "nasn_2nodes": partial(NasN, "2nodes"),
     "nasn_4nodes": partial(NasN, "4nodes"),
+    "nasn_phantom": partial(NasN, "phantom"),  # ours
 }
 
 
