@@ -16,7 +16,14 @@ def test_info_prints_counts_and_layers(capsys: pytest.CaptureFixture[str], monke
     monkeypatch.setenv("COLUMNS", "120")
     assert main(["info", "nasn_knee"]) == 0
     printed = capsys.readouterr().out
-    for expected in ("142,272", "14.569 G", "15.070 G", "ReconstructionModule", "47,424", "nasn_knee.safetensors, sha256"):
+    for expected in (
+        "142,272",
+        "14.569 G",
+        "15.070 G",
+        "ReconstructionModule",
+        "47,424",
+        "nasn_knee.safetensors, sha256",
+    ):
         assert expected in printed
     assert main(["info", "nasn_knee", "--size", "16", "16", "--depth", "0"]) == 0
     assert f"{142_272 * 256 / 1e9:.3f} G" in capsys.readouterr().out
