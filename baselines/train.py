@@ -172,7 +172,7 @@ def create(name: str, overrides: dict[str, Any]) -> Any:
 
 def _images(args: argparse.Namespace) -> tuple[Any, Any]:
     """Training and validation images of different subjects."""
-    from csmri_ext.data import Images, open_images, split_by_volume
+    from csmri_ext.data import open_images, split_by_volume
 
     if args.data == [PHANTOM]:
         images = _phantoms(args)
@@ -188,7 +188,7 @@ def _images(args: argparse.Namespace) -> tuple[Any, Any]:
         images, validation = split_by_volume(images, [0.96, 0.04], args.seed)
     step = max(len(validation) // args.validation_slices, 1)
     chosen = range(0, len(validation), step)[: args.validation_slices]
-    return images, [validation[i] for i in chosen] if isinstance(validation, Images) else validation
+    return images, [validation[i] for i in chosen]
 
 
 def _phantoms(args: argparse.Namespace) -> Any:

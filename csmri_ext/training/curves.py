@@ -40,12 +40,10 @@ def draw_curves(folder: Path) -> Path:
     folder
         Of the run.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     curves = read_curves(folder)
     figure = Figure(figsize=(9, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
     for axes, (name, title) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
         points = curves.get(name, [])
         axes.plot([step for step, _ in points], [value for _, value in points], lw=1.2)
