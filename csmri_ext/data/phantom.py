@@ -308,8 +308,8 @@ def _coil_images(subject: _Subject, i: int) -> NDArray[np.complex64]:
     """Make slice i, (n_coils, ny, nx): the fine image transformed, cropped, noise added, and back."""
     ny, nx = subject.size
     fine = (ny + 3 * (ny // 4), nx + 3 * (nx // 4))
-    # An object that leaves the image is drawn somewhat beyond it, as the oversampled readout sees it, and cut.
-    wide = (ny + 2 * (ny // 8), nx + 2 * (nx // 8)) if subject.setting.zoom < 0.92 else subject.size
+    # Drawn somewhat beyond the image, as the oversampled readout sees it, and cut: what leaves it does not fold over.
+    wide = (ny + 2 * (ny // 8), nx + 2 * (nx // 8))
     y, x = _positions(subject, fine, wide)
     image = _fine_image(subject, i, y, x)
     maps = loop_sensitivities(y, x, subject.n_coils, subject.seed)
@@ -317,8 +317,7 @@ def _coil_images(subject: _Subject, i: int) -> NDArray[np.complex64]:
     # Orthonormal transforms of two sizes: without this factor the image would change its amplitude.
     kspace *= np.float32(math.sqrt(wide[0] * wide[1] / (fine[0] * fine[1])))
     add_ghosts(subject.setting, kspace)
-    if wide != subject.size:
-        kspace = fft2c(_middle(ifft2c(kspace), subject.size))
+    kspace = fft2c(_middle(ifft2c(kspace), subject.size))
     clean = np.linalg.norm(ifft2c(kspace), axis=0) if subject.setting.blank == "air" else None
     noise = np.random.default_rng([subject.seed, 3, i]).standard_normal((2, *kspace.shape), np.float32)
     kspace += np.float32(subject.noise) * (noise[0] + 1j * noise[1])

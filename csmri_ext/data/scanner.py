@@ -82,10 +82,10 @@ def draw_setting(seed: int, anatomy: str, processed: bool | None) -> Setting:
     has_ghost = rng.random() < 0.15
     ghost = (float(rng.uniform(0.005, 0.03)) if has_ghost else 0.0, int(rng.integers(2, 9)))
     drawn = rng.random() < 2 / 3
-    along_y, along_x = rng.uniform((0.6, 0.5), (1.3, 1.1))
+    along_y, along_x = rng.uniform((0.7, 0.6), (1.6, 1.4))
     resolution = (min(float(along_y), 1.0), min(float(along_x), 1.0))
-    window = float(rng.uniform(0, 1)) if rng.random() < 0.5 else 0.0
-    blank = str(rng.choice(["nothing", "columns", "rows", "circle", "air"], p=[0.3, 0.3, 0.1, 0.1, 0.2]))
+    window = float(rng.uniform(0, 1)) if rng.random() < 0.35 else 0.0
+    blank = str(rng.choice(["nothing", "columns", "rows", "circle", "air"], p=[0.25, 0.2, 0.07, 0.08, 0.4]))
     margin = float(rng.uniform(0, 1))
     if not (drawn if processed is None else processed):
         resolution, window, blank = (1.0, 1.0), 0.0, "nothing"

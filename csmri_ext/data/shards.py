@@ -19,7 +19,7 @@ from csmri_ext.data.images import Images, Volume
 from csmri_ext.data.phantom import phantom_volume
 
 _SETTINGS = "phantom.json"
-_VERSION = 1  # raise it when the same seeds give other images: old folders are then refused
+_VERSION = 2  # raise it when the same seeds give other images: old folders are then refused
 
 
 @dataclass(frozen=True)

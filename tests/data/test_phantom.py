@@ -12,6 +12,7 @@ import pytest
 from csmri_ext.bridge import load
 from csmri_ext.bridge.fourier import fft2c, ifft2c
 from csmri_ext.data import coil_maps, phantom, phantom_acquisition, phantom_volume, write_phantom
+from csmri_ext.data.canvas import distance
 from csmri_ext.data.phantom import ANATOMIES
 from csmri_ext.data.phantom import CONTRAST_ODDS as CONTRASTS
 from csmri_ext.data.planes import PLANES
@@ -206,3 +207,10 @@ def test_processing() -> None:
     assert 10 < blanked < 24
     assert low >= 2
     assert phantom(32, 1, n_coils=2).all()  # several coils: raw data unless asked for
+
+
+def test_distance_in_a_box_that_the_image_cuts_to_one_row() -> None:
+    level = np.linspace(-3, 3, 13, dtype=np.float32)
+    np.testing.assert_allclose(distance(level[np.newaxis], 0.5), level[np.newaxis], rtol=1e-6)
+    np.testing.assert_allclose(distance(level[:, np.newaxis], 0.5), level[:, np.newaxis], rtol=1e-6)
+    assert np.isfinite(distance(level[:1, np.newaxis], 0.5)).all()
