@@ -1,10 +1,11 @@
 """Whole networks on the CPU: ``python -m benchmarks.end_to_end [--only NAME] [--threads 1 2] [--batch 1 8]``.
 
 Every network by name on one 320 x 320 slice of the phantom and on a batch, random weights: with our kernels, with the
-plain-PyTorch twins (`csmri_ext.reference_ops`) and with torch.compile of the twins, taking turns in one process under
-the tuned allocator of `timing`. Beside the times: parameters, operations, difference from the twins, and the peak of
-resident memory above the state after imports and weights, of inference and of one training step, each measured in a
-process of its own. Last, a NasN against 200 iterations of total variation by ``bart pics`` on the same slice, one core.
+plain-PyTorch twins (`csmri_ext.reference_ops`) as they are and in channels_last, and with torch.compile of the twins,
+taking turns in one process under the tuned allocator of `timing`; with ``--training`` one training step of a slice too.
+Beside the times: parameters, operations, difference from the twins, and the peak of resident memory above the state
+after imports and weights, of inference and of one training step, each measured in a process of its own. Last, a NasN
+against 200 iterations of total variation by ``bart pics`` on the same slice, one core.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,8 @@ from benchmarks.timing import in_fresh_process, machine, side_by_side
 SLOW_MS = 4000.0  # a network that takes longer gets fewer repetitions
 
 
-def measure(name: str, threads: int, batch: int, repetitions: int, compiled: bool) -> dict[str, Any]:
-    """One network in this process."""
+def measure(name: str, threads: int, batch: int, repetitions: int, compiled: bool, training: bool) -> dict[str, Any]:
+    """One network in this process: inference, or one training step (forward and backward of the sum of magnitudes)."""
     import torch
 
     import csmri_ext
@@ -32,27 +34,46 @@ def measure(name: str, threads: int, batch: int, repetitions: int, compiled: boo
     from csmri_ext.metrics import count_flops, count_parameters
 
     torch.set_num_threads(threads)
-    model, inputs = build(name), measurement(batch)
+    inputs = measurement(batch)
     row: dict[str, Any] = {"name": name, "threads": threads, "batch": batch, "machine": machine()}
-    row |= {"parameters": count_parameters(model), "flops": batch * count_flops(model, (SIDE, SIDE))}
+    row["what"] = "training" if training else "inference"
+    gradients: dict[str, torch.Tensor] = {}
 
-    def with_twins(step: Callable[..., Any]) -> Callable[[], Any]:
+    def way(label: str, twins: bool, change: Callable[[torch.nn.Module], Any] = lambda model: model) -> None:
+        model = build(name).train(training)
+        changed = change(model) or model
+        first = next(iter(model.parameters()), None)
+
         def call() -> Any:
-            with csmri_ext.reference_ops():
-                return step(*inputs)
+            with csmri_ext.reference_ops() if twins else nullcontext():
+                if not training:
+                    return changed(*inputs)
+                model.zero_grad(set_to_none=True)
+                loss = changed(*inputs).abs().sum()
+                loss.backward()
+                if first is not None and first.grad is not None:
+                    gradients[label] = first.grad
+                return loss
 
-        return call
+        ways[label] = call
 
-    ways: dict[str, Callable[[], Any]] = {"ours": lambda: model(*inputs), "twins": with_twins(model)}
-    with torch.inference_mode():
+    ways: dict[str, Callable[[], Any]] = {}
+    way("ours", twins=False)
+    way("twins", twins=True)
+    way("channels_last", True, lambda model: model.to(memory_format=torch.channels_last))
+    model = build(name)
+    row |= {"parameters": count_parameters(model), "flops": batch * count_flops(model, (SIDE, SIDE))}
+    with nullcontext() if training else torch.inference_mode():
         ours, twin = ways["ours"](), ways["twins"]()
+        if training:
+            ours, twin = gradients["ours"], gradients["twins"]
         row["difference"] = float((ours - twin).norm() / twin.norm())
         if compiled:
-            step = with_twins(torch.compile(build(name)))
+            way("torch.compile", True, torch.compile)
             try:
-                step()
-                ways["torch.compile"] = step
+                ways["torch.compile"]()
             except Exception as error:  # the compiler's own failures are a result
+                del ways["torch.compile"]
                 row["compile_error"] = f"{type(error).__name__}: {str(error).splitlines()[0][:160]}"
         start = time.perf_counter()
         ways["twins"]()
@@ -122,25 +143,30 @@ def against_bart(name: str, repetitions: int) -> dict[str, Any]:
 def table(results: dict[str, Any]) -> str:
     """Markdown of everything."""
     lines = [
-        "| network | parameters | batch | threads | Gflop | ours, ms | Gflop/s | twins / ours | torch.compile / ours "
-        "| difference | memory, MB: inference, twins; training, twins |",
-        "|---" * 11 + "|",
+        "| network | parameters | what | batch | threads | Gflop | ours, ms | Gflop/s | twins / ours "
+        "| channels_last / ours | torch.compile / ours | difference | memory, MB: inference, twins; training, twins |",
+        "|---" * 13 + "|",
     ]
     for row in results["rows"]:
-        compiled = f"{row['ratio']['torch.compile']:.2f}" if "torch.compile" in row["ratio"] else "-"
         memory = "; ".join(
             ", ".join(f"{row['memory'][f'{kind},{side}'] / 1e6:.0f}" for side in ("ours", "twins"))
             for kind in ("inference", "training")
             if f"{kind},ours" in row.get("memory", {})
         )
+        ratios = [
+            f"{row['ratio'][way]:.2f}" if way in row["ratio"] else "-"
+            for way in ("twins", "channels_last", "torch.compile")
+        ]
+        # The flops of a step are those of its forward pass times three: each product has two gradients.
+        flops = row["flops"] * (3 if row["what"] == "training" else 1)
         lines.append(
-            f"| {row['name']} | {row['parameters']:,} | {row['batch']} | {row['threads']} | {row['flops'] / 1e9:.1f} "
-            f"| {row['ms']['ours']:.4g} | {row['flops'] / row['ms']['ours'] / 1e6:.1f} | {row['ratio']['twins']:.2f} "
-            f"| {compiled} | {row['difference']:.1e} | {memory} |"
+            f"| {row['name']} | {row['parameters']:,} | {row['what']} | {row['batch']} | {row['threads']} "
+            f"| {flops / 1e9:.1f} | {row['ms']['ours']:.4g} | {flops / row['ms']['ours'] / 1e6:.1f} "
+            f"| {' | '.join(ratios)} | {row['difference']:.1e} | {memory} |"
         )
-    ratios = [row["ratio"]["twins"] for row in results["rows"]]
+    best = [min(row["ratio"].values()) for row in results["rows"]]
     lines += (
-        ["", f"Median of twins / ours: {statistics.median(ratios):.2f}, lowest {min(ratios):.2f}."] if ratios else []
+        ["", f"Median of the best form / ours: {statistics.median(best):.2f}, lowest {min(best):.2f}."] if best else []
     )
     for versus in results["bart"]:
         lines += [
@@ -164,16 +190,20 @@ def run_all(options: argparse.Namespace) -> dict[str, Any]:
             "benchmarks.end_to_end", passed, threads, "tuned" if "--memory" not in extra else "default"
         )
 
+    uncompiled = ["--no-compile"] if options.no_compile else []
     for name in names:
         for threads in options.threads:
             for batch in options.batch:
                 print(f"measuring: {name}, {threads} thread(s), batch {batch} ...", file=sys.stderr)
-                row = run(name, threads, batch, *(["--no-compile"] if options.no_compile else []))
+                row = run(name, threads, batch, *uncompiled)
                 if threads == options.threads[0]:
                     kinds = ("inference", "training") if batch == 1 else ("inference",)
                     whats = [f"{kind},{side}" for kind in kinds for side in ("ours", "twins")]
                     row["memory"] = {what: run(name, threads, batch, "--memory", what)["bytes"] for what in whats}
                 results["rows"].append(row)
+            if options.training:
+                print(f"measuring: {name}, {threads} thread(s), training ...", file=sys.stderr)
+                results["rows"].append(run(name, threads, 1, *uncompiled, "--training"))
         if name == options.against_bart:
             results["bart"].append(run(name, 1, 1, "--bart"))
     return results
@@ -187,6 +217,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--training", action="store_true", help="time one training step of one slice too")
     parser.add_argument("--against-bart", default="nasn_knee", metavar="NAME", help="network to compare with bart")
     parser.add_argument("--json", type=Path, help="write all numbers here")
     for hidden in ("--worker", "--bart"):
@@ -201,7 +232,9 @@ def main() -> None:
         elif options.memory:
             answer = measure_memory(options.network, threads, batch, options.memory)
         else:
-            answer = measure(options.network, threads, batch, options.repetitions, not options.no_compile)
+            answer = measure(
+                options.network, threads, batch, options.repetitions, not options.no_compile, options.training
+            )
         print(json.dumps(answer))
         return
     results = run_all(options)

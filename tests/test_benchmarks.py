@@ -87,11 +87,14 @@ def test_a_file_without_the_marker_is_refused() -> None:
 def test_table_of_networks_and_names() -> None:
     ways = {"ours": 10.0, "twins": 25.0}
     memory = {f"{kind},{side}": 1e6 for kind in ("inference", "training") for side in ("ours", "twins")}
-    row = {"name": "net", "parameters": 1234, "batch": 1, "threads": 2, "flops": 2e9, "ms": ways, "memory": memory}
-    rows = [row | {"ratio": {"twins": 2.5}, "difference": 1e-7}]
+    row = {"name": "net", "parameters": 1234, "batch": 1, "threads": 2, "flops": 2e9, "ms": ways, "difference": 1e-7}
+    row["ratio"] = {"twins": 2.5, "channels_last": 1.8}
+    rows = [row | {"what": "inference", "memory": memory}, row | {"what": "training"}]
     bart = [{"name": "net", "bart": "0.8", "ms": {"network": 10.0, "bart": 90.0}, "ratio": 9.0}]
     text = end_to_end.table({"rows": rows, "bart": bart})
-    assert "| net | 1,234 | 1 | 2 | 2.0 | 10 | 200.0 | 2.50 | - | 1.0e-07 | 1, 1; 1, 1 |" in text
+    assert "| net | 1,234 | inference | 1 | 2 | 2.0 | 10 | 200.0 | 2.50 | 1.80 | - | 1.0e-07 | 1, 1; 1, 1 |" in text
+    assert "| net | 1,234 | training | 1 | 2 | 6.0 | 10 | 600.0 | 2.50 | 1.80 | - | 1.0e-07 |  |" in text
+    assert "best form / ours: 1.80, lowest 1.80" in text
     assert "9.0 times as long" in text
     from benchmarks.models import constructors
 
