@@ -37,14 +37,19 @@ def active() -> bool:
 
 def fft2c(x: Tensor) -> Tensor:
     """Centred unitary 2-D Fourier transform of the last two axes."""
-    shifted = torch.fft.fft2(torch.fft.ifftshift(x, dim=(-2, -1)), norm="ortho")
-    return torch.fft.fftshift(shifted, dim=(-2, -1))
+    return _centred(torch.fft.fft2, x)
 
 
 def ifft2c(x: Tensor) -> Tensor:
     """Inverse, and adjoint, of `fft2c`."""
-    shifted = torch.fft.ifft2(torch.fft.ifftshift(x, dim=(-2, -1)), norm="ortho")
-    return torch.fft.fftshift(shifted, dim=(-2, -1))
+    return _centred(torch.fft.ifft2, x)
+
+
+def _centred(transform: Callable[..., Tensor], x: Tensor) -> Tensor:
+    if x.numel() == 0:
+        return x + 0j  # torch.fft refuses it
+    axes = (-2, -1)
+    return torch.fft.fftshift(transform(torch.fft.ifftshift(x, axes), norm="ortho"), axes)
 
 
 def data_consistency(image: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor | float) -> Tensor:

@@ -8,8 +8,9 @@ import torch
 from tolerance import relative_error
 from torch import Tensor
 
+import csmri_ext
 from csmri_ext.bridge import bart
-from csmri_ext.physics import center_kspace, corner_kspace, corner_mask, fft2c, ifft2c
+from csmri_ext.physics import SenseOp, center_kspace, corner_kspace, corner_mask, fft2c, ifft2c
 
 SIZES = [(8, 8), (7, 9), (7, 8), (10, 5), (1, 6), (64, 40), (33, 50)]
 
@@ -36,6 +37,27 @@ def test_equals_the_sum_it_stands_for(size: tuple[int, int]) -> None:
     x = image(*size)
     y, x_ = (torch.exp(-2j * torch.pi * torch.outer(centered(n), centered(n)) / n) / math.sqrt(n) for n in size)
     assert relative_error(fft2c(x), y @ x @ x_.T) < 1e-13
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 5), (2, 0, 4, 5), (3, 0), (0, 3)])
+def test_nothing_has_an_empty_transform(shape: tuple[int, ...]) -> None:
+    for transform in (fft2c, ifft2c, corner_kspace, center_kspace):
+        x = image(*shape, dtype=torch.complex64).requires_grad_()
+        out = transform(x)
+        assert (out.shape, out.dtype) == (x.shape, x.dtype)
+        out.abs().sum().backward()
+        assert x.grad is not None
+    assert fft2c(torch.zeros(shape)).dtype == torch.complex64
+
+
+def test_empty_batches_of_the_plain_ops() -> None:
+    """Where the compiled kernels accept a batch of nothing, so do their twins, and they agree with the operator."""
+    kspace, mask = torch.zeros(0, 3, 4, 5, dtype=torch.complex64), torch.ones(5, dtype=torch.bool)
+    with csmri_ext.reference_ops():
+        assert csmri_ext.ops.data_consistency(kspace, kspace, mask, 1.0).shape == kspace.shape
+        assert csmri_ext.ops.sense_normal(kspace[:, 0], kspace, mask).shape == (0, 4, 5)
+        operator = SenseOp(kspace, mask)
+        assert operator.normal(operator.adjoint(kspace)).shape == (0, 4, 5)
 
 
 @pytest.mark.parametrize("n", [128, 129])
