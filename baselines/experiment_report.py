@@ -17,9 +17,8 @@ from baselines.box_plots import box_plots
 from baselines.canvas import METHOD_COLORS, SCREEN_DPI, Canvas, png, style
 from baselines.experiments import FLOPS_SIZE, Experiment, Published, Setting
 from baselines.results import Row
-from baselines.store import Store
+from baselines.store import Store, write_bytes
 from baselines.summary import si, summarise, three_digits
-from csmri_ext.bridge.atomic import replacing
 
 if TYPE_CHECKING:
     from baselines.trained import Training
@@ -127,7 +126,7 @@ def draw_box_plots(store: Store) -> Path | None:
     figure = box_plots(summarise(store.rows))
     if figure is None:
         return None
-    return _write(store.folder / "box_plots.png", png(figure, SCREEN_DPI))
+    return write_bytes(store.folder / "box_plots.png", png(figure, SCREEN_DPI))
 
 
 def draw_convergence(experiment: Experiment, training: Training, folder: Path) -> Path | None:
@@ -178,10 +177,4 @@ def draw_convergence(experiment: Experiment, training: Training, folder: Path) -
             axes.tick_params(labelsize=8.5)
             axes.grid(color="0.9", linewidth=0.7)
             axes.legend(fontsize=8, loc="lower right", facecolor="white", framealpha=0.85, edgecolor="none")
-    return _write(folder / "convergence.png", png(canvas.figure, SCREEN_DPI))
-
-
-def _write(path: Path, data: bytes) -> Path:
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
-    return path
+    return write_bytes(folder / "convergence.png", png(canvas.figure, SCREEN_DPI))

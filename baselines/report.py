@@ -18,6 +18,7 @@ from baselines.canvas import ALL_COLORS, png
 from baselines.figures import recon_figure
 from baselines.report_provenance import are_records, are_texts, provenance_context, words
 from baselines.results import Comparison, Panel
+from baselines.store import write_bytes
 from baselines.summary import (
     Column,
     Group,
@@ -30,8 +31,6 @@ from baselines.summary import (
 )
 from baselines.verdict import verdict
 from baselines.viewer import data_uri, viewer_data
-from csmri_ext.bridge.atomic import replacing
-from csmri_ext.errors import naming
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -71,8 +70,8 @@ def write_report(out_dir: Path, comparison: Comparison) -> Path:
     images = out_dir / "images"
     images.mkdir(parents=True, exist_ok=True)
     for figure in drawn:
-        _write(images / figure["file"], figure["png"])
-    return _write(out_dir / "report.html", page.encode())
+        write_bytes(images / figure["file"], figure["png"])
+    return write_bytes(out_dir / "report.html", page.encode())
 
 
 def _context(
@@ -249,9 +248,3 @@ def _embedded(figure: bytes) -> dict[str, Any]:
 def _gradient() -> str:
     stops = display.error_palette()[:: (display.ERROR_LEVELS - 1) // 6]
     return "linear-gradient(90deg, " + ", ".join("#{:02x}{:02x}{:02x}".format(*color) for color in stops) + ")"
-
-
-def _write(path: Path, content: bytes) -> Path:
-    with naming(path), replacing(path) as temporary:
-        temporary.write_bytes(content)
-    return path

@@ -28,8 +28,8 @@ RECON_FOLDER = "recons"
 _LISTS = {"slice_psnr", "slice_ssim", "details"}  # what does not fit into a cell of a table
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` as a whole or not at all.
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write `path` as a whole or not at all, and return it.
 
     Raises
     ------
@@ -37,7 +37,8 @@ def write_text(path: Path, text: str) -> None:
         If the disk is full or the folder cannot be written; it names `path`, and nothing is left behind.
     """
     with naming(path), replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_bytes(content)
+    return path
 
 
 def require_writable(path: Path) -> None:
@@ -103,8 +104,7 @@ class Store:
             return 0
         try:
             earlier = json.loads(path.read_text(encoding="utf-8"))
-            known = {field.name for field in fields(Row)}
-            rows = [Row(**{key: value for key, value in row.items() if key in known}) for row in earlier["rows"]]
+            rows = [_row(row) for row in earlier["rows"]]
             then, now = earlier["provenance"], self._jsonable(self.provenance)
             differences = [
                 *_differences(then["settings"], now["settings"]),
@@ -190,8 +190,9 @@ class Store:
     def write(self) -> None:
         """Write ``results.json`` and ``results.csv``, each as a whole."""
         document = {"rows": [row.as_dict() for row in self.rows], "provenance": self.provenance}
-        write_text(self.folder / ROWS_FILE, json.dumps(self._jsonable(document), indent=1) + "\n")
-        write_text(self.folder / TABLE_FILE, self._csv())
+        text = json.dumps(self._jsonable(document), indent=1, allow_nan=False) + "\n"
+        write_bytes(self.folder / ROWS_FILE, text.encode())
+        write_bytes(self.folder / TABLE_FILE, self._csv().encode())
 
     def _csv(self) -> str:
         names = [field.name for field in fields(Row) if field.name not in _LISTS]
@@ -203,16 +204,29 @@ class Store:
 
     @staticmethod
     def _jsonable(value: Any) -> Any:
-        """Plain json: numpy scalars become numbers, tuples become lists, not-a-number becomes null."""
+        """Plain json: numpy scalars become numbers, tuples become lists, what is not finite becomes null."""
         if isinstance(value, dict):
             return {str(key): Store._jsonable(item) for key, item in value.items()}
         if isinstance(value, (list, tuple, range)):
             return [Store._jsonable(item) for item in value]
         if hasattr(value, "item"):
             value = value.item()
-        if isinstance(value, float) and math.isnan(value):
+        if isinstance(value, float) and not math.isfinite(value):
             return None
         return value
+
+
+def _row(stored: dict[str, Any]) -> Row:
+    """Read a row; a score that was not finite is null, as is every score where there is no reference."""
+    known = {field.name for field in fields(Row)}
+    row = Row(**{key: value for key, value in stored.items() if key in known})
+    if row.slice_psnr:  # there is a reference
+        psnr = math.inf if row.mse == 0 else math.nan
+        row.slice_psnr = [psnr if value is None else value for value in row.slice_psnr]
+        row.slice_ssim = [math.nan if value is None else value for value in row.slice_ssim]
+        row.psnr = psnr if row.psnr is None else row.psnr
+        row.mse, row.nmse, row.ssim = (math.nan if v is None else v for v in (row.mse, row.nmse, row.ssim))
+    return row
 
 
 def _recon_name(row: Row) -> str:

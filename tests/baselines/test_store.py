@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from baselines.results import Row
-from baselines.store import Store, require_writable, write_text
+from baselines.store import Store, require_writable, write_bytes
 from csmri_ext.bridge import read_cfl
 from csmri_ext.errors import InputError
 
@@ -128,26 +128,46 @@ def test_discarding_never_leaves_the_folder(store: Store, tmp_path: Path) -> Non
 
 def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "results.json"
-    write_text(path, "old")
+    write_bytes(path, b"old")
 
-    def full_disk(self: Path, text: str, **_: object) -> None:
-        Path.write_bytes(self, text[:3].encode())
+    def full_disk(self: Path, content: bytes) -> None:
+        with self.open("wb") as file:
+            file.write(content[:3])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(OSError, match="No space left") as caught:
-        write_text(path, "new text")
+        write_bytes(path, b"new text")
     assert caught.value.filename == str(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_not_a_number_becomes_null(store: Store) -> None:
-    store.add(row(psnr=math.nan, details={"weight": np.float32(0.5), "shape": (1, 2)}), image())
-    (stored,) = json.loads((store.folder / "results.json").read_text())["rows"]
-    assert stored["psnr"] is None
+def no_json(constant: str) -> None:
+    raise AssertionError(f"{constant} is not JSON")
+
+
+def test_what_is_not_finite_becomes_null(store: Store) -> None:
+    details = {"weight": np.float32(0.5), "shape": (1, 2), "errors": [math.inf, np.float64(-math.inf)]}
+    store.add(row(psnr=math.nan, mse=math.inf, details=details), image())
+    (stored,) = json.loads((store.folder / "results.json").read_text(), parse_constant=no_json)["rows"]
+    assert stored["psnr"] is stored["mse"] is None
     assert stored["details"]["weight"] == 0.5
     assert stored["details"]["shape"] == [1, 2]
+    assert stored["details"]["errors"] == [None, None]
+
+
+def test_scores_that_are_not_finite_read_back(store: Store) -> None:
+    """A network that diverged and a perfect image stay in the table of what has a reference."""
+    nothing = dict.fromkeys(("mse", "nmse", "psnr", "ssim"))
+    lost = dict.fromkeys(nothing, math.nan)
+    store.add(row("diverged", **lost, slice_psnr=[math.nan, 31.0], slice_ssim=[math.nan, 0.9]), image())
+    store.add(row("perfect", mse=0.0, nmse=0.0, psnr=math.inf, ssim=1.0, slice_psnr=[math.inf] * 2), image())
+    store.add(row("prospective", **nothing), image())
+    json.loads((store.folder / "results.json").read_text(), parse_constant=no_json)
+    again = Store(store.folder, SETTINGS, INPUTS, MASKS)
+    assert again.resume() == 3
+    assert str(again.rows) == str(store.rows)  # as text: not-a-number differs from itself
 
 
 def test_output_folder_is_probed_without_creating_anything(tmp_path: Path) -> None:
