@@ -16,6 +16,7 @@ from csmri_ext.bridge import Acquisition, load
 from csmri_ext.bridge.acquisition import LazyStack
 from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.data import Images, Volume, open_images, split_by_volume
+from csmri_ext.data.transforms import center_section
 from csmri_ext.errors import InputError
 
 ENDINGS = (".h5", ".nii", ".nii.gz")
@@ -117,18 +118,6 @@ def volumes_of(images: Images) -> list[volumes.Volume]:
     return found
 
 
-def fitted(image: NDArray[np.complex64], size: int) -> NDArray[np.complex64]:
-    """Cut the centre of an image, or put it amid zeros, along each axis: complex64 ``(size, size)``."""
-    source, place = [], []
-    for n in image.shape:
-        kept = min(n, size)
-        source.append(slice((n - kept) // 2, (n - kept) // 2 + kept))
-        place.append(slice((size - kept) // 2, (size - kept) // 2 + kept))
-    out = np.zeros((size, size), np.complex64)
-    out[tuple(place)] = image[tuple(source)]
-    return out
-
-
 def _patients(named: Sequence[str], files: Sequence[Path]) -> list[str]:
     """Patient of each file: its id where the files have one, else the file itself."""
     if not any(named):
@@ -146,24 +135,16 @@ def _split(
     wanted = min(n_patients or len(everyone), experiment.n_volumes or len(everyone), len(everyone))
     if wanted < len(_PARTS):
         raise InputError(f"{wanted} patients: training, validation and test need at least one each")
-    chosen = sorted(np.random.default_rng([seed, 11]).permutation(len(everyone))[:wanted])
-    people = Images([Volume(everyone[i], 1, _nothing) for i in chosen])
-    found = []
-    for group in split_by_volume(people, experiment.split, seed):
-        names = {person.name for person in group.parts}
-        found.append(Images([part for part, who in zip(parts, patients, strict=True) if who in names]))
-    return found
-
-
-def _nothing(_: int) -> NDArray[np.complex64]:
-    raise NotImplementedError("stands for a patient, not for images")
+    chosen = {everyone[i] for i in np.random.default_rng([seed, 11]).permutation(len(everyone))[:wanted]}
+    kept = [(part, who) for part, who in zip(parts, patients, strict=True) if who in chosen]
+    return split_by_volume(Images([part for part, _ in kept]), experiment.split, seed, [who for _, who in kept])
 
 
 Read = Callable[[int], NDArray[np.complex64]]
 
 
 def _fitted(read: Read, size: int, magnitude: bool, i: int) -> NDArray[np.complex64]:
-    image = fitted(read(i), size)
+    image = center_section(read(i), size)
     return np.abs(image).astype(np.complex64) if magnitude else image
 
 

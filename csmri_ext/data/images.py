@@ -102,7 +102,9 @@ def open_images(paths: Sequence[str | os.PathLike[str]], *, middle: float = 1.0)
     return Images([_volume(file, str(file.resolve().relative_to(shortest)), middle) for file in files])
 
 
-def split_by_volume(images: Images, fractions: Sequence[float], seed: int = 0) -> list[Images]:
+def split_by_volume(
+    images: Images, fractions: Sequence[float], seed: int = 0, groups: Sequence[str] | None = None
+) -> list[Images]:
     """Split at random so that no subject is in two parts.
 
     Parameters
@@ -110,26 +112,31 @@ def split_by_volume(images: Images, fractions: Sequence[float], seed: int = 0) -
     images
         Images of at least as many volumes as there are parts.
     fractions
-        Share of the volumes of each part; scaled to a sum of 1. Every part gets at least one volume.
+        Share of the volumes, or groups, of each part; scaled to a sum of 1. Every part gets at least one.
     seed
         Seed of the order.
+    groups
+        Group of each volume, its patient for instance: what has one group stays in one part. None: each its own.
 
     Raises
     ------
     ValueError
-        Fewer volumes than parts, or a fraction that is not positive.
+        Fewer volumes or groups than parts, a fraction that is not positive, or not one group per volume.
     """
-    count = len(images.parts)
+    numbers = np.arange(len(images.parts)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    count = len(set(numbers))
     if min(fractions) <= 0 or count < len(fractions):
+        kind = "volume" if groups is None else "group"
         raise ValueError(
-            f"{count} volume{'' if count == 1 else 's'} in parts of {', '.join(f'{f:g}' for f in fractions)}: "
-            "expected positive shares and at least one volume for each"
+            f"{count} {kind}{'' if count == 1 else 's'} in parts of {', '.join(f'{f:g}' for f in fractions)}: "
+            f"expected positive shares and at least one {kind} for each"
         )
     order = np.random.default_rng([seed, 5]).permutation(count)
     ends = np.round(np.cumsum(fractions) / np.sum(fractions) * count).astype(int)
     for i in range(len(ends) - 1):  # nobody is left without a volume
         ends[i] = min(max(ends[i], (ends[i - 1] if i else 0) + 1), count - (len(ends) - 1 - i))
-    return [Images([images.parts[i] for i in sorted(part)]) for part in np.split(order, ends[:-1])]
+    chosen = [np.isin(numbers, part) for part in np.split(order, ends[:-1])]
+    return [Images([volume for volume, here in zip(images.parts, part, strict=True) if here]) for part in chosen]
 
 
 def _files(path: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,15 +101,38 @@ def section(image: NDArray[np.complex64], size: int, rng: np.random.Generator) -
         Source of the random place.
     """
     enough = 0.25 * np.abs(image).mean()
-    out = np.zeros((size, size), np.complex64)
     for _ in range(_MOST_TRIES):
-        source, target = [], []
-        for n in image.shape:
-            offset = int(rng.integers(min(n - size, 0), max(n - size, 0) + 1))
-            source.append(slice(max(offset, 0), max(offset, 0) + min(n, size)))
-            target.append(slice(max(-offset, 0), max(-offset, 0) + min(n, size)))
-        cut = image[tuple(source)]
-        if np.abs(cut).mean() >= enough:
+        offsets = [int(rng.integers(min(n - size, 0), max(n - size, 0) + 1)) for n in image.shape]
+        part, place = _window(image, size, offsets)
+        if np.abs(part).mean() >= enough:
             break
-    out[tuple(target)] = cut
+    return _amid_zeros(part, place, size)
+
+
+def center_section(image: NDArray[np.complex64], size: int) -> NDArray[np.complex64]:
+    """Cut ``size`` x ``size`` pixels around the centre; along a shorter axis the image lies amid zeros.
+
+    Parameters
+    ----------
+    image
+        complex64, (ny, nx).
+    size
+        At least 1.
+    """
+    offsets = [math.trunc((n - size) / 2) for n in image.shape]
+    return _amid_zeros(*_window(image, size, offsets), size)
+
+
+def _window(
+    image: NDArray[np.complex64], size: int, offsets: Sequence[int]
+) -> tuple[NDArray[np.complex64], tuple[slice, ...]]:
+    """Give what the image has between ``offset`` and ``offset + size`` along each axis, and its place in there."""
+    axes = [(max(first, 0), max(-first, 0), min(n, size)) for first, n in zip(offsets, image.shape, strict=True)]
+    source = tuple(slice(start, start + kept) for start, _, kept in axes)
+    return image[source], tuple(slice(start, start + kept) for _, start, kept in axes)
+
+
+def _amid_zeros(part: NDArray[np.complex64], place: tuple[slice, ...], size: int) -> NDArray[np.complex64]:
+    out = np.zeros((size, size), np.complex64)
+    out[place] = part
     return out

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from baselines.experiment_images import fitted, prepare, volumes_of
+from baselines.experiment_images import prepare, volumes_of
 from baselines.experiment_report import print_experiment
 from baselines.experiments import EXPERIMENTS, SIZES
 from baselines.train import create
@@ -112,15 +112,6 @@ def test_notes_say_which_rows_are_no_target(capsys: pytest.CaptureFixture[str]) 
 
 
 # images
-
-
-def test_sizes_are_cut_or_padded_around_the_centre() -> None:
-    image = np.arange(48, dtype=np.complex64).reshape(6, 8)
-    np.testing.assert_array_equal(fitted(image, 4), image[1:5, 2:6])
-    padded = fitted(image, 10)
-    np.testing.assert_array_equal(padded[2:8, 1:9], image)
-    assert np.count_nonzero(padded) == np.count_nonzero(image)
-    np.testing.assert_array_equal(fitted(image, 7)[0:6, :], image[:, 0:7])  # cut along one axis, padded along the other
 
 
 def test_no_patient_is_in_two_parts() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from csmri_ext.data import Augmentation, Masks, UndersampledImages, phantom_volume
-from csmri_ext.data.transforms import lower_resolution, section
+from csmri_ext.data.transforms import center_section, lower_resolution, section
 from csmri_ext.physics import fft2c, ifft2c
 
 IMAGES = list(phantom_volume(3, (40, 36), 2))
@@ -75,6 +75,17 @@ def test_a_section_is_a_part_or_lies_amid_zeros(size: int) -> None:
     else:
         windows = np.lib.stride_tricks.sliding_window_view(image, (min(size, 40), min(size, 36)))
         assert (windows == cut[: min(size, 40), : min(size, 36)]).all((-2, -1)).any()
+
+
+def test_the_centre_is_cut_out_or_lies_amid_zeros() -> None:
+    image = np.arange(48, dtype=np.complex64).reshape(6, 8)
+    np.testing.assert_array_equal(center_section(image, 4), image[1:5, 2:6])
+    padded = center_section(image, 10)
+    np.testing.assert_array_equal(padded[2:8, 1:9], image)
+    assert np.count_nonzero(padded) == np.count_nonzero(image)
+    np.testing.assert_array_equal(
+        center_section(image, 7)[0:6, :], image[:, 0:7]
+    )  # cut along one axis, padded along the other
 
 
 def test_a_section_avoids_air() -> None:

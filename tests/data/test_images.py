@@ -43,6 +43,23 @@ def test_no_subject_is_in_two_parts(fractions: tuple[float, ...]) -> None:
     assert parts[0].volumes != split_by_volume(images, fractions, seed=4)[0].volumes
 
 
+def test_no_group_is_in_two_parts() -> None:
+    images = Images([constant(f"v{i}", 2, i) for i in range(12)])
+    patients = [f"p{i % 5}" for i in range(12)]
+    parts = split_by_volume(images, (2, 1, 1), 3, patients)
+    volumes = [[part.name for part in one.parts] for one in parts]
+    groups = [{patients[int(name[1:])] for name in names} for names in volumes]
+    assert sorted(name for names in volumes for name in names) == sorted(part.name for part in images.parts)
+    assert [len(part) for part in groups] == [2, 2, 1]
+    assert len(set.union(*groups)) == 5
+    one_each = split_by_volume(images, (2, 1, 1), 3, [f"{i:02d}" for i in range(12)])
+    assert [one.volumes for one in one_each] == [one.volumes for one in split_by_volume(images, (2, 1, 1), 3)]
+    with pytest.raises(ValueError, match=r"2 groups in parts of 1, 1, 1"):
+        split_by_volume(images, (1, 1, 1), 0, ["a", "b"] * 6)
+    with pytest.raises(ValueError, match="zip"):
+        split_by_volume(images, (1, 1), 0, ["a", "b"])
+
+
 def test_too_few_subjects() -> None:
     with pytest.raises(ValueError, match=r"1 volume in parts of 0\.5, 0\.5"):
         split_by_volume(Images([constant("a", 9, 0)]), (0.5, 0.5))
