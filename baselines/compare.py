@@ -19,7 +19,7 @@ from baselines import provenance
 from baselines.evaluate import ChosenWeight, Problems, Setup, evaluate
 from baselines.inputs import inspect, open_volumes, phantom_volumes
 from baselines.methods import TV_ITERATIONS, Method, choose, names, warm_up
-from baselines.options import bart_path, checked_device, positive, seed, weight_or_auto
+from baselines.options import bart_path, checked_device, weight_or_auto
 from baselines.progress import stage
 from baselines.results import Comparison
 from baselines.sampling import Sampling, sampling_grid, samplings_of
@@ -27,6 +27,7 @@ from baselines.store import Store, require_writable
 from baselines.table import print_tables
 from baselines.volumes import Volume
 from baselines.weights import has_reference, number_of_trials, tune, untuned
+from csmri_ext.arguments import positive, seed
 from csmri_ext.errors import ArgumentParser, InputError, run_command
 
 PROGRAM = "python -m baselines.compare"

@@ -1,4 +1,4 @@
-"""Command-line values that several commands share: parsed, checked against the machine, and explained when wrong."""
+"""Command-line values of the methods and of the machine that several commands share."""
 
 from __future__ import annotations
 
@@ -9,24 +9,6 @@ from collections.abc import Sequence
 from baselines.methods import Method
 from csmri_ext.bridge import BartError, find_bart
 from csmri_ext.errors import InputError
-
-
-def positive(text: str) -> int:
-    """Parse a count: an integer of at least 1."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return number
-
-
-def seed(text: str) -> int:
-    """Parse a seed of numpy's generators: 0 to 2^32 - 1."""
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
-    return int(text)
 
 
 def weight(text: str) -> float:

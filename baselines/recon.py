@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from baselines.evaluate import ChosenWeight, Problems, Setup
 from baselines.inputs import central
 from baselines.methods import TV_ITERATIONS, TV_WEIGHT, Method, get, names, require_trained
-from baselines.options import bart_path, checked_device, positive, seed, shard, weight
+from baselines.options import bart_path, checked_device, shard, weight
 from baselines.provenance import available_cores, shareable
 from baselines.sampling import OWN_MASK, Sampling, sampling_grid
 from baselines.volumes import Volume
+from csmri_ext.arguments import positive, seed
 from csmri_ext.bridge import Acquisition, load, write_cfl, write_reconstructions
 from csmri_ext.bridge.atomic import replacing
 from csmri_ext.bridge.cfl_header import N_DIMS

@@ -14,10 +14,11 @@ from rich.console import Console
 from baselines import methods, provenance
 from baselines.evaluate import ChosenWeight, Problems, Setup, evaluate
 from baselines.experiments import EXPERIMENTS, Experiment, Setting
-from baselines.options import checked_device, positive, seed
+from baselines.options import checked_device
 from baselines.progress import stage
 from baselines.sampling import Sampling
 from baselines.store import Store, require_writable
+from csmri_ext.arguments import positive, seed
 from csmri_ext.errors import ArgumentParser, InputError, run_command, unknown
 
 if TYPE_CHECKING:

@@ -10,26 +10,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from baselines.networks import catalog
-from baselines.options import positive, seed
-from csmri_ext.errors import ArgumentParser, InputError, run_command, unknown
+from csmri_ext.arguments import positive, seed
+from csmri_ext.data import open_images, split_by_volume
+from csmri_ext.data.command_line import PHANTOM, add_image_options, chosen_images
+from csmri_ext.errors import ArgumentParser, InputError, blaming_input, run_command, unknown
 
 PROGRAM = "csmri train"
-PHANTOM = "phantom"
-_CACHE = Path("phantom_images")
 
 
 def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Run the command line and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     return run_command(lambda: _train(arguments, program), debug="--debug" in arguments)
-
-
-def _share(text: str) -> float:
-    number = float(text)
-    if not 0 < number <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
-    return number
 
 
 def argument_parser(program: str = PROGRAM) -> ArgumentParser:
@@ -42,7 +37,6 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add = parser.add_argument
     add("--model", metavar="NAME", help="a network of csmri info (default with --genotype: nasn)")
     add("--genotype", metavar="FILE", help="train the NasN cell of this file, as csmri search writes it")
-    add("--data", nargs="+", default=[PHANTOM], metavar="PATH", help="files or folders, or phantom (default)")
     add("--init", type=Path, metavar="FILE", help="start from these weights (.safetensors) instead of random ones")
     add("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME)")
     add("--recipe", default=PHANTOM, metavar="NAME", help="ga-hqs, nasn or phantom (default: %(default)s)")
@@ -58,12 +52,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     change("--ema", type=float, metavar="X", help="decay of the average of the weights; 0: none")
     group = parser.add_argument_group("images")
     image = group.add_argument
-    image("--volumes", type=positive, default=400, metavar="N", help="phantom subjects (default: %(default)s)")
-    image(
-        "--cache", type=Path, default=_CACHE, metavar="DIR", help="where drawn phantoms are kept (default: %(default)s)"
-    )
-    image("--phantom-seed", type=seed, default=1000, metavar="S", help="first phantom subject (default: %(default)s)")
-    image("--middle", type=_share, default=1.0, metavar="F", help="share of the slices of each file, around its middle")
+    add_image_options(image, volumes=400)
     image("--validation", nargs="+", metavar="PATH", help="validation files (default: 4 %% of the subjects)")
     image("--validation-slices", type=positive, default=18, metavar="N", help="slices validated (default: %(default)s)")
     group = parser.add_argument_group("machine")
@@ -110,10 +99,8 @@ def _train(arguments: list[str], program: str) -> int:
     recipe = replace(RECIPES[args.recipe], **{key: value for key, value in changed.items() if value is not None})
     if recipe.loss not in LOSSES:
         raise unknown("loss", recipe.loss, LOSSES)
-    try:
+    with blaming_input():
         Masks(recipe.masks, recipe.accelerations)
-    except ValueError as error:
-        raise InputError(str(error)) from error
     if args.threads:
         torch.set_num_threads(args.threads)
     train, validation = _images(args)
@@ -172,14 +159,7 @@ def create(name: str, overrides: dict[str, Any]) -> Any:
 
 def _images(args: argparse.Namespace) -> tuple[Any, Any]:
     """Training and validation images of different subjects."""
-    from csmri_ext.data import open_images, split_by_volume
-
-    if args.data == [PHANTOM]:
-        images = _phantoms(args)
-    elif PHANTOM in args.data:
-        raise InputError("--data phantom cannot be mixed with files")
-    else:
-        images = open_images(args.data, middle=args.middle)
+    images = chosen_images(args, Console(stderr=True), workers=max(args.workers, 1))
     if args.validation:
         validation = open_images(args.validation, middle=args.middle)
     elif len(images.parts) < 2:
@@ -189,22 +169,6 @@ def _images(args: argparse.Namespace) -> tuple[Any, Any]:
     step = max(len(validation) // args.validation_slices, 1)
     chosen = range(0, len(validation), step)[: args.validation_slices]
     return images, [validation[i] for i in chosen]
-
-
-def _phantoms(args: argparse.Namespace) -> Any:
-    from rich.console import Console
-
-    from csmri_ext.data import PhantomSettings, phantom_shards
-
-    console = Console(stderr=True)
-    with console.status("drawing phantoms") as status:
-        return phantom_shards(
-            args.cache,
-            args.volumes,
-            PhantomSettings(seed=args.phantom_seed),
-            workers=max(args.workers, 1),
-            progress=lambda ready: status.update(f"drawing phantoms: {ready} of {args.volumes} subjects"),
-        )
 
 
 def _described_data(args: argparse.Namespace) -> str:

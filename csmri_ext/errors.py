@@ -68,6 +68,17 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
+@contextmanager
+def blaming_input() -> Iterator[None]:
+    """Turn the ValueError of what was called with the user's words into an `InputError`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
 def expected_errors() -> tuple[type[Exception], ...]:
     """List what the user or the machine can cause; anything else is a defect of ours."""
     from csmri_ext.bridge import BartError, CflError, FileFormatError

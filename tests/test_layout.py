@@ -22,7 +22,15 @@ ROOMS = {
     "csmri_ext.physics": {"torch", "numpy", "csmri_ext.ops"},
     "csmri_ext.nn": {"torch", "csmri_ext.ops", "csmri_ext.physics"},
     "csmri_ext.models": {"torch", "safetensors", "csmri_ext.nn", "csmri_ext.ops", "csmri_ext.errors"},
-    "csmri_ext.data": {"numpy", "scipy", "torch", "csmri_ext.bridge", "csmri_ext.physics", "csmri_ext.errors"},
+    "csmri_ext.data": {
+        "numpy",
+        "scipy",
+        "torch",
+        "csmri_ext.bridge",
+        "csmri_ext.physics",
+        "csmri_ext.arguments",
+        "csmri_ext.errors",
+    },
     "csmri_ext.training": {
         "lightning",
         "torch",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -17,13 +17,11 @@ from csmri_ext.data import (
     Augmentation,
     Images,
     Masks,
-    PhantomSettings,
     UndersampledImages,
-    open_images,
-    phantom_shards,
     split_by_volume,
 )
-from csmri_ext.errors import ArgumentParser, InputError, run_command, unknown
+from csmri_ext.data.command_line import add_image_options, chosen_images
+from csmri_ext.errors import ArgumentParser, InputError, blaming_input, run_command, unknown
 from csmri_ext.models.genotypes import Genotype
 from csmri_ext.physics import mask_kinds
 from csmri_ext.search.derive import COMPARISONS
@@ -31,10 +29,6 @@ from csmri_ext.search.folder import SearchFolder
 from csmri_ext.search.run import Report, run
 from csmri_ext.search.search import OPTIMIZERS, Search, SearchSettings
 from csmri_ext.search.supernet import SPACES
-
-T = TypeVar("T")
-
-_PHANTOM = "phantom"
 
 
 def main(argv: Sequence[str], program: str = "csmri search") -> int:
@@ -62,12 +56,8 @@ def argument_parser(program: str) -> ArgumentParser:
     )
     add = parser.add_argument
     add("--out", type=Path, default=Path("search"), metavar="DIR", help="cell, drawings, curves and checkpoint")
-    add("--data", nargs="+", default=[_PHANTOM], metavar="PATH", help="fully sampled files or folders, or phantom")
-    add("--volumes", type=int, default=60, metavar="N", help="phantom subjects, 4 slices each")
-    add("--cache", type=Path, default=Path("phantom_images"), metavar="DIR", help="where drawn phantoms are kept")
-    add("--phantom-seed", type=int, default=1000, metavar="S", help="first phantom subject")
+    add_image_options(add, volumes=60)
     add("--size", type=int, default=96, metavar="N", help="rows and columns of random sections; 0: whole images")
-    add("--middle", type=float, default=1.0, metavar="F", help="share of the slices of each file, around its middle")
     add("--masks", nargs="+", default=["random"], metavar="KIND", help=f"any of {', '.join(mask_kinds())}")
     add("--accelerations", nargs="+", type=float, default=[4.0, 8.0], metavar="R", help="drawn for each slice")
     add("--steps", type=int, metavar="N", help="slices of each half in an epoch (default: those of the smaller half)")
@@ -96,12 +86,14 @@ def _search(argv: Sequence[str], program: str) -> int:
     args = argument_parser(program).parse_args(argv)
     if args.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch finds no GPU here (csmri doctor shows the configuration)")
-    if args.size < 0 or (args.steps is not None and args.steps < 1) or args.volumes < 1:
-        raise InputError(f"--size {args.size} --steps {args.steps} --volumes {args.volumes}: expected positive numbers")
+    if args.size < 0 or (args.steps is not None and args.steps < 1):
+        raise InputError(f"--size {args.size} --steps {args.steps}: expected positive numbers")
     settings = _settings(args)
     search = Search(settings, args.device)
     console = Console(stderr=True)
-    images = _images(args, console)
+    images = chosen_images(args, console)
+    if len(images.parts) < 2:
+        raise InputError("one volume: the search needs at least two, one for the weights and one for the alphas")
     for_weights, for_alphas = _halves(images, args)
     steps = len(for_weights)
     folder = SearchFolder(args.out, _description(args, images, steps))
@@ -127,30 +119,12 @@ def _settings(args: argparse.Namespace) -> SearchSettings:
     return SearchSettings(**{name: value for name, value in vars(args).items() if name in names})
 
 
-def _images(args: argparse.Namespace, console: Console) -> Images:
-    if args.data != [_PHANTOM]:
-        if _PHANTOM in args.data:
-            raise InputError("--data phantom cannot be mixed with files")
-        images = _checked(open_images, args.data, middle=args.middle)
-    else:
-        with console.status("drawing phantoms") as status:
-            images = _checked(
-                phantom_shards,
-                args.cache,
-                args.volumes,
-                PhantomSettings(seed=args.phantom_seed),
-                progress=lambda ready: status.update(f"drawing phantoms: {ready} of {args.volumes} subjects"),
-            )
-    if len(images.parts) < 2:
-        raise InputError("one volume: the search needs at least two, one for the weights and one for the alphas")
-    return images
-
-
 def _halves(images: Images, args: argparse.Namespace) -> tuple[UndersampledImages, UndersampledImages]:
     """Disjoint halves by volume, with as many samples each."""
     halves = split_by_volume(images, (1, 1), args.seed)
     steps = min(map(len, halves)) if args.steps is None else args.steps
-    masks = _checked(Masks, tuple(args.masks), tuple(args.accelerations))
+    with blaming_input():
+        masks = Masks(tuple(args.masks), tuple(args.accelerations))
     for_weights, for_alphas = (
         UndersampledImages(
             half,
@@ -163,16 +137,6 @@ def _halves(images: Images, args: argparse.Namespace) -> tuple[UndersampledImage
         for number, half in enumerate(halves)
     )
     return for_weights, for_alphas
-
-
-def _checked(make: Callable[..., T], *args: Any, **options: Any) -> T:
-    """Call what says ValueError to what came from the command line."""
-    try:
-        return make(*args, **options)
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(str(error)) from error
 
 
 def _description(args: argparse.Namespace, images: Images, steps: int) -> list[str]:
