@@ -17,7 +17,7 @@ def all_cases(only: str | None = None) -> dict[str, Builder]:
     return {name: build for name, build in builders.items() if only is None or only in name}
 
 
-# Cases whose rivals are compiled too, and that are repeated at every instruction set.
+# Cases that are repeated at every instruction set.
 MAIN = [
     "data_consistency column 8x320",
     "data_consistency 2-D 8x320",
@@ -28,4 +28,7 @@ MAIN = [
     "pyramid_attention forward 1",
     "pyramid_attention training 1",
     "separable_node forward 1",
+    "nasn_cascade forward 1",
 ]
+# Cases with torch.compile among the rivals, which takes half a minute each.
+COMPILED = [*MAIN, "separable_node training 1", "supernet_node training 1", "nasn module training 1"]

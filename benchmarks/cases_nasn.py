@@ -208,23 +208,24 @@ def module_forward(batch: int) -> Callable[[bool], Case]:
     return build
 
 
-def module_training(_: bool) -> Case:
+def module_training(compiled: bool) -> Case:
     """Build a whole module, forward and backward."""
     module, image, grad = _Module(), _last(1, 2, SIDE, SIDE), _last(1, 2, SIDE, SIDE)
     for weight in module.flat:
         weight.requires_grad_()
 
-    def way(cell: Any, end: Any, x: Tensor) -> Callable[[], Any]:
-        return lambda: torch.autograd.grad(module.layers(x, cell, end), module.flat, grad)
+    def way(cell: Any, end: Any, x: Tensor, change: Callable[[Any], Any] = lambda layers: layers) -> Callable[[], Any]:
+        layers = change(module.layers)
+        return lambda: torch.autograd.grad(layers(x, cell, end), module.flat, grad)
 
     twins = reference.separable_cell, reference.relu_conv_3x3
+    rivals = {"eager NCHW": way(*twins, image.contiguous()), "eager channels_last": way(*twins, image)}
+    if compiled:
+        rivals["torch.compile"] = way(*twins, image, torch.compile)
     return Case(
         name="NasN module, 3 cells, batch 1, forward + backward",
         ours=way(ops.separable_cell, ops.relu_conv_3x3, image),
-        rivals={
-            "eager NCHW": way(*twins, image.contiguous()),
-            "eager channels_last": way(*twins, image),
-        },
+        rivals=rivals,
         n_bytes=4 * 2 * 3 * SIDE * SIDE,
         flops=3 * module.flops(1),
         target="1.5x best of eager; aim 2.5x",

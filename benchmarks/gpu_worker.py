@@ -11,7 +11,7 @@ import torch
 
 import csmri_ext
 from benchmarks import cases_nasn
-from benchmarks.cases import MAIN, all_cases
+from benchmarks.cases import COMPILED, all_cases
 from benchmarks.gpu_timing import ceilings, side_by_side
 from benchmarks.models import build, constructors, measurement
 from csmri_ext import _core
@@ -27,9 +27,9 @@ def measure_cases(only: str | None, rivals: bool) -> list[dict[str, Any]]:
     exact = [(name, make, False) for name, make in cases if name in cases_nasn.cases()]
     for name, make, tf32 in [*((name, make, True) for name, make in cases), *exact]:
         with torch.device("cuda"), torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32):
-            first = make(rivals and name in MAIN)
+            first = make(rivals and name in COMPILED)
             n_sets = min(max(WORKING_SET // max(first.n_bytes, 1), 2), MAX_SETS)
-            sets = [first] + [make(rivals and name in MAIN) for _ in range(n_sets - 1)]
+            sets = [first] + [make(rivals and name in COMPILED) for _ in range(n_sets - 1)]
             ways = {"ours": [case.ours for case in sets]}
             if rivals:
                 ways |= {rival: [case.rivals[rival] for case in sets] for rival in first.rivals}

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import speed_table
 from benchmarks.alternation import measure_alternation
-from benchmarks.cases import MAIN, all_cases
+from benchmarks.cases import COMPILED, MAIN, all_cases
 from benchmarks.timing import ALLOCATORS, copy_rate, in_fresh_process, machine, side_by_side
 
 
@@ -34,7 +34,7 @@ def measure(threads: int, only: str | None, repetitions: int, compiled: bool, ri
     for name, build in all_cases(only).items():
         if not rivals and name not in MAIN:
             continue
-        case = build(compiled and name in MAIN)
+        case = build(compiled and name in COMPILED)
         ways = {"ours": case.ours, **(case.rivals if rivals else {})}
         timing = side_by_side(ways, repetitions)
         rows.append(

@@ -71,7 +71,7 @@ RECIPES: dict[str, Recipe] = {
         source="GA-HQS: Adam, 1e-4, batch 2, 30 epochs; loss and steps are ours, the paper has one mask a run",
     ),
     "phantom": Recipe(
-        steps=18_000,
+        steps=16_000,
         batch_size=1,
         learning_rate=1.5e-3,
         schedule="decay",
