@@ -14,7 +14,7 @@ from rich.console import Console
 
 from baselines.networks import catalog
 from csmri_ext.arguments import positive, seed
-from csmri_ext.data import open_images, split_by_volume
+from csmri_ext.data import Images, evenly_spaced, open_images, split_by_volume
 from csmri_ext.data.command_line import PHANTOM, add_image_options, chosen_images
 from csmri_ext.errors import ArgumentParser, InputError, blaming_input, run_command, unknown
 
@@ -157,7 +157,7 @@ def create(name: str, overrides: dict[str, Any]) -> Any:
     return models.create(name, **overrides) if name in models.names() else catalog.create(name, **overrides)
 
 
-def _images(args: argparse.Namespace) -> tuple[Any, Any]:
+def _images(args: argparse.Namespace) -> tuple[Images, list[Any]]:
     """Training and validation images of different subjects."""
     images = chosen_images(args, Console(stderr=True), workers=max(args.workers, 1))
     if args.validation:
@@ -166,9 +166,7 @@ def _images(args: argparse.Namespace) -> tuple[Any, Any]:
         raise InputError("one subject alone leaves none to validate: give --validation files")
     else:
         images, validation = split_by_volume(images, [0.96, 0.04], args.seed)
-    step = max(len(validation) // args.validation_slices, 1)
-    chosen = range(0, len(validation), step)[: args.validation_slices]
-    return images, [validation[i] for i in chosen]
+    return images, evenly_spaced(validation, args.validation_slices)
 
 
 def _described_data(args: argparse.Namespace) -> str:

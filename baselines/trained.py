@@ -7,15 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from baselines.experiment_images import Prepared
 from baselines.experiments import Experiment, Setting
 from baselines.methods import Method, as_method
 from baselines.network import Network
 from baselines.train import create
-from csmri_ext.data import Images, Volume
+from csmri_ext.data import evenly_spaced
 
 if TYPE_CHECKING:
     from torch import nn
@@ -111,7 +108,8 @@ def train(training: Training, experiment: Experiment, setting: Setting, name: st
             workers=training.workers,
             overrides=overrides,
         )
-        fit(partial(create, name, overrides), images.train, _spaced(images.validation), run)
+        validation = evenly_spaced(images.validation, VALIDATED_SLICES)
+        fit(partial(create, name, overrides), images.train, validation, run)
 
     def with_weights(name: str, pretrained: bool = False) -> nn.Module:
         from csmri_ext.models import load_weights
@@ -122,13 +120,3 @@ def train(training: Training, experiment: Experiment, setting: Setting, name: st
         return module
 
     return as_method(TrainedNetwork(name, with_weights, file), f"trained at {setting.title}")
-
-
-def _spaced(images: Images) -> Images:
-    """Take up to `VALIDATED_SLICES` slices, evenly spaced."""
-    chosen = range(0, len(images), max(len(images) // VALIDATED_SLICES, 1))[:VALIDATED_SLICES]
-    return Images([Volume(f"slice {i}", 1, partial(_same, images, i)) for i in chosen])
-
-
-def _same(images: Images, number: int, _: int) -> NDArray[np.complex64]:
-    return images[number]

@@ -34,6 +34,7 @@ ROOMS = {
     "csmri_ext.training": {
         "lightning",
         "torch",
+        "numpy",
         "csmri_ext.models",
         "csmri_ext.data",
         "csmri_ext.bridge",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from csmri_ext.data.images import Images, Volume, open_images, split_by_volume
+from csmri_ext.data.images import Images, Volume, evenly_spaced, open_images, split_by_volume
 from csmri_ext.data.phantom import coil_maps, phantom, phantom_acquisition, phantom_volume, write_phantom
 from csmri_ext.data.shards import PhantomSettings, phantom_shards
 from csmri_ext.data.transforms import Augmentation
@@ -21,6 +21,7 @@ __all__ = [
     "UndersampledImages",
     "Volume",
     "coil_maps",
+    "evenly_spaced",
     "open_images",
     "phantom",
     "phantom_acquisition",

@@ -102,6 +102,20 @@ def open_images(paths: Sequence[str | os.PathLike[str]], *, middle: float = 1.0)
     return Images([_volume(file, str(file.resolve().relative_to(shortest)), middle) for file in files])
 
 
+def evenly_spaced(images: Images, most: int) -> list[NDArray[np.complex64]]:
+    """Read at most so many slices, evenly spaced over all: a set to validate on.
+
+    Parameters
+    ----------
+    images
+        The slices.
+    most
+        At least 1.
+    """
+    step = max(len(images) // most, 1)
+    return [images[i] for i in range(0, len(images), step)[:most]]
+
+
 def split_by_volume(
     images: Images, fractions: Sequence[float], seed: int = 0, groups: Sequence[str] | None = None
 ) -> list[Images]:

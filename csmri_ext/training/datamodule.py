@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import lightning
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, DistributedSampler
 
 from csmri_ext.data.dataset import Masks, Sample, UndersampledImages
@@ -31,7 +35,7 @@ class ReconstructionData(lightning.LightningDataModule):
     def __init__(
         self,
         train: Images,
-        validation: Images,
+        validation: Sequence[NDArray[np.complex64]],
         recipe: Recipe,
         *,
         steps_per_epoch: int,

@@ -6,16 +6,18 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from numpy.typing import NDArray
 from torch import nn
 
 from csmri_ext.bridge.atomic import replacing
@@ -85,7 +87,7 @@ class _WholeFiles(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, temporary, storage_options)
 
 
-def fit(create: Callable[[], nn.Module], train: Images, validation: Images, run: Run) -> Path:
+def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDArray[np.complex64]], run: Run) -> Path:
     """Train, or go on training, a network.
 
     Parameters

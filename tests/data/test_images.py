@@ -7,7 +7,15 @@ import pytest
 
 from csmri_ext.bridge import FileFormatError, write_cfl
 from csmri_ext.bridge.fourier import fft2c
-from csmri_ext.data import Images, Volume, open_images, phantom_volume, split_by_volume, write_phantom
+from csmri_ext.data import (
+    Images,
+    Volume,
+    evenly_spaced,
+    open_images,
+    phantom_volume,
+    split_by_volume,
+    write_phantom,
+)
 
 
 def constant(name: str, n: int, value: float) -> Volume:
@@ -22,6 +30,13 @@ def test_slices_lie_one_after_the_other() -> None:
     assert images[-1][0, 0] == 22
     with pytest.raises(IndexError):
         images[5]
+
+
+def test_evenly_spaced_slices() -> None:
+    images = Images([constant("a", 5, 10), constant("b", 6, 20)])
+    assert [image[0, 0].real for image in evenly_spaced(images, 4)] == [10, 12, 14, 21]
+    assert [image[0, 0].real for image in evenly_spaced(images, 1)] == [10]
+    assert len(evenly_spaced(images, 20)) == 11
 
 
 def test_two_volumes_with_one_name() -> None:
