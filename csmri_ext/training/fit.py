@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -141,7 +142,7 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
             callbacks=_callbacks(run, clock),
             plugins=[_WholeFiles()],
             logger=[
-                CSVLogger(run.folder, name="csv", version=part, flush_logs_every_n_steps=50),
+                CSVLogger(run.folder, name="csv", version=part, flush_logs_every_n_steps=1),  # a kill loses no row
                 TensorBoardLogger(run.folder, name="tensorboard", version=part),
             ],
             log_every_n_steps=min(50, run.steps_per_epoch),
@@ -209,11 +210,12 @@ def _claim(run: Run) -> None:
 
 
 def _write_summary(run: Run, clock: Clock, trainer: lightning.Trainer) -> None:
+    val_psnr = float(trainer.callback_metrics.get("val_psnr", torch.nan))
     summary = {
         "steps": trainer.global_step,
         "seconds": round(clock.seconds),
         "threads": torch.get_num_threads(),
-        "val_psnr": float(trainer.callback_metrics.get("val_psnr", torch.nan)),
+        "val_psnr": val_psnr if math.isfinite(val_psnr) else None,  # JSON has no not-a-number
     }
     with replacing(run.folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1) + "\n")
