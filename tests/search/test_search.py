@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from search_samples import MadeSample, MadeSamples
+from search_samples import MadeSample, MadeSamples, draw_nothing
 
 from csmri_ext.errors import InputError
 from csmri_ext.models import NasN, read_genotype
@@ -47,7 +47,11 @@ def settings(**changes: object) -> SearchSettings:
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "adam", "learning_rate": 1e-3}, {"second_order": True}])
-def test_a_stopped_search_ends_where_an_unbroken_one_does(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_a_stopped_search_ends_where_an_unbroken_one_does(
+    tmp_path: Path, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if changes:
+        draw_nothing(monkeypatch)
     whole = Search(settings(**changes))
     run(whole, MadeSamples(0), MadeSamples(1), SearchFolder(tmp_path / "whole"), checkpoint_steps=2)
 
@@ -78,7 +82,8 @@ def test_a_stopped_search_ends_where_an_unbroken_one_does(tmp_path: Path, change
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
-def test_a_finished_search_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_finished_search_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_nothing(monkeypatch)
     folder = SearchFolder(tmp_path)
     genotype = run(Search(settings(epochs=2)), MadeSamples(0), MadeSamples(1), folder)
     before = folder.checkpoint.read_bytes()
