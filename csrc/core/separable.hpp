@@ -1,5 +1,6 @@
 // The operations of NasN's cells, and how far each looks.
 #pragma once
+#include "core/host_device.hpp"
 
 namespace csmri {
 
@@ -9,7 +10,7 @@ constexpr int kMaxTerms = 32;  // operations that one node adds up: a supernet's
 // depth-wise 1x9; dense 3x3. skip adds x itself, or a multiple of it.
 enum class Separable : int { pointwise, dilation1, dilation2, dilation3, column_row, dense, skip };
 
-constexpr int radius_of(Separable operation) {
+CSMRI_HOST_DEVICE constexpr int radius_of(Separable operation) {
   switch (operation) {
     case Separable::dilation1:
     case Separable::dense:

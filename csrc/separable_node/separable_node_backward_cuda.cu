@@ -9,22 +9,13 @@
 // weights alone, g with x in the place of t is already dx.
 //
 // Bytes, 32 channels in float32: 384 per pixel in either kernel (read G and x, write g; read g and x, write dx). Bound
-// by DRAM (estimate: not measured on a GPU). 92 KB and 9 KB of shared memory a block.
+// by DRAM (estimate: not measured on a GPU). 74 KB and 9 KB of shared memory a block.
 #include "separable_node/backward.cuh"
 
 namespace csmri {
 namespace {
 
 using namespace node;
-
-// rows[i][lane] = G of pixel x0 + i of row y, output `first` + lane.
-template <class T>
-__device__ __forceinline__ void fill_gradient(Sum<T>* rows, const SeparableNodeBackwardArgs<T>& args, int image, int y,
-                                              int x0, int first) {
-  const int lane = lane_of_thread(), ny = static_cast<int>(args.ny), nx = static_cast<int>(args.nx);
-  const Channel<T> grad(args.grad, args.grad_pixel, image, ny, nx, first + lane, args.outputs);
-  for (int i = 0; i < kPixels; ++i) rows[i * kPitch + lane] = grad(y, x0 + i);
-}
 
 // Grid: x, blocks along x; y, chunks of channels; z, chunks of outputs, each of which makes its part of the weights'
 // gradient; the first makes g, or dx where the operation is point-wise alone. g or parts may be null: not wanted.
@@ -37,32 +28,23 @@ __global__ void __launch_bounds__(kThreads)
   const int image = blocks.image(), y = blocks.y0() + warp_of_thread(), nx = blocks.nx;
   const int channels = static_cast<int>(blockIdx.y) * kChunk, outputs = static_cast<int>(blockIdx.z) * kChunk;
   const bool makes_g = outputs == 0 && (pointwise ? args.grad_x != nullptr : g != nullptr);
-  S* const tile = dynamic_shared<S>() + warp_of_thread() * 2 * kTile;
-  S* const gradient = tile + kTile;
+  S* const tile = dynamic_shared<S>() + warp_of_thread() * 2 * kSquare;
+  S* const gradient = tile + kSquare;
   Fragment<S> weights;  // (outputs, channels)
   for (int x0 = blocks.x0(); y < blocks.ny && x0 < blocks.x1(); x0 += kPixels) {
+    const auto fill = [&](int first) {
+      fill_rows(gradient,
+                Channel<T>(args.grad, args.grad_pixel, image, blocks.ny, nx, first + lane_of_thread(), args.outputs), y,
+                x0);
+    };
     __syncwarp();
     fill_tile(tile, term, image, blocks.ny, nx, channels + lane_of_thread(), y, x0);
-    fill_gradient(gradient, args, image, y, x0, outputs);
+    fill(outputs);
     __syncwarp();
-    if (parts)  // G is zero behind the last pixel of the row
-      weights.template multiply<kTf32>(
-          [&](int output, int k) { return gradient[k * kPitch + output]; },
-          [&](int k, int channel) { return x0 + k < nx ? tile[k * kPitch + channel] : S(0); });
+    if (parts) add_products<kTf32>(weights, gradient, tile, nx - x0);
     if (!makes_g) continue;
     Fragment<S> back;  // (pixels, channels)
-    for (int o = 0; o < args.outputs; o += kChunk) {
-      if (o > 0) {
-        __syncwarp();
-        fill_gradient(gradient, args, image, y, x0, o);
-        __syncwarp();
-      }
-      back.template multiply<kTf32>([&](int row, int k) { return gradient[row * kPitch + k]; },
-                                    [&](int k, int column) {
-                                      return point_weight(term, static_cast<int>(args.outputs), o + k,
-                                                          channels + column);
-                                    });
-    }
+    back_through_point<kTf32>(back, term, static_cast<int>(args.outputs), channels, gradient, fill);
     const std::int64_t first = (std::int64_t{image} * blocks.ny + y) * nx + x0;
     back.each([&](int row, int column, S& sum) {
       const int channel = channels + column;
@@ -75,17 +57,11 @@ __global__ void __launch_bounds__(kThreads)
     });
   }
   if (!parts) return;
-  __syncwarp();
-  weights.each([&](int row, int column, S& sum) { tile[row * kPitch + column] = sum; });
-  __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < kChunk * kChunk; i += kThreads) {
-    const int output = outputs + i / kChunk, channel = channels + i % kChunk;
-    if (output >= args.outputs || channel >= term.channels) continue;
-    S sum = 0;
-    for (int warp = 0; warp < kWarps; ++warp)
-      sum += dynamic_shared<S>()[warp * 2 * kTile + i / kChunk * kPitch + i % kChunk];
-    parts[(std::int64_t{blockIdx.x} * args.outputs + output) * term.channels + channel] = sum;
-  }
+  leave_products(weights, [&](int row, int column, S sum) {
+    const int output = outputs + row, channel = channels + column;
+    if (output < args.outputs && channel < term.channels)
+      parts[(std::int64_t{blockIdx.x} * args.outputs + output) * term.channels + channel] = sum;
+  });
 }
 
 // Grid: x, blocks along x; y, chunks of channels.
@@ -100,35 +76,11 @@ __global__ void __launch_bounds__(kThreads)
   const Channel<S> gradient(g, term.channels, image, blocks.ny, blocks.nx, channel, term.channels);
   S taps[9], sums[9] = {};
   load_taps(taps, term.first, channel, x.live);
-  for (int residue = 0; residue < kDilation && y < blocks.ny; ++residue) {
-    S inputs[3][3], gradients[3][3];
-    const auto load_column = [&](int kx, int column) {
-      CSMRI_UNROLL
-      for (int ky = 0; ky < 3; ++ky) {
-        inputs[ky][kx] = relu(x(y + (ky - 1) * kDilation, column));
-        gradients[ky][kx] = gradient(y + (ky - 1) * kDilation, column);
-      }
-    };
-    load_column(1, blocks.x0() + residue - kDilation);
-    load_column(2, blocks.x0() + residue);
-    for (int column = blocks.x0() + residue; column < blocks.x1(); column += kDilation) {
-      CSMRI_UNROLL
-      for (int ky = 0; ky < 3; ++ky) {
-        inputs[ky][0] = inputs[ky][1], inputs[ky][1] = inputs[ky][2];
-        gradients[ky][0] = gradients[ky][1], gradients[ky][1] = gradients[ky][2];
-      }
-      load_column(2, column + kDilation);
-      S back = 0;
-      CSMRI_UNROLL
-      for (int i = 0; i < 9; ++i) {
-        back += taps[8 - i] * gradients[i / 3][i % 3];
-        sums[i] += gradients[1][1] * inputs[i / 3][i % 3];
-      }
+  if (y < blocks.ny)
+    slide_gradients(x, gradient, taps, sums, kDilation, y, blocks.x0(), blocks.x1(), [&](int column, S value) {
       if (args.grad_x && x.live)
-        write_grad_x(args, (std::int64_t{image} * blocks.ny + y) * blocks.nx + column, channel,
-                     inputs[1][1] > 0 ? back : S(0));
-    }
-  }
+        write_grad_x(args, (std::int64_t{image} * blocks.ny + y) * blocks.nx + column, channel, value);
+    });
   if (parts) leave_taps(sums, parts + std::int64_t{blockIdx.x} * 9 * term.channels, chunk, term.channels);
 }
 
@@ -168,7 +120,7 @@ void separable_node_backward_cuda(const SeparableNodeBackwardArgs<T>& args, void
   const auto chunks = static_cast<unsigned>(ceil_div(args.term.channels, kChunk));
   const auto grids = static_cast<unsigned>(work.second_parts(args) ? ceil_div(args.outputs, kChunk) : 1);
   const auto queue = static_cast<cudaStream_t>(stream);
-  const LaunchShape shape{dim3(n_blocks, chunks, grids), dim3(kThreads), 2 * kWarps * kTile * sizeof(S), queue};
+  const LaunchShape shape{dim3(n_blocks, chunks, grids), dim3(kThreads), 2 * kWarps * kSquare * sizeof(S), queue};
   with_products<T>(args.tf32, [&](auto tf32) {
     launch(point_gradient_kernel<tf32(), T>, shape, args, blocks, pointwise ? static_cast<S*>(nullptr) : work.g(args),
            work.second_parts(args));
