@@ -13,6 +13,7 @@
 #include "core/simd.hpp"
 #include "nasn_cascade/nasn_cascade.hpp"
 #include "separable_node/separable_node.hpp"
+#include "separable_node/supernet_backward.hpp"
 
 namespace py = pybind11;
 
@@ -144,6 +145,41 @@ void define_separable_node(py::module_& m, const std::string& suffix) {
         });
 }
 
+#ifdef CSMRI_WITH_CUDA
+// Operation, addresses of alpha and of the weights, and of their gradients; 0 where there are none.
+using EdgeTerm = std::array<std::int64_t, 7>;
+
+template <class T>
+csmri::SupernetEdgeBackwardArgs<T> supernet_edge_args(const std::vector<EdgeTerm>& terms, std::int64_t channels,
+                                                      std::int64_t outputs, const Extents& extents,
+                                                      const Pixels& grad_x, bool need_weight) {
+  csmri::SupernetEdgeBackwardArgs<T> args{};
+  args.n_terms = static_cast<int>(terms.size());
+  for (int i = 0; i < args.n_terms; ++i) {
+    const EdgeTerm& t = terms.at(i);
+    const auto given = [&](int j) { return pointer<const T>(static_cast<Address>(t[j])); };
+    const auto wanted = [&](int j) { return pointer<T>(static_cast<Address>(t[j])); };
+    args.term[i] = {static_cast<csmri::Separable>(t[0]), given(1), given(2), given(3), wanted(4), wanted(5), wanted(6)};
+  }
+  args.channels = channels, args.outputs = outputs, args.need_weight = need_weight;
+  args.batch = extents[0], args.ny = extents[1], args.nx = extents[2];
+  args.grad_x = pointer<T>(static_cast<Address>(grad_x[0])), args.grad_x_pixel = grad_x[1];
+  return args;
+}
+
+template <class T>
+void supernet_edge_backward(const std::vector<EdgeTerm>& terms, std::int64_t channels, std::int64_t outputs,
+                            const Extents& extents, const Pixels& grad_x, bool need_weight, const Pixels& x,
+                            const Pixels& grad, const Pixels& addend, Address workspace, bool tf32, std::int64_t where,
+                            std::int64_t how) {
+  auto args = supernet_edge_args<T>(terms, channels, outputs, extents, grad_x, need_weight);
+  args.x = pointer<const T>(static_cast<Address>(x[0])), args.pixel = x[1];
+  args.grad = pointer<const T>(static_cast<Address>(grad[0])), args.grad_pixel = grad[1];
+  args.addend = pointer<const T>(static_cast<Address>(addend[0])), args.addend_pixel = addend[1];
+  args.scratch = pointer<void>(workspace), args.tf32 = tf32;
+  run<true>(where, how, [](auto, auto) {}, [&](auto stream) { csmri::supernet_edge_backward_cuda(args, stream); });
+}
+
 template <class T>
 void define_separable_node_cuda(py::module_& m, const std::string& suffix) {
   m.def(("separable_node_cuda_" + suffix).c_str(), &separable_node<T, true>);
@@ -154,7 +190,15 @@ void define_separable_node_cuda(py::module_& m, const std::string& suffix) {
           const auto args = separable_node_backward_args<T>(term, outputs, extents);
           return csmri::separable_node_backward_cuda_workspace(args);
         });
+  m.def(("supernet_edge_backward_cuda_" + suffix).c_str(), &supernet_edge_backward<T>);
+  m.def(("supernet_edge_backward_workspace_cuda_" + suffix).c_str(),
+        [](const std::vector<EdgeTerm>& terms, std::int64_t channels, std::int64_t outputs, const Extents& extents,
+           const Pixels& grad_x, bool need_weight) {
+          const auto args = supernet_edge_args<T>(terms, channels, outputs, extents, grad_x, need_weight);
+          return csmri::supernet_edge_backward_cuda_workspace(args);
+        });
 }
+#endif
 
 // A module: in_channels, channels, cells, composite; then the edges of each node as (operation, source).
 using Module = std::tuple<std::int64_t, std::int64_t, int, bool>;

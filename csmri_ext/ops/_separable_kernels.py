@@ -68,6 +68,12 @@ def extents(x: Tensor) -> tuple[int, int, int]:
     return x.shape[0], x.shape[2], x.shape[3]
 
 
+def _addresses(weights: Sequence[Tensor]) -> tuple[int, int]:
+    """Return the addresses of the first and the second weight of an operation, 0 where there are fewer."""
+    first, second = ([None, None, *weights])[-2:]
+    return address(first), address(second)
+
+
 class Term:
     """One operation on one input, held in a form that a kernel can read."""
 
@@ -75,8 +81,7 @@ class Term:
         self.x, self.pixel = in_pixels(x)
         self.weights = [w.contiguous() for w in weights]
         code = DENSE if operation == "conv_3x3" else OPERATIONS[operation][0]
-        first, second = ([None, None, *self.weights])[-2:]
-        self.packed = (code, x.shape[1], address(self.x), self.pixel, address(first), address(second))
+        self.packed = (code, x.shape[1], address(self.x), self.pixel, *_addresses(self.weights))
 
 
 def forward(
@@ -117,12 +122,11 @@ def backward(
     else:
         scratch, n_partials = _kernel("separable_node_backward_scratch", x)(term.packed, outputs, sizes)
         workspace = x.new_empty(n_partials if need_weight else 0)
-    first, second = ([None, None, *grads])[-2:]
     added, added_pixel = (None, 0) if addend is None else in_pixels(addend)
     written_pixel = 0 if grad_x is None else in_pixels(grad_x)[1]
     arguments = (
         term.packed, outputs, sizes, (address(grad), grad_pixel), (address(added), added_pixel),
-        (address(grad_x), written_pixel), address(first), address(second), address(workspace),
+        (address(grad_x), written_pixel), *_addresses(grads), address(workspace),
         tf32_allowed(x),
     )  # fmt: skip
     launch("separable_node_backward", x, *arguments, scratch_bytes_per_thread=scratch)
@@ -132,9 +136,10 @@ def backward(
 def scaled_skip_backward(
     x: Tensor, factor: Tensor, grad: Tensor, grad_x: Tensor | None, addend: Tensor | None, grad_factor: Tensor | None
 ) -> None:
-    """Write ``addend + factor * grad`` into `grad_x`, ``<grad, x>`` into the scalar `grad_factor`; each unless None."""
-    if x.is_cuda:
-        return scaled_skip_backward_in_torch(x, factor, grad, grad_x, addend, grad_factor)
+    """Write ``addend + factor * grad`` into `grad_x`, ``<grad, x>`` into the scalar `grad_factor`; each unless None.
+
+    On the CPU; on a GPU `edge_backward` does it.
+    """
     (x, pixel), (grad, grad_pixel) = in_pixels(x), in_pixels(grad)
     added, added_pixel = (None, 0) if addend is None else in_pixels(addend)
     partials = torch.empty(0 if grad_factor is None else x.shape[0] * x.shape[2], dtype=torch.float64)
@@ -146,16 +151,42 @@ def scaled_skip_backward(
     launch("scaled_skip_backward", x, *arguments)
 
 
-def scaled_skip_backward_in_torch(
-    x: Tensor, factor: Tensor, grad: Tensor, grad_x: Tensor | None, addend: Tensor | None, grad_factor: Tensor | None
-) -> None:
-    """Do the same without a kernel, where torch's own are as fast as memory: on a GPU."""
-    if grad_factor is not None:
-        torch.sum(grad * x, (0, 1, 2, 3), out=grad_factor)
-    if grad_x is not None and addend is not None:
-        torch.addcmul(addend, grad, factor, out=grad_x)
-    elif grad_x is not None:
-        torch.mul(grad, factor, out=grad_x)
+def edge_backward(
+    operations: Sequence[str],
+    x: Tensor,
+    alphas: Sequence[Tensor],
+    weights: Sequence[Sequence[Tensor]],
+    grad: Tensor,
+    grad_x: Tensor | None,
+    addend: Tensor | None,
+    grad_alphas: Sequence[Tensor] | None,
+) -> list[list[Tensor]]:
+    """Run, on a GPU, the backward pass of ``sum_k alphas[k] * operation_k(x)`` in one pass over `x` and `grad`.
+
+    Write ``addend + (d sum / d x)^T grad`` into `grad_x`, channels_last, unless it is None; `addend` may be the same
+    tensor, or None for 0. Unless `grad_alphas` is None, write the scalars' gradients there and return those of each
+    operation's weights. The operations are neither ``conv_9x1_1x9`` nor ``none``.
+    """
+    (x, pixel), (grad, grad_pixel) = in_pixels(x), in_pixels(grad)
+    need_weight = grad_alphas is not None
+    grads = [[w.new_empty(w.shape) for w in own] if need_weight else [] for own in weights]
+    weights = [[w.contiguous() for w in own] for own in weights]
+    wanted: Sequence[Tensor | None] = grad_alphas or [None] * len(operations)
+    terms = []
+    for operation, alpha, own, grad_alpha, own_grads in zip(operations, alphas, weights, wanted, grads, strict=True):
+        code = OPERATIONS[operation][0]
+        terms.append((code, address(alpha), *_addresses(own), address(grad_alpha), *_addresses(own_grads)))
+    written = (address(grad_x), 0 if grad_x is None else in_pixels(grad_x)[1])
+    shape = (terms, x.shape[1], grad.shape[1], extents(x), written, need_weight)
+    n_bytes = kernel_for("supernet_edge_backward_workspace", x)(*shape)
+    workspace = x.new_empty(n_bytes, dtype=torch.uint8)
+    added, added_pixel = (None, 0) if addend is None else in_pixels(addend)
+    arguments = (
+        (address(x), pixel), (address(grad), grad_pixel), (address(added), added_pixel), address(workspace),
+        tf32_allowed(x),
+    )  # fmt: skip
+    launch("supernet_edge_backward", x, *shape, *arguments)
+    return grads
 
 
 def relu_convolution(x: Tensor, weight: Tensor, residual: Tensor | None, out: Tensor) -> None:

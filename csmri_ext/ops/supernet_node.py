@@ -132,6 +132,8 @@ def _backward(
     need_weight: bool,
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
     grad_inputs = [kernels.empty(x, x.shape) for x in inputs] if need_x else []
+    if grad.is_cuda:
+        return grad_inputs, _backward_by_edges(grad, inputs, operations, alphas, weights, grad_inputs, need_weight)
     grad_alphas: list[Tensor] = []
     grad_weights: list[Tensor] = []
     inputs, grad = [kernels.in_pixels(x)[0] for x in inputs], kernels.in_pixels(grad)[0]
@@ -140,21 +142,65 @@ def _backward(
         grad_x = grad_inputs[j] if need_x and operation != "none" else None
         addend = grad_x if begun[j] else None
         if own:
-            grads = kernels.backward(operation, inputs[j], _folded(alpha, own), grad, grad_x, addend, need_weight)
-            if need_weight:
-                grad_alphas.append((grads[-1] * own[-1]).sum(1).sum())  # by rows: the same on any number of threads
-                grad_weights += [*grads[:-1], alpha * grads[-1]]
+            grad_alpha, grads = _backward_of_one(operation, inputs[j], alpha, own, grad, grad_x, addend, need_weight)
+            grad_weights += grads
         else:
             grad_alpha = alpha.new_zeros(())
             if operation == "skip":
                 wanted = grad_alpha if need_weight else None
                 kernels.scaled_skip_backward(inputs[j], alpha, grad, grad_x, addend, wanted)
-            grad_alphas.append(grad_alpha)
+        grad_alphas.append(grad_alpha)
         begun[j] = begun[j] or operation != "none"
     for grad_x, has_sum in zip(grad_inputs, begun, strict=False):
         if not has_sum:
             grad_x.zero_()
     return grad_inputs, [torch.stack(grad_alphas).view(alphas.shape), *grad_weights] if need_weight else []
+
+
+def _backward_of_one(
+    operation: str, x: Tensor, alpha: Tensor, own: list[Tensor], grad: Tensor, grad_x: Tensor | None,
+    addend: Tensor | None, need_weight: bool,
+) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
+    """Write to `grad_x` as `kernels.backward` does; return the gradients of alpha and the weights, if wanted."""
+    grads = kernels.backward(operation, x, _folded(alpha, own), grad, grad_x, addend, need_weight)
+    if not need_weight:
+        return torch.zeros_like(alpha), []
+    grad_alpha = (grads[-1] * own[-1]).sum(1).sum()  # by rows: the same on any number of threads
+    return grad_alpha, [*grads[:-1], alpha * grads[-1]]
+
+
+def _backward_by_edges(
+    grad: Tensor, inputs: list[Tensor], operations: list[str], alphas: Tensor, weights: list[Tensor],
+    grad_inputs: list[Tensor], need_weight: bool,
+) -> list[Tensor]:  # fmt: skip
+    """Do the same on a GPU: one pass for all operations of an edge but ``conv_9x1_1x9``, which goes before them."""
+    inputs, grad = [kernels.in_pixels(x)[0] for x in inputs], kernels.in_pixels(grad)[0]
+    alphas = alphas.contiguous()
+    grad_alphas, grad_weights = [], []
+    together = [k for k, operation in enumerate(operations) if operation not in {"conv_9x1_1x9", "none"}]
+    rows = zip(alphas.unbind(), torch.zeros_like(alphas).unbind(), _groups(inputs, operations, weights), strict=True)
+    for j, (of_edge, grad_of_edge, own) in enumerate(rows):
+        grad_x, addend = grad_inputs[j] if grad_inputs else None, None
+        scalars, grad_scalars = of_edge.unbind(), list(grad_of_edge.unbind())
+        grads: list[list[Tensor]] = [[] for _ in operations]
+        for k, operation in enumerate(operations):
+            if operation == "conv_9x1_1x9":
+                grad_scalars[k], grads[k] = _backward_of_one(
+                    operation, inputs[j], scalars[k], own[k], grad, grad_x, addend, need_weight
+                )
+                addend = grad_x
+        if together:
+            names, of_names = [operations[k] for k in together], [scalars[k] for k in together]
+            wanted = [grad_scalars[k] for k in together] if need_weight else None
+            of_weights = [own[k] for k in together]
+            found = kernels.edge_backward(names, inputs[j], of_names, of_weights, grad, grad_x, addend, wanted)
+            for k, of_operation in zip(together, found, strict=True):
+                grads[k] = of_operation
+        elif grad_x is not None and addend is None:
+            grad_x.zero_()
+        grad_alphas += grad_scalars
+        grad_weights += [g for of_operation in grads for g in of_operation]
+    return [torch.stack(grad_alphas).view(alphas.shape), *grad_weights] if need_weight else []
 
 
 def _empty_gradients(

@@ -122,16 +122,17 @@ def test_arguments_of_separable_node(calls: list[str], tensor: Callable[..., tor
 def test_arguments_of_supernet_node(calls: list[str], tensor: Callable[..., torch.Tensor], dtype: torch.dtype) -> None:
     layout = torch.channels_last
     inputs = [torch.empty(2, 4, 5, 6, dtype=dtype, device="cuda:0", memory_format=layout) for _ in range(2)]
-    alphas = tensor(2, 3, dtype=dtype)
-    operations = ["sep_conv_3x3", "skip", "none"]
-    weights = [tensor(4, *size, dtype=dtype) for size in ((3, 3), (4,)) * 2]
+    alphas = tensor(2, 4, dtype=dtype)
+    operations = ["sep_conv_3x3", "conv_9x1_1x9", "skip", "none"]
+    weights = [tensor(4, *size, dtype=dtype) for size in ((3, 3), (4,), (9,), (9,)) * 2]
     out = supernet_node._forward(inputs, operations, alphas, weights)
     assert out.shape == inputs[0].shape and out.is_contiguous(memory_format=layout)
     grad_inputs, grads = supernet_node._backward(out, inputs, operations, alphas, weights, True, True)
     assert [g.shape for g in (*grad_inputs, *grads)] == [t.shape for t in (*inputs, alphas, *weights)]
     assert {g.dtype for g in (out, *grad_inputs, *grads)} == {dtype}
     suffix = _library._KERNEL_SUFFIX[dtype]
-    assert calls == [f"separable_node_cuda_{suffix}", *[f"separable_node_backward_cuda_{suffix}"] * 2]
+    backward = [f"separable_node_backward_cuda_{suffix}", f"supernet_edge_backward_cuda_{suffix}"]
+    assert calls == [f"separable_node_cuda_{suffix}", *backward * 2]
 
 
 @needs_cuda_build
