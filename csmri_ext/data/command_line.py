@@ -34,7 +34,7 @@ def add_image_options(add: Callable[..., object], volumes: int) -> None:
         nargs="+",
         default=[PHANTOM],
         metavar="PATH",
-        help="fully sampled files or folders, or phantom (default: %(default)s)",
+        help="fully sampled files or folders (default: the phantom)",
     )
     add(
         "--volumes",
