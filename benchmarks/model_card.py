@@ -11,6 +11,8 @@ import argparse
 import hashlib
 import json
 import shutil
+from collections import Counter
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -52,14 +54,14 @@ def card(run: dict[str, Any], summary: dict[str, Any], weights: bytes, quality: 
         f"- File: {name}.safetensors, {len(weights) / 1000:.0f} kB, float32, sha256 "
         f"{hashlib.sha256(weights).hexdigest()}.",
         f"- Data: {run['data']}. No image of a person was used.",
-        f"- Masks: {', '.join(recipe['masks'])} at {', '.join(f'{r:g}x' for r in recipe['accelerations'])}, mixed.",
+        f"- Masks: {_counted(recipe['masks'])} at {', '.join(f'{r:g}x' for r in recipe['accelerations'])}, mixed.",
         f"- Training: {summary['steps']} steps{changed} of {recipe['batch_size']} slice, sections of "
-        f"{', '.join(map(str, recipe['sizes']))} pixels in turn, loss {recipe['loss']}, Adam "
+        f"{_counted(map(str, recipe['sizes']))} pixels in turn, loss {recipe['loss']}, Adam "
         f"{recipe['learning_rate']:g}, last {100 * recipe['decay']:.0f} % linear to zero, moving average of weights "
         f"{recipe['ema']:g}.",
         f"- Time: {timedelta(seconds=summary['seconds'])} on {summary['threads']} CPU thread.",
-        f"- Command: `csmri train --model {name} --steps {recipe['steps']} --volumes {_volumes(run['data'])}`"
-        f" (seed {run['seed']}).",
+        f"- Command: `csmri train --model {name} --threads {summary['threads']} --steps {recipe['steps']} "
+        f"--volumes {_volumes(run['data'])}` (seed {run['seed']}).",
     ]
     lines += [f"- {note}"] if note else []
     for data, found in quality.items():
@@ -86,6 +88,10 @@ def card(run: dict[str, Any], summary: dict[str, Any], weights: bytes, quality: 
         "or several coils the result may be worse than total variation, and errors can look like anatomy.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _counted(words: Iterable[str]) -> str:
+    return ", ".join(word if n == 1 else f"{word} ({n} times)" for word, n in Counter(words).items())
 
 
 def _volumes(data: str) -> str:

@@ -196,13 +196,37 @@ def test_model_card_says_where_weights_are_from(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "weights" / "dccnn3.safetensors").read_bytes() == b"numbers"
     card = (tmp_path / "weights" / "dccnn3.md").read_text()
     for said in (
-        "csmri train --model dccnn3 --steps 70 --volumes 9",
+        "csmri train --model dccnn3 --threads 1 --steps 70 --volumes 9",
+        "random, equispaced_fraction, radial_golden (2 times) at 4x, 8x",
+        "sections of 160 (7 times), 256, 320 pixels",
         "1:02:03",
         "not for clinical use",
         "Chest, 2 slices",
     ):
         assert said in card
     assert "| random 4x | 30.50 / 0.850 | 31.75 / 0.900 |" in card
+
+
+def test_learning_curves_of_two_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import learning_curves
+
+    for name, gain in (("a", 1.0), ("b", 2.0)):
+        logs = tmp_path / name / "csv" / "part_000"
+        logs.mkdir(parents=True)
+        (tmp_path / name / "run.json").write_text(json.dumps({"name": name}))
+        rows = [f"{100 * i - 1},{1 / i},{20 + gain * i if i % 5 == 0 else ''}" for i in range(1, 21)]
+        (logs / "metrics.csv").write_text("\n".join(["step,loss_epoch,val_psnr", *rows]) + "\n")
+    figure = tmp_path / "curves.svg"
+    runs = [str(tmp_path / name) for name in "ab"]
+    monkeypatch.setattr(sys, "argv", ["learning_curves", *runs, "--table", "--out", str(figure)])
+    learning_curves.main()
+    assert "<svg" in figure.read_text()
+    table = capsys.readouterr().out
+    assert "| step | a | b |" in table
+    assert "| 500 | 25.00 | 30.00 |" in table
+    assert "| 2000 | 40.00 | 60.00 |" in table
 
 
 def test_phantom_statistics_with_and_without_real_slices(
