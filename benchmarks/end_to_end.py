@@ -3,8 +3,9 @@
 Every network by name on one 320 x 320 slice of the phantom and on a batch, random weights: with our kernels, with the
 plain-PyTorch twins (`csmri_ext.reference_ops`) as they are and in channels_last, and with torch.compile of the twins,
 taking turns in one process under the tuned allocator of `timing`; with ``--training`` one training step of a slice too.
-Beside the times: parameters, operations, difference from the twins, and the peak of resident memory above the state
-after imports and weights, of inference and of one training step, each measured in a process of its own. Last, a NasN
+Beside the times: parameters, operations, difference from the twins (of the image, or of the gradient of the first
+weight), and the peak of resident memory above the state after imports and weights, of inference and of one training
+step, each measured in a process of its own. Last, a NasN
 against 200 iterations of total variation by ``bart pics`` on the same slice, one core.
 """
 
@@ -41,7 +42,7 @@ def measure(name: str, threads: int, batch: int, repetitions: int, compiled: boo
 
     def way(label: str, twins: bool, change: Callable[[torch.nn.Module], Any] = lambda model: model) -> None:
         model = build(name).train(training)
-        changed = change(model) or model
+        changed = change(model)
         first = next(iter(model.parameters()), None)
 
         def call() -> Any:
