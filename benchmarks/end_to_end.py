@@ -5,8 +5,8 @@ plain-PyTorch twins (`csmri_ext.reference_ops`) as they are and in channels_last
 taking turns in one process under the tuned allocator of `timing`; with ``--training`` one training step of a slice too.
 Beside the times: parameters, operations, difference from the twins (of the image, or of the gradient of the first
 weight), and the peak of resident memory above the state after imports and weights, of inference and of one training
-step, each measured in a process of its own. Last, a NasN
-against 200 iterations of total variation by ``bart pics`` on the same slice, one core.
+step, each measured in a process of its own. Last, a NasN against 200 iterations of total variation by ``bart pics`` on
+the same slice, one core.
 """
 
 from __future__ import annotations
