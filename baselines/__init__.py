@@ -1,1 +1,1 @@
-"""What a reconstruction is compared with: TV, BART, published networks; and the comparison itself."""
+"""What the papers compare with: published networks, the papers' experiments, and the comparison by its old name."""

@@ -1,4 +1,4 @@
-"""How closely `baselines.tv` agrees with ``bart pics``: ``python -m benchmarks.bart_agreement [FILES...]``.
+"""How closely `csmri_ext.iterative.tv` agrees with ``bart pics``: ``python -m benchmarks.bart_agreement [FILES...]``.
 
 Without FILES, phantoms of several sizes, masks and coils. Prints one row per problem and weight:
 
@@ -34,7 +34,7 @@ class IterationLog(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.text = ""
-        self.logger = logging.getLogger("csmri_ext.bridge.bart")
+        self.logger = logging.getLogger("csmri_ext.bridge.bart_program.run")
         self.logger.setLevel(logging.DEBUG)
         self.logger.addHandler(self)
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from baselines import methods
 from csmri_ext.bridge.atomic import replacing
+from csmri_ext.recon import methods
 
 WEIGHTS = Path(__file__).parents[1] / "csmri_ext" / "weights"
 

@@ -33,7 +33,7 @@ def build(name: str) -> nn.Module:
 
 def measurement(batch: int, side: int = SIDE) -> tuple[Tensor, Tensor]:
     """Phantom k-space ``(batch, ny, nx)`` and a column mask ``(nx,)``; the network is called with both."""
-    from csmri_ext.data import phantom_acquisition
+    from csmri_ext.phantom import phantom_acquisition
     from csmri_ext.physics import make_mask
 
     acquisition = phantom_acquisition(n_slices=1, size=side, seed=0)

@@ -1,7 +1,7 @@
 """The phantom beside measured slices: ``python -m benchmarks.phantom_statistics [--real FILES...] [--out FIGURE.svg]``.
 
-Statistics of `csmri_ext.data.statistics`, averaged over the heads of each plane, trunks and abstract objects, and over
-the real slices of each folder: curves of intensity, gradient and spectrum, noise of every image, a table.
+Statistics of `csmri_ext.phantom.statistics`, averaged over the heads of each plane, trunks and abstract objects, and
+over the real slices of each folder: curves of intensity, gradient and spectrum, noise of every image, a table.
 ``--montage FILE.png`` draws phantoms instead, one kind per row.
 """
 
@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.atomic import replacing
-from csmri_ext.data import open_images, phantom
-from csmri_ext.data.statistics import (
+from csmri_ext.data import open_images
+from csmri_ext.phantom import phantom
+from csmri_ext.phantom.statistics import (
     FREQUENCIES,
     INTENSITIES,
     THRESHOLDS,

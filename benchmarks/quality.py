@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baselines import methods
-from baselines.methods import Problem
 from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.data import open_images
 from csmri_ext.metrics import psnr, ssim
 from csmri_ext.physics import make_mask
+from csmri_ext.recon import methods
+from csmri_ext.recon.problem import Problem
 
 matplotlib.use("Agg")
 SETTINGS = tuple((kind, r) for kind in ("random", "equispaced_fraction", "radial_golden") for r in (4, 8))

@@ -1,4 +1,4 @@
-"""Undersampled slices for the comparisons of `baselines.tv` with BART: from the phantom, or from files."""
+"""Undersampled slices for the comparisons of `csmri_ext.iterative.tv` with BART: from the phantom, or from files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.tv import TvResult, solve_tv
 from csmri_ext.bridge import ecalib, load
-from csmri_ext.data.phantom import coil_maps, phantom_acquisition
+from csmri_ext.iterative.tv import TvResult, solve_tv
+from csmri_ext.phantom.subjects import coil_maps, phantom_acquisition
 from csmri_ext.physics import make_mask
 
 

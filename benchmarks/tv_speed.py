@@ -1,4 +1,4 @@
-"""`baselines.tv` against ``bart pics -S -i 200 -R T:3:0:0.01``, on one core: ``python -m benchmarks.tv_speed``.
+"""Our TV against ``bart pics -S -i 200 -R T:3:0:0.01``, on one core: ``python -m benchmarks.tv_speed``.
 
 Slices of the phantom, or the middle slice of each file that is named, at ``equispaced_fraction`` 4x or its own mask.
 Both get arrays in memory and return one; BART's side includes its files (on a memory disk) and its process. Rounds

@@ -13,14 +13,58 @@ from typing import TYPE_CHECKING, Any
 __path__ = extend_path(__path__, __name__)
 
 if TYPE_CHECKING:
-    from csmri_ext import bridge, data, metrics, models, nn, ops, physics, search
+    from csmri_ext import (
+        bridge,
+        data,
+        iterative,
+        metrics,
+        models,
+        nn,
+        ops,
+        phantom,
+        physics,
+        recon,
+        report,
+        search,
+        training,
+    )
     from csmri_ext.config import show_config
     from csmri_ext.ops import reference_ops
 
 __version__ = "0.1.0"
-__all__ = ["bridge", "data", "metrics", "models", "nn", "ops", "physics", "reference_ops", "search", "show_config"]
+_MODULES = {
+    "bridge",
+    "data",
+    "iterative",
+    "metrics",
+    "models",
+    "nn",
+    "ops",
+    "phantom",
+    "physics",
+    "recon",
+    "report",
+    "search",
+    "training",
+}
+__all__ = [
+    "bridge",
+    "data",
+    "iterative",
+    "metrics",
+    "models",
+    "nn",
+    "ops",
+    "phantom",
+    "physics",
+    "recon",
+    "reference_ops",
+    "report",
+    "search",
+    "show_config",
+    "training",
+]
 
-_MODULES = {"bridge", "data", "metrics", "models", "nn", "ops", "physics", "search"}
 _FUNCTIONS = {"show_config": "csmri_ext.config", "reference_ops": "csmri_ext.ops"}
 
 

@@ -1,31 +1,18 @@
-"""How the command line fails: one clear line on stderr and exit code 2; the traceback only on request."""
+"""What a user gave and what cannot be used: errors that are one clear line."""
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import errno
 import os
-import sys
-import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
 
 BAD_INPUT = 2  # exit code of every command that was given something it cannot use
-INTERRUPTED = 130  # exit code after Ctrl-C, as shells report it
 
 
 class InputError(ValueError):
     """The user gave something unusable; the message says what and what would work, in one line."""
-
-
-class ArgumentParser(argparse.ArgumentParser):
-    """`argparse.ArgumentParser` whose errors are an `InputError` instead of a usage block and an exit."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the parser's complaint, with the command that explains the options."""
-        raise InputError(f"{message} (see {self.prog} --help)")
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
@@ -84,28 +71,3 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from csmri_ext.bridge import BartError, CflError, FileFormatError
 
     return InputError, FileFormatError, CflError, BartError, OSError, MemoryError, ImportError
-
-
-def run_command(command: Callable[[], int], *, debug: bool = False) -> int:
-    """Run `command` and return its exit code: 2 after bad input, 130 after Ctrl-C.
-
-    Bad input is what the package itself diagnoses (`InputError` and the bridge's errors), and what the machine says
-    about files, memory and missing packages. Anything else is a defect of ours and keeps its traceback.
-
-    Parameters
-    ----------
-    command
-        Does the work and returns an exit code.
-    debug
-        Print the traceback before the line.
-    """
-    try:
-        return command()
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return INTERRUPTED
-    except expected_errors() as error:
-        if debug:
-            traceback.print_exc()
-        sys.stderr.write(f"error: {one_line(error)}\n")
-        return BAD_INPUT

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
-from baselines.results import Comparison, Panel, Row
+from csmri_ext.report.rows import Comparison, Panel, Row
 
 Image = NDArray[np.float32]
 

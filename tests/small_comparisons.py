@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines import compare
+from csmri_ext.commands import compare
 
 FAST = ["--methods", "zero-filled,tv", "--tv-weight", "0.01", "--tv-iterations", "5"]
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from csmri_ext import cli
 from csmri_ext.bridge import write_cfl
+from csmri_ext.commands import cli
 
 Make = Callable[[Path], object]
 
@@ -249,7 +249,7 @@ def test_resuming_from_something_else(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_instruction_set_that_is_not_there() -> None:
     good_file()
-    code = "import sys; from csmri_ext.cli import main; sys.exit(main())"
+    code = "import sys; from csmri_ext.commands.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "compare", "in/good.npy", "--methods", "tv,zero-filled"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "CSMRI_SIMD": "avx1024"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -387,8 +387,14 @@ def test_debug_shows_the_traceback(command: str, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     "command",
     [
-        ["-m", "baselines.compare", "in/good.npy", "--methods", "tv-nope"],
-        ["-c", "import sys; from csmri_ext.cli import main; sys.exit(main())", "recon", "in/missing.cfl", "out.png"],
+        ["-m", "csmri_ext.commands.compare", "in/good.npy", "--methods", "tv-nope"],
+        [
+            "-c",
+            "import sys; from csmri_ext.commands.cli import main; sys.exit(main())",
+            "recon",
+            "in/missing.cfl",
+            "out.png",
+        ],
     ],
 )
 def test_as_a_process_of_its_own(command: list[str]) -> None:

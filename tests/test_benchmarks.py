@@ -19,8 +19,8 @@ sys.path.insert(0, str(ROOT))  # benchmarks are not installed
 
 from benchmarks import end_to_end, gpu_all, gpu_table, phantom_statistics, speed_table  # noqa: E402
 from benchmarks.cases import COMPILED, all_cases  # noqa: E402
-from csmri_ext.data import phantom  # noqa: E402
-from csmri_ext.data.statistics import image_statistics, mean_statistics  # noqa: E402
+from csmri_ext.phantom import phantom  # noqa: E402
+from csmri_ext.phantom.statistics import image_statistics, mean_statistics  # noqa: E402
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -159,7 +159,7 @@ def test_gpu_all_refuses_numbers_of_another_build(tmp_path: Path, monkeypatch: p
 
 def test_quality_tunes_tv_on_the_slices_it_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks import quality
-    from csmri_ext.data import phantom_volume
+    from csmri_ext.phantom import phantom_volume
 
     monkeypatch.setattr(quality, "WEIGHTS", (1e-4, 0.02))
     monkeypatch.setattr(quality, "bart_is_there", lambda: False)

@@ -141,7 +141,11 @@ def test_wheel_from_the_sdist(sdist: Path, tmp_path: Path) -> None:
     with tarfile.open(sdist) as archive:
         sources = {member.name.split("/", 1)[1] for member in archive.getmembers() if member.isfile()}
     packages = {name for name in sources if name.startswith(("csmri_ext/", "baselines/"))}
-    assert {"csmri_ext/py.typed", "baselines/compare.py", "baselines/templates/report.html.j2"} <= packages
+    assert {
+        "csmri_ext/py.typed",
+        "csmri_ext/commands/compare.py",
+        "csmri_ext/report/templates/report.html.j2",
+    } <= packages
     assert packages <= names, "python files, templates, weights and their cards"
     assert not [n for n in names if n.startswith(("tests/", "benchmarks/", "csrc/"))]
     # The core loads where there is no torch.

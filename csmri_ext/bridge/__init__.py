@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from csmri_ext.bridge.acquisition import Acquisition, LazyStack
-from csmri_ext.bridge.bart import bart, bart_map
-from csmri_ext.bridge.bart_dims import from_bart, to_bart
-from csmri_ext.bridge.bart_process import BartError, BartNotFoundError, bart_version, find_bart
-from csmri_ext.bridge.bart_tools import PicsResult, ecalib, pics
-from csmri_ext.bridge.cfl import read_cfl, read_cfl_header, read_multi_cfl, write_cfl
-from csmri_ext.bridge.cfl_header import CflError, CflHeader
-from csmri_ext.bridge.cfl_kspace import load_cfl_kspace
+from csmri_ext.bridge.bart_files.cfl import read_cfl, read_cfl_header, read_multi_cfl, write_cfl
+from csmri_ext.bridge.bart_files.dims import from_bart, to_bart
+from csmri_ext.bridge.bart_files.header import CflError, CflHeader
+from csmri_ext.bridge.bart_files.kspace import load_cfl_kspace
+from csmri_ext.bridge.bart_files.ra import read_ra
+from csmri_ext.bridge.bart_program.process import BartError, BartNotFoundError, bart_version, find_bart
+from csmri_ext.bridge.bart_program.run import bart, bart_map
+from csmri_ext.bridge.bart_program.tools import PicsResult, ecalib, pics
 from csmri_ext.bridge.conventions import looks_dc_at_corner, sampling_pattern
-from csmri_ext.bridge.fastmri import read_fastmri
-from csmri_ext.bridge.fastmri_write import write_fastmri, write_reconstructions
+from csmri_ext.bridge.fastmri.read import read_fastmri
+from csmri_ext.bridge.fastmri.write import write_fastmri, write_reconstructions
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.from_slices import stack_slices
 from csmri_ext.bridge.load import load
-from csmri_ext.bridge.ra import read_ra
 
 __all__ = [
     "Acquisition",

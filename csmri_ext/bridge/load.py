@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from csmri_ext.bridge.acquisition import Acquisition
-from csmri_ext.bridge.cfl_kspace import load_cfl_kspace
-from csmri_ext.bridge.fastmri import read_fastmri
+from csmri_ext.bridge.arrays.images import read_image
+from csmri_ext.bridge.arrays.mat import read_mat
+from csmri_ext.bridge.arrays.nifti import read_nifti
+from csmri_ext.bridge.arrays.npy import read_npy, read_npz
+from csmri_ext.bridge.bart_files.kspace import load_cfl_kspace
+from csmri_ext.bridge.fastmri.read import read_fastmri
 from csmri_ext.bridge.file_errors import FileFormatError
-from csmri_ext.bridge.images import read_image
-from csmri_ext.bridge.mat import read_mat
-from csmri_ext.bridge.nifti import read_nifti
-from csmri_ext.bridge.npy import read_npy, read_npz
 
 Reader = Callable[..., Acquisition]
 

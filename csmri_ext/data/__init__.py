@@ -1,11 +1,10 @@
-"""Images and k-space to test and to train with: a procedural phantom, files by volume, undersampled sets."""
+"""Images and k-space to train with: files by volume, drawn phantoms, undersampled sets."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from csmri_ext.data.images import Images, Volume, evenly_spaced, open_images, split_by_volume
-from csmri_ext.data.phantom import coil_maps, phantom, phantom_acquisition, phantom_volume, write_phantom
 from csmri_ext.data.shards import PhantomSettings, phantom_shards
 from csmri_ext.data.transforms import Augmentation
 
@@ -20,15 +19,10 @@ __all__ = [
     "Sample",
     "UndersampledImages",
     "Volume",
-    "coil_maps",
     "evenly_spaced",
     "open_images",
-    "phantom",
-    "phantom_acquisition",
     "phantom_shards",
-    "phantom_volume",
     "split_by_volume",
-    "write_phantom",
 ]
 
 

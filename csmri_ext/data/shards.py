@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from csmri_ext.bridge.atomic import replacing
 from csmri_ext.data.images import Images, Volume
-from csmri_ext.data.phantom import phantom_volume
+from csmri_ext.phantom.subjects import phantom_volume
 
 _SETTINGS = "phantom.json"
 _VERSION = 2  # raise it when the same seeds give other images: old folders are then refused

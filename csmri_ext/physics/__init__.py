@@ -5,7 +5,7 @@ from __future__ import annotations
 from csmri_ext.physics.coils import estimate_sens_maps
 from csmri_ext.physics.fourier import center_kspace, corner_kspace, corner_mask, fft2c, ifft2c
 from csmri_ext.physics.mask_properties import calibration_block, describe_mask, mask_hash
-from csmri_ext.physics.sampling import default_center_fraction, make_mask, mask_kinds
+from csmri_ext.physics.masks.kinds import default_center_fraction, make_mask, mask_kinds
 from csmri_ext.physics.sense import SenseOp, cg_sense, kspace_residual, rss
 
 __all__ = [

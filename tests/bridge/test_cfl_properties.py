@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csmri_ext.bridge import CflError, from_bart, read_cfl, read_cfl_header, read_multi_cfl, read_ra, to_bart, write_cfl
-from csmri_ext.bridge.cfl_header import parse_header
+from csmri_ext.bridge.bart_files.header import parse_header
 
 PIECES = [
     b"# Dimensions", b"#Dimensions", b"# dimensions", b"# SizesDimensions\n", b"# MultiDimensions\n", b"# Data",

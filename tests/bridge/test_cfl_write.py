@@ -84,7 +84,7 @@ def test_types_become_complex64(dtype: type, tmp_path: Path) -> None:
 
 
 def test_layouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("csmri_ext.bridge.cfl._BLOCK_BYTES", 100)  # several blocks
+    monkeypatch.setattr("csmri_ext.bridge.bart_files.cfl._BLOCK_BYTES", 100)  # several blocks
     array = random_array(6, 5, 1, 4)
     for view in (
         array,
@@ -208,7 +208,7 @@ def test_interrupted_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("csmri_ext.bridge.cfl._as_complex64", interrupted)
+    monkeypatch.setattr("csmri_ext.bridge.bart_files.cfl._as_complex64", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_cfl(tmp_path / "x", np.zeros((9, 9)))
     assert contents(tmp_path) == before

@@ -13,7 +13,7 @@ import pytest
 
 from csmri_ext.bridge import Acquisition, FileFormatError, LazyStack, read_fastmri, write_fastmri, write_reconstructions
 from csmri_ext.bridge.fourier import center_crop, fft2c, ifft2c
-from csmri_ext.bridge.ismrmrd_header import make_header, parse_header
+from csmri_ext.bridge.ismrmrd.header import make_header, parse_header
 
 # Sizes of a fastMRI knee file: 640 x 368 encoded, 320 x 320 reconstructed, 4 padding columns left, 3 right.
 KNEE_HEADER = """<?xml version="1.0"?>

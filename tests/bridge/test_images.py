@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from csmri_ext.bridge import FileFormatError, load, stack_slices
+from csmri_ext.bridge.arrays.images import read_image
 from csmri_ext.bridge.fourier import ifft2c
-from csmri_ext.bridge.images import read_image
 
 
 def gray(shape: tuple[int, int] = (9, 12), dtype: type = np.uint8, seed: int = 0) -> np.ndarray:

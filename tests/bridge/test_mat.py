@@ -11,9 +11,9 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from csmri_ext.bridge import FileFormatError, load
+from csmri_ext.bridge.arrays.mat import read_mat
+from csmri_ext.bridge.arrays.mat5 import list_variables
 from csmri_ext.bridge.fourier import ifft2c
-from csmri_ext.bridge.mat import read_mat
-from csmri_ext.bridge.mat5 import list_variables
 
 
 def save_version_7_3(path: Path, variables: dict[str, np.ndarray]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from csmri_ext.bridge import FileFormatError
-from csmri_ext.bridge.nifti import PLANES, read_nifti
+from csmri_ext.bridge.arrays.nifti import PLANES, read_nifti
 
 nibabel = pytest.importorskip("nibabel")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from csmri_ext.bridge import FileFormatError
+from csmri_ext.bridge.arrays.npy import read_npy, read_npz
 from csmri_ext.bridge.fourier import ifft2c
-from csmri_ext.bridge.npy import read_npy, read_npz
 
 
 def random_kspace(*shape: int) -> np.ndarray:

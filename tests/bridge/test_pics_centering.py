@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from csmri_ext.bridge.bart_tools import pics
-from csmri_ext.bridge.pics_centering import center_for_pics
+from csmri_ext.bridge.bart_program.pics_centering import center_for_pics
+from csmri_ext.bridge.bart_program.tools import pics
 
 
 def centered_fft2(image):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from csmri_ext.data import Augmentation, Masks, UndersampledImages, phantom_volume
+from csmri_ext.data import Augmentation, Masks, UndersampledImages
 from csmri_ext.data.transforms import center_section, lower_resolution, section
+from csmri_ext.phantom import phantom_volume
 from csmri_ext.physics import fft2c, ifft2c
 
 IMAGES = list(phantom_volume(3, (40, 36), 2))

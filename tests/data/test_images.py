@@ -7,15 +7,8 @@ import pytest
 
 from csmri_ext.bridge import FileFormatError, write_cfl
 from csmri_ext.bridge.fourier import fft2c
-from csmri_ext.data import (
-    Images,
-    Volume,
-    evenly_spaced,
-    open_images,
-    phantom_volume,
-    split_by_volume,
-    write_phantom,
-)
+from csmri_ext.data import Images, Volume, evenly_spaced, open_images, split_by_volume
+from csmri_ext.phantom import phantom_volume, write_phantom
 
 
 def constant(name: str, n: int, value: float) -> Volume:

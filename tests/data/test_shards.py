@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from csmri_ext.data import PhantomSettings, phantom_shards, phantom_volume
+from csmri_ext.data import PhantomSettings, phantom_shards
+from csmri_ext.phantom import phantom_volume
 
 SMALL = PhantomSettings(size=32, slices=2, seed=5, anatomies=("brain", "body"))
 

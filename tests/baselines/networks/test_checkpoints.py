@@ -17,7 +17,7 @@ from baselines import networks
 from baselines.networks.checkpoints import load_ista_net_plus, load_unet_fastmri, read_state_dict
 from csmri_ext.errors import InputError
 from csmri_ext.physics import fft2c, ifft2c
-from csmri_ext.physics.sampling_radial import line_mask
+from csmri_ext.physics.masks.radial import line_mask
 
 STAGE_SHAPES = {
     "lambda_step": (1,),

@@ -1,0 +1,1 @@
+"""Arrays without a protocol: npy, mat, NIfTI and pictures."""

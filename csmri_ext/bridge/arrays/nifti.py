@@ -1,0 +1,136 @@
+"""NIfTI volumes (nibabel): magnitude images in a fixed frame, whatever the orientation of the file."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csmri_ext.bridge.acquisition import Acquisition
+from csmri_ext.bridge.arrays.unpacked import unpack
+from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.from_slices import format_errors, image_acquisition
+
+KIND = "NIfTI"
+# Where (slice, row, column) increase to, in nibabel's letters: each plane as radiologists look at it.
+PLANES = {"axial": ("S", "P", "L"), "coronal": ("A", "I", "L"), "sagittal": ("R", "I", "P")}
+
+
+def read_nifti(path: str | os.PathLike[str], *, plane: str = "axial", volume: int | None = None) -> Acquisition:
+    """Read a NIfTI volume as slices of one anatomical plane; k-space is simulated from them.
+
+    The volume is turned to the closest canonical orientation (no interpolation), so that slices run along the third
+    axis of the RAS+ frame by default, rows towards posterior and columns towards the patient's left.
+
+    Parameters
+    ----------
+    path
+        ``.nii`` or ``.nii.gz``, three axes, or four with `volume`. Values are those of the header's slope and
+        intercept, not normalised.
+    plane
+        ``axial`` (default), ``coronal`` or ``sagittal``.
+    volume
+        Index on the fourth axis, needed where it is longer than one.
+
+    Returns
+    -------
+        ``target`` is the magnitude of the images, float32. ``attrs["affine"]`` maps (slice, row, column) of the
+        file's volume, empty slices included, to mm in RAS+ (4 x 4); ``attrs["plane"]`` names the plane.
+
+    Raises
+    ------
+    FileFormatError
+        The file is damaged, or its axes do not fit; when a slice is read: NaN, infinite or all-zero data.
+    ImportError
+        nibabel is not installed.
+    """
+    try:
+        import nibabel
+    except ImportError as error:
+        raise ImportError("NIfTI files need nibabel: pip install csmri_ext[nifti]") from error
+    path = Path(path)
+    if plane not in PLANES:
+        raise FileFormatError(f"{path}: unknown plane {plane!r}; known: {', '.join(PLANES)}")
+    with format_errors(path, KIND):
+        image: Any = nibabel.load(path)
+        shape = tuple(int(n) for n in image.shape)
+        dtype = image.get_data_dtype()
+        _check(path, shape, dtype, volume)
+        spatial = (*shape, 1, 1)[:3]
+        values = _Values(
+            path=Path(image.file_map["image"].filename),
+            dtype=dtype,
+            offset=int(image.dataobj.offset) + (volume or 0) * math.prod(spatial) * dtype.itemsize,
+            shape=spatial,
+            slope=float(image.dataobj.slope),
+            intercept=float(image.dataobj.inter),
+        )
+        # Row a of `turn`: which axis axis a of the file becomes (0 slice, 1 row, 2 column), and 1 or -1 (reversed).
+        orientations = nibabel.orientations
+        wanted = orientations.axcodes2ornt(PLANES[plane])
+        turn = orientations.ornt_transform(orientations.io_orientation(image.affine), wanted)
+        affine = image.affine @ orientations.inv_ornt_aff(turn, spatial)
+    order = tuple(int(axis) for axis in np.argsort(turn[:, 0]))
+    reversed_axes = tuple(axis for axis in range(3) if turn[axis, 1] < 0)
+    n_slices, ny, nx = (spatial[axis] for axis in order)
+    attrs = {"plane": plane, "affine": affine}
+    return image_acquisition(_TurnedSlices(values, order, reversed_axes), n_slices, (ny, nx), path, KIND, attrs)
+
+
+def _check(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], volume: int | None) -> None:
+    if dtype.kind not in "fiuc":
+        raise FileFormatError(f"{path}: values are {dtype}; expected numbers, colour is not supported")
+    if path.suffix not in (".nii", ".gz", ".img", ".hdr"):
+        raise FileFormatError(f"{path}: only .nii, .nii.gz and .img/.hdr are supported")
+    n_volumes = math.prod(shape[3:4])
+    if len(shape) < 2 or min(shape) < 1 or math.prod(shape[4:]) > 1:
+        raise FileFormatError(f"{path}: shape {shape}; expected three axes, or four with the index of a volume")
+    if (volume is None and n_volumes > 1) or not 0 <= (volume or 0) < n_volumes:
+        raise FileFormatError(f"{path}: shape {shape}; choose a volume from 0 to {n_volumes - 1}, not {volume}")
+
+
+@dataclass(frozen=True)
+class _Values:
+    """Where and how a file keeps its values."""
+
+    path: Path
+    dtype: np.dtype[Any]
+    offset: int
+    shape: tuple[int, ...]
+    slope: float
+    intercept: float
+
+    def map_file(self, name: str) -> NDArray[Any]:
+        return np.memmap(name, self.dtype, "r", self.offset, self.shape, order="F")
+
+
+@lru_cache(maxsize=4)
+def _unpacked(values: _Values, _modified: int) -> NDArray[Any]:
+    with gzip.open(values.path) as stream:
+        return unpack(stream, ".nii", values.map_file)
+
+
+@dataclass(frozen=True)
+class _TurnedSlices:
+    """``read(i)`` is slice i after the axes were reversed and put in order."""
+
+    values: _Values
+    order: tuple[int, ...]
+    reversed_axes: tuple[int, ...]
+
+    def __call__(self, i: int) -> NDArray[Any]:
+        values = self.values
+        if values.path.suffix == ".gz":
+            stored = _unpacked(values, values.path.stat().st_mtime_ns)
+        else:
+            stored = values.map_file(str(values.path))
+        item = np.flip(stored, self.reversed_axes).transpose(self.order)[i]
+        scaled = item * np.float64(values.slope) + values.intercept
+        return scaled.astype(np.complex64 if np.iscomplexobj(scaled) else np.float32)

@@ -1,0 +1,1 @@
+"""BART's program: found, run, and its tools ``pics`` and ``ecalib``."""

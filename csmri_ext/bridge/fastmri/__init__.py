@@ -1,0 +1,1 @@
+"""fastMRI's HDF5 files, read and written."""

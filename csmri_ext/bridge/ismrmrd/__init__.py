@@ -1,0 +1,1 @@
+"""The ISMRMRD header that raw data and fastMRI's files carry."""

@@ -1,0 +1,1 @@
+"""What a person types: one command a file; they parse words and call the rooms below."""

@@ -1,0 +1,92 @@
+"""The images that a command learns from: options that name them, and what the options open."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from csmri_ext.commands.values import positive, seed, share
+from csmri_ext.data.images import Images, open_images
+from csmri_ext.data.shards import PhantomSettings, phantom_shards
+from csmri_ext.errors import InputError, blaming_input
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PHANTOM = "phantom"
+
+
+def add_image_options(add: Callable[..., object], volumes: int) -> None:
+    """Add ``--data`` and what goes with it.
+
+    Parameters
+    ----------
+    add
+        ``add_argument`` of a parser or of a group.
+    volumes
+        Phantom subjects that are drawn unless the user says how many.
+    """
+    settings = PhantomSettings()
+    add(
+        "--data",
+        nargs="+",
+        default=[PHANTOM],
+        metavar="PATH",
+        help="fully sampled files or folders (default: the phantom)",
+    )
+    add(
+        "--volumes",
+        type=positive,
+        default=volumes,
+        metavar="N",
+        help=f"phantom subjects, {settings.slices} slices each (default: %(default)s)",
+    )
+    add(
+        "--cache",
+        type=Path,
+        default=Path("phantom_images"),
+        metavar="DIR",
+        help="where drawn phantoms are kept (default: %(default)s)",
+    )
+    add("--phantom-seed", type=seed, default=1000, metavar="S", help="first phantom subject (default: %(default)s)")
+    add(
+        "--middle",
+        type=share,
+        default=1.0,
+        metavar="F",
+        help="share of the slices of each file, around its middle (default: %(default)s)",
+    )
+
+
+def chosen_images(args: argparse.Namespace, console: Console, workers: int = 1) -> Images:
+    """Open the files, or draw what the cache lacks of the phantom.
+
+    Parameters
+    ----------
+    args
+        With the options of `add_image_options`.
+    console
+        Where to tell that phantoms are being drawn.
+    workers
+        Processes that draw.
+
+    Raises
+    ------
+    InputError
+        Files and the phantom at once; files that cannot be used; a cache of other phantoms.
+    """
+    with blaming_input():
+        if args.data != [PHANTOM]:
+            if PHANTOM in args.data:
+                raise InputError("--data phantom cannot be mixed with files")
+            return open_images(args.data, middle=args.middle)
+        with console.status("drawing phantoms") as status:
+            return phantom_shards(
+                args.cache,
+                args.volumes,
+                PhantomSettings(seed=args.phantom_seed),
+                workers=workers,
+                progress=lambda ready: status.update(f"drawing phantoms: {ready} of {args.volumes} subjects"),
+            )

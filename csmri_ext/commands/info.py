@@ -1,0 +1,109 @@
+"""``csmri info NAME``: what a network costs, layer by layer, counted as the NasN paper does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.complexity import count_flops, count_parameters
+from csmri_ext.errors import InputError, unknown
+from csmri_ext.recon import methods
+
+DEPTH = 2  # levels of the module tree that the table shows by default
+_SIZE = 320  # of the images on which the NasN paper counts
+
+
+def main(argv: Sequence[str], program: str = "csmri info") -> int:
+    """Print parameters and operations of a network, or of all; return the exit code.
+
+    Parameters
+    ----------
+    argv
+        Words of the command line.
+    program
+        Name of the command in messages.
+    """
+    return run_command(lambda: _info(argv, program), debug="--debug" in argv)
+
+
+def _info(argv: Sequence[str], program: str) -> int:
+    parser = ArgumentParser(
+        prog=program, allow_abbrev=False, description="Show what a network costs: parameters and operations per slice."
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a network; without it, one line for each")
+    parser.add_argument("--size", type=int, nargs=2, default=(_SIZE, _SIZE), metavar=("NY", "NX"), help="image size")
+    parser.add_argument("--depth", type=int, default=DEPTH, help=f"levels of layers to list (default {DEPTH})")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    args = parser.parse_args(argv)
+    if min(args.size) < 1 or args.depth < 0:
+        raise InputError(f"--size {args.size[0]} {args.size[1]} --depth {args.depth}: sizes start at 1, depths at 0")
+    networks = {name: method.network for name in methods.names() if (method := methods.get(name)).network is not None}
+    shape = (args.size[0], args.size[1])
+    console = Console()
+    if args.name is None:
+        console.print(_overview({name: network.module for name, network in networks.items()}, shape))
+        return 0
+    if args.name not in networks:
+        raise unknown("network", args.name, networks)
+    network = networks[args.name]
+    console.print(f"{args.name}: {methods.get(args.name).description}", highlight=False, soft_wrap=True)
+    console.print(f"weights: {network.weights}", highlight=False, soft_wrap=True)
+    console.print(_layers(network.module, shape, args.depth))
+    return 0
+
+
+def _overview(models: dict[str, nn.Module], shape: tuple[int, int]) -> Table:
+    table = _table("network", shape)
+    for name, model in models.items():
+        table.add_row(name, *_costs(model, shape))
+    return table
+
+
+def _layers(model: nn.Module, shape: tuple[int, int], depth: int) -> Table:
+    table = Table(caption=_rule(shape))
+    table.add_column("layer")
+    table.add_column("parameters", justify="right")
+    for path, layer in _walk(model, depth):
+        text = type(layer).__name__
+        if not list(layer.children()):
+            text = repr(layer)
+        table.add_row("  " * path.count(".") + f"{path.rsplit('.', 1)[-1]}  {text}", f"{count_parameters(layer):,}")
+    own = sum(p.numel() for p in model.parameters(recurse=False) if p.requires_grad)
+    if own:
+        table.add_row("scalars of the stages", f"{own:,}")
+    table.add_section()
+    parameters, flops, with_relu = _costs(model, shape)
+    table.add_row("all", parameters)
+    table.add_row("operations", flops)
+    table.add_row("operations with ReLU", with_relu)
+    return table
+
+
+def _walk(model: nn.Module, depth: int) -> Iterator[tuple[str, nn.Module]]:
+    for path, layer in model.named_modules():
+        if path and path.count(".") < depth and count_parameters(layer):
+            yield path, layer
+
+
+def _costs(model: nn.Module, shape: tuple[int, int]) -> tuple[str, str, str]:
+    flops = [f"{count_flops(model, shape, relu=relu) / 1e9:.3f} G" for relu in (False, True)]
+    return f"{count_parameters(model):,}", flops[0], flops[1]
+
+
+def _table(first: str, shape: tuple[int, int]) -> Table:
+    table = Table(caption=_rule(shape))
+    table.add_column(first)
+    for title in ("parameters", "operations", "with ReLU"):
+        table.add_column(title, justify="right")
+    return table
+
+
+def _rule(shape: tuple[int, int]) -> str:
+    return (
+        f"Operations on one slice of {shape[0]} x {shape[1]}: one per multiply-add and per bias of convolutions and "
+        "linear layers, the second count with one per output of a ReLU (docs/models.md)"
+    )

@@ -1,0 +1,269 @@
+"""Reconstruct a file, or a folder of files, with one method: ``csmri recon IN OUT --method NAME``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csmri_ext.bridge import Acquisition, load, write_cfl, write_reconstructions
+from csmri_ext.bridge.atomic import replacing
+from csmri_ext.bridge.bart_files.header import N_DIMS
+from csmri_ext.bridge.fourier import center_crop
+from csmri_ext.commands.machine import bart_path, checked_device
+from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.commands.values import positive, seed, shard, weight
+from csmri_ext.errors import InputError, naming
+from csmri_ext.recon.evaluate import Problems, Setup
+from csmri_ext.recon.inputs import central
+from csmri_ext.recon.methods import Method, get, names, require_trained
+from csmri_ext.recon.problem import TV_ITERATIONS, TV_WEIGHT
+from csmri_ext.recon.sampling import OWN_MASK, Sampling, sampling_grid
+from csmri_ext.recon.volumes import Volume
+from csmri_ext.report.provenance import available_cores, shareable
+from csmri_ext.report.rows import ChosenWeight
+
+PROGRAM = "csmri recon"
+
+
+def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
+    """Run the command line and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return run_command(lambda: _recon(arguments, program), debug="--debug" in arguments)
+
+
+def argument_parser(program: str = PROGRAM) -> ArgumentParser:
+    """Options of the command."""
+    parser = ArgumentParser(
+        prog=program,
+        allow_abbrev=False,
+        description="Reconstruct k-space: undersampled files as they are, fully sampled ones after --mask.",
+        epilog=f"methods: {', '.join(names())}",
+    )
+    add = parser.add_argument
+    add("input", metavar="IN", help="k-space (.cfl .h5 .npy .mat ...) or images (.nii .png ...), or a folder of them")
+    add("output", metavar="OUT", help=f"images, by extension: {', '.join(_WRITERS)}; or a folder")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--method", metavar="NAME", help="any method of csmri compare (default: tv)")
+    choice.add_argument("--model", metavar="NAME", help="the same, as networks are usually called")
+    add("--untrained", action="store_true", help="run a network that has no weights, with random ones")
+    add("--mask", metavar="KIND", help="undersample fully sampled data with this kind of mask")
+    add("--acceleration", type=float, metavar="R", help="with --mask: acceleration (default: 4)")
+    add("--center-fraction", type=float, metavar="F", help="with --mask: fully sampled centre (default: 0.32 / R)")
+    add("--seed", type=seed, help="with --mask: seed (default: the file name, as in fastMRI)")
+    add("--sens-maps", metavar="FILE", help="coil sensitivities (.cfl, as from bart ecalib -m 1); default: estimated")
+    add("--bart", action="store_true", help="take coil sensitivities from bart ecalib")
+    add("--slices", type=positive, metavar="N", help="only the N middle slices (default: all)")
+    add("--tv-weight", type=weight, default=TV_WEIGHT, metavar="W", help="regularisation weight (default: %(default)s)")
+    add(
+        "--tv-iterations",
+        type=positive,
+        default=TV_ITERATIONS,
+        metavar="N",
+        help="as bart pics -i (default: %(default)s)",
+    )
+    add("--full", action="store_true", help="keep the whole matrix where the file asks for a crop, as fastMRI's does")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="where methods that can choose run")
+    add("--workers", type=positive, help="slices solved at the same time (default: the number of cores)")
+    folder = parser.add_argument_group(
+        "folders", "Every file below IN, to the same name below OUT; results that exist stay."
+    )
+    folder.add_argument("--format", metavar=".EXT", help="extension of the results (default: .h5)")
+    folder.add_argument(
+        "--shard",
+        type=shard,
+        metavar="I/N",
+        help="do part I of N of the files (default: as SLURM or torchrun numbers the processes)",
+    )
+    add("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _recon(arguments: list[str], program: str) -> int:
+    args = argument_parser(program).parse_args(arguments)
+    method = get(args.model, "model") if args.model else get(args.method or "tv")
+    require_trained(method, args.untrained)
+    bart = bart_path(args.bart, [method])
+    checked_device(args.device)
+    grid = _grid(args.mask, args.acceleration, args.center_fraction)
+    history = f"{program} {shlex.join(shareable(word) if word.startswith('/') else word for word in arguments)}"
+
+    def reconstruct(source: str, output: Path) -> str:
+        return _reconstruct(source, output, method, grid, bart, args, history)
+
+    if Path(args.input).is_dir():
+        from csmri_ext.recon.folder import reconstruct_folder
+
+        if args.sens_maps:
+            raise InputError("--sens-maps goes with one file, not with a folder")
+        ending = checked_ending(args.format or ".h5", f"--format {args.format}")
+        return reconstruct_folder(Path(args.input), Path(args.output), ending, reconstruct, args.shard, args.device)
+    for option in ("format", "shard"):
+        if getattr(args, option) is not None:
+            raise InputError(f"--{option} goes with a folder, and {args.input} is none")
+    sys.stdout.write(reconstruct(args.input, Path(args.output)) + "\n")
+    return 0
+
+
+def _reconstruct(
+    source: str,
+    output: Path,
+    method: Method,
+    grid: Sequence[Sampling],
+    bart: str | None,
+    args: argparse.Namespace,
+    history: str,
+) -> str:
+    """Reconstruct one file, and say in one line what was done."""
+    write = _writer(output, Path(source))
+    acquisition = _load(source, args.sens_maps)
+    volume = Volume(acquisition.name, acquisition, central(acquisition.n_slices, args.slices), shareable(source))
+    sampling = _sampling(volume, grid)
+    sampling.mask(volume, args.seed)
+    volume.check()
+    setup = Setup(
+        seed=args.seed,
+        bart=bart,
+        iterations=args.tv_iterations,
+        device=args.device,
+        workers=args.workers or available_cores(),
+        weights={(sampling, volume.label): dict.fromkeys(("tv", "wavelet"), ChosenWeight(args.tv_weight))},
+    )
+    start = time.perf_counter()
+    problems = Problems(setup)
+    size = acquisition.matrix_size if args.full else volume.image_size
+    images = [
+        center_crop(method.reconstruct(problems.get(volume, sampling, slices)).image, size)
+        for slices in volume.chunks()
+    ]
+    image = np.concatenate(images).astype(np.complex64)
+    if not np.isfinite(image).all():
+        raise InputError(f"{method.name} on {volume.label}: the image has NaN or infinite pixels")
+    with naming(output):
+        write(output, image, acquisition, history)
+    seconds = time.perf_counter() - start
+    count = "1 slice" if len(image) == 1 else f"{len(image)} slices"
+    mask = "fully sampled" if sampling.mask(volume, args.seed).all() else sampling.title
+    return f"{output}: {method.name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s"
+
+
+def _load(path: str, sens_maps: str | None) -> Acquisition:
+    if sens_maps is None:
+        return load(path)
+    try:
+        return load(path, sens_maps=sens_maps)
+    except TypeError as error:
+        raise InputError(f"--sens-maps goes with k-space in .cfl files, not with {path}") from error
+
+
+def _grid(kind: str | None, acceleration: float | None, fraction: float | None) -> list[Sampling]:
+    """Give the mask setting that was asked for; empty where none was."""
+    if kind is None:
+        if acceleration is not None or fraction is not None:
+            raise InputError("--acceleration and --center-fraction go with --mask KIND")
+        return []
+    return sampling_grid(
+        [kind], [4.0 if acceleration is None else acceleration], None if fraction is None else [fraction]
+    )
+
+
+def _sampling(volume: Volume, grid: Sequence[Sampling]) -> Sampling:
+    """Use the file's own mask, the mask asked for, or every sample."""
+    acquisition = volume.acquisition
+    if not grid:
+        if acquisition.mask is None:
+            acquisition.mask = np.ones(acquisition.matrix_size[1], dtype=bool)
+        return Sampling(OWN_MASK)
+    if acquisition.mask is not None:
+        raise InputError(f"{volume.source} is undersampled already: leave out --mask")
+    return grid[0]
+
+
+Writer = Callable[[Path, NDArray[np.complex64], Acquisition, str], None]
+
+
+def checked_ending(ending: str, where: object) -> str:
+    """Return the extension in lower case where there is a writer for it."""
+    if ending.lower() not in _WRITERS:
+        raise InputError(f"{where}: unknown type of output {ending!r}; known: {', '.join(_WRITERS)}")
+    return ending.lower()
+
+
+def _writer(output: Path, source: Path) -> Writer:
+    ending = checked_ending(output.suffix, output)
+    if not output.parent.is_dir():
+        raise InputError(f"{output}: no folder {output.parent}")
+    if output.is_dir():
+        raise InputError(f"{output} is a folder")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise InputError(f"{output} is the input: choose another name for the result")
+    return _WRITERS[ending]
+
+
+def as_bart_image(images: NDArray[np.complex64], acquisition: Acquisition) -> NDArray[np.complex64]:
+    """Lay images out as BART would beside the k-space they came from.
+
+    Parameters
+    ----------
+    images
+        complex64 ``(slices, h, w)``.
+    acquisition
+        Its ``attrs["dims"]`` and ``attrs["image_dims"]`` say where a ``.cfl`` file had its axes.
+
+    Returns
+    -------
+        A view of 16 BART dimensions; by default ``w h 1 ... slices 1 1`` with the slices on 13.
+    """
+    y_dim, x_dim = acquisition.attrs.get("image_dims", (1, 0))
+    dims = acquisition.attrs.get("dims", ())
+    slice_dim = next((dim for dim in (10, 13, 15) if dim < len(dims) and dims[dim] > 1), 13)
+    placed = sorted(zip((slice_dim, y_dim, x_dim), range(3), strict=True))
+    shape = [1] * N_DIMS
+    for dim, axis in placed:
+        shape[dim] = images.shape[axis]
+    return images.transpose([axis for _, axis in placed]).reshape(shape)
+
+
+def _write_cfl(path: Path, images: NDArray[np.complex64], acquisition: Acquisition, history: str) -> None:
+    earlier = acquisition.attrs.get("command")
+    write_cfl(path, as_bart_image(images, acquisition), history=[*([earlier] if earlier else []), history])
+
+
+def _write_h5(path: Path, images: NDArray[np.complex64], *_: Any) -> None:
+    write_reconstructions(path, images)
+
+
+def _write_npy(path: Path, images: NDArray[np.complex64], *_: Any) -> None:
+    images = np.ascontiguousarray(images)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(images))
+        file.write(images.data)  # numpy's own writer would not say why it failed on a full disk
+
+
+def _write_png(path: Path, images: NDArray[np.complex64], *_: Any) -> None:
+    """Write magnitudes as 8-bit gray, the brightest pixel white; several slices as one mosaic, row by row."""
+    from PIL import Image
+
+    magnitude = np.abs(images)
+    n, h, w = magnitude.shape
+    columns = int(np.ceil(np.sqrt(n)))
+    rows = -(-n // columns)
+    canvas = np.zeros((rows * columns, h, w), np.float32)
+    canvas[:n] = magnitude / (magnitude.max() or 1)
+    mosaic = canvas.reshape(rows, columns, h, w).swapaxes(1, 2).reshape(rows * h, columns * w)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        Image.fromarray(np.round(255 * mosaic).astype(np.uint8)).save(file, format="PNG")
+
+
+_WRITERS: dict[str, Writer] = {".cfl": _write_cfl, ".h5": _write_h5, ".png": _write_png, ".npy": _write_npy}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""``csmri reproduce EXPERIMENT --data DIR``: a published table again, from images to numbers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from csmri_ext.commands.machine import checked_device
+from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.commands.values import positive, seed
+from csmri_ext.errors import InputError, unknown
+from csmri_ext.experiments.experiment import Experiment, Setting, experiments
+from csmri_ext.progress import stage
+from csmri_ext.recon import methods
+from csmri_ext.recon.evaluate import Problems, Setup, evaluate
+from csmri_ext.recon.problem import TV_WEIGHT
+from csmri_ext.recon.sampling import Sampling
+from csmri_ext.report import provenance
+from csmri_ext.report.rows import ChosenWeight
+from csmri_ext.report.store import Store, require_writable
+
+if TYPE_CHECKING:
+    from csmri_ext.experiments.images import Prepared
+    from csmri_ext.experiments.training import Training
+    from csmri_ext.recon.methods import Method
+    from csmri_ext.recon.volumes import Volume
+
+PROGRAM = "csmri reproduce"
+
+
+def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
+    """Run the command line and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return run_command(lambda: _reproduce(arguments, program), debug="--debug" in arguments)
+
+
+def argument_parser(program: str = PROGRAM) -> ArgumentParser:
+    """Options of the command."""
+    parser = ArgumentParser(
+        prog=program,
+        allow_abbrev=False,
+        description="Train and test the networks of a published table on your images, and print both. "
+        "Killed, the same command goes on.",
+        epilog=f"experiments: {', '.join(experiments())}",
+    )
+    add = parser.add_argument
+    add("experiment", metavar="EXPERIMENT", help="see below, and docs/reproduce.md")
+    add("--data", type=Path, required=True, metavar="DIR", help="folder of fastMRI .h5 or of NIfTI files")
+    add("--out", type=Path, metavar="DIR", help="folder of the results (default: reproduced/EXPERIMENT)")
+    group = parser.add_argument_group("less than the paper")
+    less = group.add_argument
+    less("--networks", metavar="A,B", help="only these networks of the table")
+    less("--steps", type=positive, metavar="N", help="optimiser steps of each network")
+    less("--volumes", type=positive, metavar="N", help="patients, of all three parts together")
+    less("--middle", type=float, default=1.0, metavar="F", help="share of the slices of each volume, around its middle")
+    less("--size", type=positive, metavar="N", help="rows and columns (default: 320 for fastMRI, 256 for NIfTI)")
+    group = parser.add_argument_group("machine")
+    machine = group.add_argument
+    machine("--device", choices=("cpu", "cuda"), default="cpu", help="where to train and to test")
+    machine("--workers", type=int, default=0, metavar="N", help="processes that read ahead (default: %(default)s)")
+    machine("--threads", type=positive, metavar="N", help="CPU threads (default: all cores)")
+    machine("--steps-per-epoch", type=positive, default=200, metavar="N", help="steps between checkpoints")
+    add("--seed", type=seed, default=0, help="of split, weights and training masks (default: %(default)s)")
+    add("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _reproduce(arguments: list[str], program: str) -> int:
+    args = argument_parser(program).parse_args(arguments)
+    known = experiments()
+    if args.experiment not in known:
+        raise unknown("experiment", args.experiment, known)
+    experiment = _with_networks(known[args.experiment], args.networks)
+    if find_spec("lightning") is None:
+        raise InputError('training needs Lightning: pip install "csmri_ext[train]"')
+    checked_device(args.device)
+    folder: Path = args.out or Path("reproduced") / args.experiment
+    require_writable(folder)
+    import torch
+
+    from csmri_ext.experiments.images import prepare, volumes_of
+    from csmri_ext.experiments.training import Training
+    from csmri_ext.metrics import METRIC_VARIANT
+    from csmri_ext.training import RECIPES
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    images = prepare(args.data, experiment, seed=args.seed, n_patients=args.volumes, middle=args.middle, size=args.size)
+    volumes = volumes_of(images.test)
+    recipe = RECIPES[experiment.recipe]
+    recipe = replace(recipe, steps=args.steps or recipe.steps)
+    settings = {
+        "experiment": args.experiment,
+        "recipe": asdict(recipe) | {"masks": "of the setting", "accelerations": "of the setting"},
+        "seed": args.seed,
+        "middle": args.middle,
+        "split": images.describe(),
+        "mask seed": "file name",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    store = Store(folder, settings, [volume.describe() for volume in volumes], _masks(experiment, volumes))
+    done = store.resume()
+    log = Console(stderr=True)
+    counts = " + ".join(f"{len(names)} {part}" for part, names in images.describe().items())
+    log.print(f"{experiment.title}: {counts} volumes, {done} results from before", markup=False, highlight=False)
+    store.provenance |= {
+        "command": provenance.command_line(program, arguments),
+        **provenance.environment(None),
+        "metric": METRIC_VARIANT,
+        "published": {name: asdict(numbers) for name, numbers in experiment.networks.items()},
+        "notes": list(experiment.notes),
+    }
+    store.write()
+    training = Training(
+        folder / "networks",
+        recipe,
+        args.seed,
+        {"cuda": "gpu"}.get(args.device, args.device),
+        args.workers,
+        args.steps_per_epoch,
+    )
+    setup = Setup(device=args.device, workers=provenance.available_cores())
+    try:
+        run(experiment, training, images, volumes, setup, store, log)
+    finally:  # also after Ctrl-C or an error: what has finished is shown
+        publish(experiment, training, images, store)
+    return 0
+
+
+def _with_networks(experiment: Experiment, wanted: str | None) -> Experiment:
+    if wanted is None:
+        return experiment
+    names = list(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
+    for name in names:
+        if name not in experiment.networks:
+            raise unknown("network of this experiment", name, experiment.networks)
+    if not names:
+        raise InputError(f"--networks names none; known: {', '.join(experiment.networks)}")
+    return replace(experiment, networks={name: experiment.networks[name] for name in names})
+
+
+def _masks(experiment: Experiment, volumes: Sequence[Volume]) -> list[dict[str, Any]]:
+    return [
+        _sampling(setting, i).describe(volume, None)
+        for setting in experiment.settings
+        for i, volume in enumerate(volumes)
+    ]
+
+
+def _sampling(setting: Setting, number: int) -> Sampling:
+    """Mask setting of test volume `number`."""
+    return Sampling(setting.mask, setting.accelerations[number % len(setting.accelerations)])
+
+
+def run(
+    experiment: Experiment,
+    training: Training,
+    images: Prepared,
+    volumes: Sequence[Volume],
+    setup: Setup,
+    store: Store,
+    log: Console,
+) -> None:
+    """Train and test whatever the store lacks, network by network; each finished volume is stored at once."""
+    from csmri_ext.experiments.training import train
+
+    methods.warm_up()
+    for setting in experiment.settings:
+        samplings = [_sampling(setting, i) for i in range(len(volumes))]
+        for volume, sampling in zip(volumes, samplings, strict=True):
+            fixed = ChosenWeight(TV_WEIGHT, "the NasN paper's")
+            setup.weights[sampling, volume.label] = {"tv": fixed}
+        for name in (*experiment.methods, *experiment.networks):
+            pending = [
+                (volume, sampling)
+                for volume, sampling in zip(volumes, samplings, strict=True)
+                if store.find(name, sampling.kind, sampling.acceleration, volume.label) is None
+            ]
+            if not pending:
+                continue
+            if name in experiment.networks:
+                log.print(f"training {name} at {setting.title}", markup=False, highlight=False)
+                method: Method = train(training, experiment, setting, name, images)
+            else:
+                method = methods.get(name)
+            with stage(f"{name}, {setting.title}", sum(len(v.slices) for v, _ in pending), log) as progress:
+                problems = Problems(setup)
+                for volume, sampling in pending:
+                    row, image = evaluate(method, volume, sampling, problems, progress.advance)
+                    store.add(row, image)
+                    progress.line(f"{volume.label}, {sampling.title}, {name}: {row.psnr:.2f} dB, SSIM {row.ssim:.4f}")
+
+
+def publish(experiment: Experiment, training: Training, images: Prepared, store: Store) -> None:
+    """Write the figures of what has finished, and print the tables."""
+    from csmri_ext.experiments.tables import draw_box_plots, draw_convergence, print_experiment
+
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    height, width = images.test[0].shape
+    print_experiment(experiment, store.rows, images.format, (height, width), console)
+    figures = [draw_box_plots(store), draw_convergence(experiment, training, store.folder)]
+    for path in [store.folder / "results.json", store.folder / "results.csv", *filter(None, figures)]:
+        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

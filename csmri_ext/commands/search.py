@@ -1,0 +1,177 @@
+"""``csmri search``: find a cell for NasN in one's own images, or in the phantom."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from csmri_ext.commands.image_options import add_image_options, chosen_images
+from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.data import (
+    Augmentation,
+    Images,
+    Masks,
+    UndersampledImages,
+    split_by_volume,
+)
+from csmri_ext.errors import InputError, blaming_input, unknown
+from csmri_ext.models.genotypes import Genotype
+from csmri_ext.physics import mask_kinds
+from csmri_ext.search.derive import COMPARISONS
+from csmri_ext.search.folder import SearchFolder
+from csmri_ext.search.run import Report, run
+from csmri_ext.search.search import OPTIMIZERS, Search, SearchSettings
+from csmri_ext.search.supernet import SPACES
+
+
+def main(argv: Sequence[str], program: str = "csmri search") -> int:
+    """Search for a cell; return the exit code: 0, 2 for bad input, 130 after Ctrl-C.
+
+    Parameters
+    ----------
+    argv
+        Words of the command line.
+    program
+        Name of the command in messages.
+    """
+    return run_command(lambda: _search(argv, program), debug="--debug" in argv)
+
+
+def argument_parser(program: str) -> ArgumentParser:
+    """Options of the command; those of `SearchSettings` have the same names and defaults."""
+    recipe = SearchSettings()
+    parser = ArgumentParser(
+        prog=program,
+        allow_abbrev=False,
+        description="Search for the cell of NasN by gradients: weights learn from one half of the volumes, the "
+        "strengths of the candidate operations from the other. The same command again continues where it was stopped.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--out", type=Path, default=Path("search"), metavar="DIR", help="cell, drawings, curves and checkpoint")
+    add_image_options(add, volumes=60)
+    add("--size", type=int, default=96, metavar="N", help="rows and columns of random sections; 0: whole images")
+    add("--masks", nargs="+", default=["random"], metavar="KIND", help=f"any of {', '.join(mask_kinds())}")
+    add("--accelerations", nargs="+", type=float, default=[4.0, 8.0], metavar="R", help="drawn for each slice")
+    add("--steps", type=int, metavar="N", help="slices of each half in an epoch (default: those of the smaller half)")
+    add("--space", default="extended", help=f"candidate operations: {', '.join(SPACES)}")
+    add("--nodes", type=int, default=recipe.nodes, help="of the cell")
+    add("--cells", type=int, default=recipe.cells, help="of the super-network")
+    add("--cascades", type=int, default=recipe.cascades, help="reconstruction modules of the super-network")
+    add("--channels", type=int, default=recipe.channels, help="of a node")
+    add("--epochs", type=int, default=recipe.epochs, help="at most")
+    add("--patience", type=int, default=recipe.patience, help="stop when so many epochs have not changed the cell")
+    add("--warm-up", type=int, default=recipe.warm_up, metavar="N", help="first epochs that leave the strengths alone")
+    add("--optimizer", default=recipe.optimizer, choices=OPTIMIZERS, help="of the weights")
+    add("--learning-rate", type=float, default=recipe.learning_rate, help="of the weights, at first")
+    add("--final-learning-rate", type=float, default=recipe.final_learning_rate, help="of the weights, in the end")
+    add("--alpha-learning-rate", type=float, default=recipe.alpha_learning_rate, help="of the alphas")
+    add("--alpha-weight-decay", type=float, default=recipe.alpha_weight_decay, help="of the alphas")
+    add("--second-order", action="store_true", help="see through one step of the weights; four times as slow")
+    add("--compare", default=recipe.compare, choices=COMPARISONS, help="how the edges of a node compete")
+    add("--seed", type=int, default=recipe.seed, help="of the first weights, the halves, sections and masks")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute")
+    add("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _search(argv: Sequence[str], program: str) -> int:
+    args = argument_parser(program).parse_args(argv)
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch finds no GPU here (csmri doctor shows the configuration)")
+    if args.size < 0 or (args.steps is not None and args.steps < 1):
+        raise InputError(f"--size {args.size} --steps {args.steps}: expected positive numbers")
+    settings = _settings(args)
+    search = Search(settings, args.device)
+    console = Console(stderr=True)
+    images = chosen_images(args, console)
+    if len(images.parts) < 2:
+        raise InputError("one volume: the search needs at least two, one for the weights and one for the alphas")
+    for_weights, for_alphas = _halves(images, args)
+    steps = len(for_weights)
+    folder = SearchFolder(args.out, _description(args, images, steps))
+    resumed = folder.resume(search)
+    at = f"epoch {len(search.history) + 1}, step {search.done + 1}" if resumed else "the beginning"
+    console.print(
+        f"{len(images)} slices of {len(images.parts)} volumes, {steps} steps in an epoch; from {at}",
+        highlight=False,
+    )
+    with _progress(console, settings, steps) as report:
+        genotype = run(search, for_weights, for_alphas, folder, report=report)
+    why = f"unchanged for {search.unchanged} epochs" if search.unchanged >= settings.patience else "all epochs are over"
+    print_cell = Console(highlight=False, soft_wrap=True).print
+    print_cell(f"after {len(search.history)} epochs ({why}):", *_lines(genotype), sep="\n", markup=False)
+    print_cell(f"\ncsmri train --genotype {args.out / 'genotype.json'} trains a NasN of it", markup=False)
+    return 0
+
+
+def _settings(args: argparse.Namespace) -> SearchSettings:
+    if args.space not in SPACES:
+        raise unknown("search space", args.space, SPACES)
+    names = {field.name for field in fields(SearchSettings)}
+    return SearchSettings(**{name: value for name, value in vars(args).items() if name in names})
+
+
+def _halves(images: Images, args: argparse.Namespace) -> tuple[UndersampledImages, UndersampledImages]:
+    """Disjoint halves by volume, with as many samples each."""
+    halves = split_by_volume(images, (1, 1), args.seed)
+    steps = min(map(len, halves)) if args.steps is None else args.steps
+    with blaming_input():
+        masks = Masks(tuple(args.masks), tuple(args.accelerations))
+    for_weights, for_alphas = (
+        UndersampledImages(
+            half,
+            masks,
+            size=args.size or None,
+            augmentation=Augmentation(mirror=True),
+            length=steps,
+            seed=2 * args.seed + number,
+        )
+        for number, half in enumerate(halves)
+    )
+    return for_weights, for_alphas
+
+
+def _description(args: argparse.Namespace, images: Images, steps: int) -> list[str]:
+    """Everything about the data that must be the same when a search goes on."""
+    accelerations = " ".join(f"{r:g}" for r in args.accelerations)
+    options = [f"size {args.size}", f"masks {' '.join(args.masks)}", f"accelerations {accelerations}"]
+    parts = [f"{part.name}: {part.n_slices} slices" for part in images.parts]
+    return [*options, f"steps {steps}", *parts]
+
+
+@contextmanager
+def _progress(console: Console, settings: SearchSettings, steps: int) -> Iterator[Report]:
+    """Show a bar with losses on a terminal, and a line for every epoch anywhere."""
+    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn()]
+    with Progress(*columns, TimeRemainingColumn(compact=True), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("search", total=settings.epochs * steps)
+
+        def report(search: Search, losses: tuple[float, float] | None) -> None:
+            number = len(search.history)
+            bar.update(task, completed=number * steps + search.done)
+            if losses is not None:
+                text = f"epoch {number + 1}, losses {losses[0]:.3f} and {losses[1]:.3f}"
+                bar.update(task, description=f"{text}, cell unchanged for {search.unchanged}")
+                return
+            epoch = search.history[-1]
+            told = f"epoch {number}: losses {epoch.weight_loss:.4f} and {epoch.alpha_loss:.4f}, unchanged for"
+            cell = "; ".join(_lines(epoch.genotype)) if search.unchanged == 0 else ""
+            console.print(f"{told} {search.unchanged}  {cell}", markup=False, highlight=False, soft_wrap=True)
+
+        yield report
+
+
+def _lines(genotype: Genotype) -> list[str]:
+    """Every node as ``node 0 = sep_conv_3x3(C[k-2]) + skip(C[k-1])``."""
+    names = ["C[k-2]", "C[k-1]", *(f"node {i}" for i in range(len(genotype)))]
+    sums = (" + ".join(f"{operation}({names[source]})" for operation, source in node) for node in genotype)
+    return [f"node {i} = {text}" for i, text in enumerate(sums)]

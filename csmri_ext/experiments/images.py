@@ -1,0 +1,156 @@
+"""Images of an experiment: brought to the paper's size, split so that no patient is in two parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csmri_ext.bridge import Acquisition, load
+from csmri_ext.bridge.acquisition import LazyStack
+from csmri_ext.bridge.fourier import fft2c
+from csmri_ext.data import Images, Volume, open_images, split_by_volume
+from csmri_ext.data.transforms import center_section
+from csmri_ext.errors import InputError
+from csmri_ext.experiments.experiment import SIZES, Experiment
+from csmri_ext.recon import volumes
+
+ENDINGS = (".h5", ".nii", ".nii.gz")
+_PARTS = ("training", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Images of one experiment.
+
+    Attributes
+    ----------
+    train, validation, test
+        complex64 ``(size, size)``, of different patients.
+    format
+        ``"fastMRI HDF5"`` or ``"NIfTI"``.
+    real
+        Whether the images have no phase.
+    """
+
+    train: Images
+    validation: Images
+    test: Images
+    format: str
+    real: bool
+
+    def describe(self) -> dict[str, list[str]]:
+        """Names of the volumes of each part."""
+        parts = (self.train, self.validation, self.test)
+        return {name: [part.name for part in images.parts] for name, images in zip(_PARTS, parts, strict=True)}
+
+
+def prepare(
+    folder: Path,
+    experiment: Experiment,
+    *,
+    seed: int = 0,
+    n_patients: int | None = None,
+    middle: float = 1.0,
+    size: int | None = None,
+) -> Prepared:
+    """Open the volumes below a folder, and split them by patient.
+
+    fastMRI's single-coil k-space becomes a complex image, its multi-coil k-space the root sum of squares with zero
+    phase, as in the NasN paper; slices are cut from their centre, or padded with zeros, to the paper's size.
+
+    Parameters
+    ----------
+    folder
+        Of fastMRI's ``.h5`` or of NIfTI files, not both; searched recursively.
+    experiment
+        Gives the split, the number of patients, and whether phases are dropped.
+    seed
+        Of the split, and of the choice of patients where there are more than wanted.
+    n_patients
+        Fewer patients than the experiment's.
+    middle
+        Share of the slices of each volume, around its middle.
+    size
+        Rows and columns other than the paper's.
+
+    Raises
+    ------
+    InputError
+        No such files, both formats, too few patients, or a patient id in some of the files only.
+    FileFormatError
+        A file that cannot be used.
+    """
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name.lower().endswith(ENDINGS))
+    if not files:
+        raise InputError(f"{folder}: no {', '.join(ENDINGS)} files below it; the paper has {experiment.images}")
+    acquisitions = [load(file) for file in files]
+    formats = sorted({str(acquisition.attrs["format"]) for acquisition in acquisitions})
+    if len(formats) > 1:
+        raise InputError(f"{folder} holds {' and '.join(formats)}: an experiment has images of one kind")
+    patients = _patients([str(acquisition.attrs.get("patient_id", "")) for acquisition in acquisitions], files)
+    real = experiment.magnitude or formats[0] == "NIfTI" or max(a.n_coils for a in acquisitions) > 1
+    wanted = size or SIZES[formats[0]]
+    images = open_images(files, middle=middle)
+    parts = [
+        Volume(part.name, part.n_slices, partial(_fitted, part.read, wanted, experiment.magnitude))
+        for part in images.parts
+    ]
+    train, validation, test = _split(parts, patients, experiment, seed, n_patients)
+    return Prepared(train, validation, test, formats[0], real)
+
+
+def volumes_of(images: Images) -> list[volumes.Volume]:
+    """Make the test volumes for `evaluate.evaluate`: k-space simulated from the complex images, as in the papers."""
+    found = []
+    for part in images.parts:
+        ny, nx = part.read(0).shape
+        acquisition = Acquisition(
+            LazyStack(partial(_kspace, part.read), part.n_slices, (1, ny, nx), np.complex64),
+            part.name,
+            target=LazyStack(partial(_magnitude, part.read), part.n_slices, (ny, nx), np.float32),
+        )
+        found.append(volumes.Volume(part.name, acquisition, range(part.n_slices), part.name))
+    return found
+
+
+def _patients(named: Sequence[str], files: Sequence[Path]) -> list[str]:
+    """Patient of each file: its id where the files have one, else the file itself."""
+    if not any(named):
+        return [str(file) for file in files]
+    without = [file for name, file in zip(named, files, strict=True) if not name]
+    if without:
+        raise InputError(f"{without[0]} has no patient_id and other files have: patients could be in two parts")
+    return list(named)
+
+
+def _split(
+    parts: Sequence[Volume], patients: Sequence[str], experiment: Experiment, seed: int, n_patients: int | None
+) -> list[Images]:
+    everyone = sorted(set(patients))
+    wanted = min(n_patients or len(everyone), experiment.n_volumes or len(everyone), len(everyone))
+    if wanted < len(_PARTS):
+        raise InputError(f"{wanted} patients: training, validation and test need at least one each")
+    chosen = {everyone[i] for i in np.random.default_rng([seed, 11]).permutation(len(everyone))[:wanted]}
+    kept = [(part, who) for part, who in zip(parts, patients, strict=True) if who in chosen]
+    return split_by_volume(Images([part for part, _ in kept]), experiment.split, seed, [who for _, who in kept])
+
+
+Read = Callable[[int], NDArray[np.complex64]]
+
+
+def _fitted(read: Read, size: int, magnitude: bool, i: int) -> NDArray[np.complex64]:
+    image = center_section(read(i), size)
+    return np.abs(image).astype(np.complex64) if magnitude else image
+
+
+def _kspace(read: Read, i: int) -> NDArray[np.complex64]:
+    return fft2c(read(i))[np.newaxis]
+
+
+def _magnitude(read: Read, i: int) -> NDArray[np.float32]:
+    return np.abs(read(i)).astype(np.float32)

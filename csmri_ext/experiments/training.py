@@ -1,0 +1,121 @@
+"""Networks of an experiment: trained where they are not yet, then methods like those of the comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from csmri_ext.data import evenly_spaced
+from csmri_ext.experiments.experiment import Experiment, Setting
+from csmri_ext.experiments.images import Prepared
+from csmri_ext.recon.methods import Method, as_method, create_network
+from csmri_ext.recon.network_method import Network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from csmri_ext.training import Recipe
+
+VALIDATED_SLICES = 18
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the networks of an experiment are trained.
+
+    Attributes
+    ----------
+    folder
+        Holds one folder of a run per setting and network.
+    recipe
+        The experiment's, with the number of steps wanted; the setting replaces its masks.
+    seed, accelerator, workers
+        As in `csmri_ext.training.Run`.
+    steps_per_epoch
+        Steps between checkpoints.
+    """
+
+    folder: Path
+    recipe: Recipe
+    seed: int
+    accelerator: str
+    workers: int
+    steps_per_epoch: int
+
+    def run_folder(self, setting: Setting, network: str) -> Path:
+        """Folder of one run."""
+        return self.folder / setting.stem / network
+
+
+class TrainedNetwork(Network):
+    """A network with weights from a file of one's own instead of the package's.
+
+    Parameters
+    ----------
+    name, create
+        As in `Network`.
+    file
+        The weights.
+    """
+
+    def __init__(self, name: str, create: Any, file: Path) -> None:
+        super().__init__(name, create)
+        self.file = file
+
+    @property
+    def _weights(self) -> Path:
+        return self.file
+
+
+def train(training: Training, experiment: Experiment, setting: Setting, name: str, images: Prepared) -> Method:
+    """Train a network at one setting, or go on, or take it as it is where it is ready.
+
+    Parameters
+    ----------
+    training, experiment, setting, name
+        What is trained, and how.
+    images
+        The images.
+
+    Returns
+    -------
+        The network as a method called `name`.
+
+    Raises
+    ------
+    InputError
+        The folder of the run holds a run with other settings.
+    """
+    from csmri_ext.training import Run, fit
+
+    overrides = experiment.overrides(name, real=images.real)
+    recipe = replace(training.recipe, masks=(setting.mask,), accelerations=setting.accelerations)
+    folder = training.run_folder(setting, name)
+    file = folder / f"{name}.safetensors"
+    if not file.is_file():  # written when the last step is done
+        run = Run(
+            folder,
+            name,
+            recipe,
+            seed=training.seed,
+            data=f"{experiment.title}; {len(images.train.parts)} volumes, {images.format}",
+            steps_per_epoch=min(training.steps_per_epoch, recipe.steps),
+            validate_every=1,
+            accelerator=training.accelerator,
+            workers=training.workers,
+            overrides=overrides,
+        )
+        validation = evenly_spaced(images.validation, VALIDATED_SLICES)
+        fit(partial(create_network, name, overrides), images.train, validation, run)
+
+    def with_weights(name: str, pretrained: bool = False) -> nn.Module:
+        from csmri_ext.models import load_weights
+
+        module = create_network(name, overrides)
+        if pretrained:
+            load_weights(module, file)
+        return module
+
+    return as_method(TrainedNetwork(name, with_weights, file), f"trained at {setting.title}")

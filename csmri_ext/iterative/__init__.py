@@ -1,0 +1,1 @@
+"""Iterative reconstruction: total variation, solved as BART's ``pics`` solves it."""

@@ -1,0 +1,221 @@
+"""One method on one volume at one mask setting: undersample, reconstruct, crop, measure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csmri_ext.bridge import ecalib
+from csmri_ext.bridge.fourier import center_crop
+from csmri_ext.errors import InputError
+from csmri_ext.recon.methods import Method
+from csmri_ext.recon.problem import Problem
+from csmri_ext.recon.sampling import Sampling
+from csmri_ext.recon.volumes import Volume
+from csmri_ext.report.rows import ChosenWeight, Row
+
+FROM_FILE, ECALIB, ESTIMATE = "file", "bart ecalib -m 1 -r 24", "adaptive estimate from the calibration region"
+
+
+@dataclass
+class Setup:
+    """What all methods of one comparison share.
+
+    Attributes
+    ----------
+    seed
+        Mask seed; None seeds by file name.
+    bart
+        Path of BART's program, or None. With it, coil sensitivities come from ``bart ecalib`` for every method.
+    iterations, device, workers
+        See `Problem`.
+    weights
+        Regularisation weights by mask setting and volume label, then by family.
+    """
+
+    seed: int | None = None
+    bart: str | None = None
+    iterations: int = 200
+    device: str = "cpu"
+    workers: int = 1
+    weights: dict[tuple[Sampling, str], dict[str, ChosenWeight]] = field(default_factory=dict)
+
+    def maps_source(self, volume: Volume) -> str | None:
+        """Where the coil sensitivities of a volume come from; None for one coil."""
+        if volume.acquisition.n_coils == 1:
+            return None
+        if volume.acquisition.sens_maps is not None:
+            return FROM_FILE
+        return ECALIB if self.bart else ESTIMATE
+
+
+class Problems:
+    """Makes the `Problem` of each run of slices, and keeps the last one for the next method.
+
+    Parameters
+    ----------
+    setup
+        What all methods share.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self._key: tuple[Any, ...] = ()
+        self._problem: Problem | None = None
+
+    def get(self, volume: Volume, sampling: Sampling, slices: Sequence[int]) -> Problem:
+        """Read, undersample and calibrate some slices of a volume."""
+        key = (volume.label, sampling, tuple(slices))
+        if self._problem is None or key != self._key:
+            self._problem = None  # release the memory before reading more
+            self._problem = self._make(volume, sampling, slices)
+            self._key = key
+        return self._problem
+
+    def _make(self, volume: Volume, sampling: Sampling, slices: Sequence[int]) -> Problem:
+        mask = sampling.mask(volume, self.setup.seed) & volume.measured_columns
+        kspace = np.where(mask, volume.kspace(slices), np.complex64(0))
+        source = self.setup.maps_source(volume)
+        if source == FROM_FILE:
+            sens_maps = volume.sens_maps(slices)
+        elif source is None:
+            sens_maps = None
+        else:
+            sens_maps = self._calibrate(kspace, mask, source)
+        weights = self.setup.weights.get((sampling, volume.label), {})
+        return Problem(
+            kspace,
+            mask,
+            sens_maps,
+            volume.image_size,
+            {family: weight.value for family, weight in weights.items()},
+            self.setup.iterations,
+            self.setup.device,
+            self.setup.workers,
+        )
+
+    def _calibrate(self, kspace: NDArray[np.complex64], mask: NDArray[np.bool_], source: str) -> NDArray[np.complex64]:
+        """Estimate maps ``(slices, coils, ny, nx)`` from undersampled k-space, one slice at a time."""
+        if source == ECALIB:
+            return ecalib(kspace, calibration_size=24, processes=self.setup.workers, binary=self.setup.bart)
+        import torch
+
+        from csmri_ext.physics import estimate_sens_maps
+
+        sampled = torch.from_numpy(mask)
+        try:
+            return np.stack([estimate_sens_maps(torch.from_numpy(item), sampled).numpy() for item in kspace])
+        except ValueError as error:
+            raise InputError(f"coil sensitivities: {error}") from error
+
+
+def evaluate(
+    method: Method, volume: Volume, sampling: Sampling, problems: Problems, advance: Callable[[int], None]
+) -> tuple[Row, NDArray[np.complex64]]:
+    """Reconstruct one volume with one method and measure the result.
+
+    The mask multiplies the fully sampled k-space, the whole matrix is reconstructed, the complex image is
+    centre-cropped to the reference, and the metrics compare magnitudes of the whole volume, as fastMRI does. The time
+    excludes reading and the coil sensitivities, which all methods share, and the loading of a network.
+
+    Parameters
+    ----------
+    method, volume, sampling
+        What to run on what.
+    problems
+        Source of the undersampled slices.
+    advance
+        Called with the number of slices just finished.
+
+    Returns
+    -------
+        The row, and the cropped images, complex64 ``(slices, h, w)``.
+
+    Raises
+    ------
+    InputError
+        If the method returned something that is no image: another shape, NaN.
+    """
+    images, targets, seconds, details = [], [], 0.0, {}
+    missing, measured = 0.0, 0.0
+    for slices in volume.chunks():
+        problem = problems.get(volume, sampling, slices)
+        method.load(problem)
+        start = time.perf_counter()
+        result = method.reconstruct(problem)
+        seconds += time.perf_counter() - start
+        expected = (len(slices), *problem.kspace.shape[2:])
+        if result.image.shape != expected:
+            raise InputError(f"{method.name} on {volume.label}: image {result.image.shape}, expected {expected}")
+        if not np.isfinite(result.image).all():
+            raise InputError(f"{method.name} on {volume.label}: the image has NaN or infinite pixels")
+        details.update(result.details)
+        difference, norm = kspace_distance(problem, result.image)
+        missing, measured = missing + difference, measured + norm
+        images.append(center_crop(result.image, volume.image_size).astype(np.complex64))
+        target = volume.target(slices)
+        if target is not None:
+            targets.append(target)
+        advance(len(slices))
+    image = np.concatenate(images)
+    weights = problems.setup.weights.get((sampling, volume.label), {})
+    if method.weight in weights:
+        details["weight_grid"] = weights[method.weight].reason
+    source = problems.setup.maps_source(volume)
+    if source is not None:
+        details["sens_maps"] = source
+    row = Row(
+        method=method.name,
+        mask=sampling.kind,
+        acceleration=sampling.acceleration,
+        volume=volume.label,
+        slices=len(image),
+        seconds=seconds,
+        parameters=method.parameters,
+        flops=method.flops(volume.acquisition.matrix_size),
+        kspace_residual=float(np.sqrt(missing / measured)),
+        details=details,
+        **metrics_of(np.concatenate(targets) if targets else None, np.abs(image)),
+    )
+    return row, image
+
+
+def metrics_of(target: NDArray[np.float32] | None, recon: NDArray[np.float32]) -> dict[str, Any]:
+    """Compute fastMRI's metrics of a volume, float32 ``(slices, h, w)``; all None without a reference."""
+    if target is None:
+        return {"mse": None, "nmse": None, "psnr": None, "ssim": None}
+    from csmri_ext import metrics
+
+    return {
+        "mse": float(metrics.mse(target, recon)),
+        "nmse": float(metrics.nmse(target, recon)),
+        "psnr": float(metrics.psnr(target, recon)),
+        "ssim": float(metrics.ssim(target, recon)),
+        "slice_psnr": [float(value) for value in metrics.slice_psnr(target, recon)],
+        "slice_ssim": [float(value) for value in metrics.slice_ssim(target, recon)],
+    }
+
+
+def kspace_distance(problem: Problem, image: NDArray[np.complex64]) -> tuple[float, float]:
+    """Squared norms ``||M F S x - y||^2`` and ``||y||^2`` over all slices and coils."""
+    import torch
+
+    from csmri_ext.physics import kspace_residual
+
+    mask = torch.from_numpy(problem.mask)
+    difference, energy = 0.0, 0.0
+    for i, measured in enumerate(problem.kspace):  # one by one: a stack of coil images is large
+        kspace, maps = torch.from_numpy(measured), None
+        if problem.sens_maps is None:
+            kspace = kspace[0]
+        else:
+            maps = torch.from_numpy(problem.sens_maps[i])
+        norm = float(np.vdot(measured, measured).real)
+        difference += kspace_residual(kspace, torch.from_numpy(image[i]), mask, maps) ** 2 * norm
+        energy += norm
+    return difference, energy

@@ -1,0 +1,144 @@
+"""From what the user named to volumes: files, folders, or a procedural phantom when nothing is named."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from csmri_ext.bridge import Acquisition, load
+from csmri_ext.bridge.load import BY_EXTENSION
+from csmri_ext.errors import InputError
+from csmri_ext.recon.volumes import Volume
+from csmri_ext.report.provenance import file_sha256, shareable
+
+PHANTOM_ANATOMIES = ("brain", "body")
+PHANTOM_SIZE = 256
+PHANTOM_SLICES = 3  # of each subject: `make compare` takes about a minute
+PHANTOM_NOISE = 0.003  # of the brightest tissue; noise in the reference punishes every method that removes it
+_VALIDATION_SEED = 10_000  # added to the seed of reported subjects: weights are tuned on other people, so to say
+
+
+def open_volumes(paths: Sequence[str], n_slices: int | None) -> list[Volume]:
+    """Open every file, and every supported file of every folder, without reading the samples.
+
+    Parameters
+    ----------
+    paths
+        Files and folders.
+    n_slices
+        Take this many slices from the middle of each volume; None takes all.
+
+    Raises
+    ------
+    InputError
+        If a path does not exist or a folder holds nothing that can be read.
+    FileFormatError, CflError
+        If a file is damaged.
+    """
+    files = [file for path in paths for file in _files(Path(path))]
+    labels = _labels(files)
+    return [
+        Volume(label, acquisition, central(acquisition.n_slices, n_slices), shareable(file))
+        for file, label in zip(files, labels, strict=True)
+        for acquisition in [load(file)]
+    ]
+
+
+def phantom_volumes(seed: int, n_slices: int | None) -> tuple[list[Volume], list[Volume]]:
+    """Make the data of a comparison without files: two procedural subjects, and others to tune weights on.
+
+    Parameters
+    ----------
+    seed
+        Of the first subject.
+    n_slices
+        Slices of each subject; None takes `PHANTOM_SLICES`.
+
+    Returns
+    -------
+        Volumes to report (a head and a trunk, one coil), and volumes to tune on.
+    """
+    count = n_slices or PHANTOM_SLICES
+    return (
+        [_phantom(anatomy, seed, count) for anatomy in PHANTOM_ANATOMIES],
+        [_phantom(anatomy, seed + _VALIDATION_SEED, 1) for anatomy in PHANTOM_ANATOMIES],
+    )
+
+
+def _phantom(anatomy: str, seed: int, n_slices: int) -> Volume:
+    from csmri_ext.phantom.subjects import phantom_acquisition
+
+    acquisition = phantom_acquisition(
+        n_slices, PHANTOM_SIZE, seed, anatomy=anatomy, noise=PHANTOM_NOISE, processed=False
+    )
+    acquisition.kspace, acquisition.target = np.asarray(acquisition.kspace), np.asarray(acquisition.target)
+    return Volume(
+        acquisition.name,
+        acquisition,
+        range(n_slices),
+        f"procedural phantom: {anatomy}, seed {seed}, noise {PHANTOM_NOISE:g}",
+    )
+
+
+def central(available: int, wanted: int | None) -> range:
+    """Choose the `wanted` middle slices of a volume, all of them when it has fewer."""
+    count = min(wanted or available, available)
+    start = (available - count) // 2
+    return range(start, start + count)
+
+
+def inspect(volumes: Sequence[Volume], advance: Callable[[int], None]) -> None:
+    """Read every volume once: hash it for the provenance, and refuse what no method could use.
+
+    Parameters
+    ----------
+    volumes
+        From `open_volumes`; their ``sha256`` is filled in.
+    advance
+        Called with the number of slices just read.
+
+    Raises
+    ------
+    InputError, FileFormatError
+        For NaN, infinite or all-zero slices, masks or maps of another shape, references that cannot be compared with.
+    """
+    for volume in volumes:
+        volume.check()
+        volume.check_reference()
+        path = volume.acquisition.attrs.get("path")
+        volume.sha256 = file_sha256(_data_file(Path(path))) if path else _array_sha256(volume.acquisition)
+        advance(len(volume.slices))
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]  # also BART's names without an extension; `load` says what is wrong with the rest
+    suffixes = tuple(BY_EXTENSION)
+    found = [file for file in sorted(path.iterdir()) if file.is_file() and file.name.lower().endswith(suffixes)]
+    found = [file for file in found if file.suffix != ".hdr" and not file.name.startswith(".")]
+    if not found:
+        raise InputError(f"{path}: the folder holds no file that can be read ({', '.join(suffixes)})")
+    return found
+
+
+def _labels(files: Sequence[Path]) -> list[str]:
+    """File names; with their folder where two files share a name, with their number where that is not enough."""
+    counts = Counter(file.name for file in files)
+    labels = [file.name if counts[file.name] == 1 else f"{file.parent.name}/{file.name}" for file in files]
+    again = Counter(labels)
+    return [label if again[label] == 1 else f"{label} ({i + 1})" for i, label in enumerate(labels)]
+
+
+def _data_file(path: Path) -> Path:
+    return path if path.suffix not in {"", ".hdr"} else path.with_name(path.name.removesuffix(".hdr") + ".cfl")
+
+
+def _array_sha256(acquisition: Acquisition) -> str:
+    digest = hashlib.sha256()
+    for index in range(acquisition.n_slices):
+        digest.update(np.ascontiguousarray(acquisition.kspace[index]).tobytes())
+    return digest.hexdigest()

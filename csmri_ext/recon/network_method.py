@@ -1,0 +1,120 @@
+"""A network as a method of the comparison: made once, with its weights, and run slice by slice on a device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache, cached_property
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csmri_ext.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from csmri_ext.recon.problem import Problem
+
+RANDOM_SEED = 0  # of a network without weights, so that its images are the same in every run
+
+
+class Network:
+    """A network by name; nothing is imported or read before it is needed.
+
+    Parameters
+    ----------
+    name
+        As `create` knows it, and the stem of its file of weights, ``csmri_ext/weights/NAME.safetensors``.
+    create
+        ``create(name, pretrained=True)`` returns a module with these weights, ``create(name)`` one with random weights;
+        ``module(kspace, mask, sens_maps)`` maps complex64 ``(1, ny, nx)`` or ``(1, coils, ny, nx)``, a bool mask and
+        maps of the shape of k-space (None for one coil) to a complex64 image ``(1, ny, nx)``.
+    """
+
+    def __init__(self, name: str, create: Callable[..., nn.Module]) -> None:
+        self.name = name
+        self.create = create
+        self.flops = cache(self._flops)
+
+    @property
+    def _weights(self) -> Traversable:
+        return files("csmri_ext").joinpath("weights", f"{self.name}.safetensors")
+
+    @property
+    def trained(self) -> bool:
+        """Whether weights are installed."""
+        return self._weights.is_file()
+
+    @cached_property
+    def weights(self) -> str:
+        """The weights in a few words, for the record: the hash of their file, or that they are random."""
+        if not self.trained:
+            return f"untrained: random, seed {RANDOM_SEED}"
+        digest = hashlib.sha256(self._weights.read_bytes()).hexdigest()
+        return f"{self._weights.name}, sha256 {digest[:16]}"
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The module on the CPU, in evaluation mode."""
+        import torch
+
+        if self.trained:
+            return self.create(self.name, pretrained=True).eval()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(RANDOM_SEED)
+            return self.create(self.name).eval()
+
+    def parameters(self) -> int:
+        """Count the learned numbers."""
+        from csmri_ext.metrics import count_parameters
+
+        return count_parameters(self.module)
+
+    def _flops(self, shape: tuple[int, int]) -> int:
+        """Count the operations on one slice of ``(ny, nx)``, as the NasN paper does."""
+        from csmri_ext.metrics import count_flops
+
+        return count_flops(self.module, shape)
+
+    def load(self, problem: Problem) -> None:
+        """Make everything ready that is not part of the time of a reconstruction: weights, device, its libraries."""
+        self.module.to(problem.device)
+        if problem.device == "cuda":  # the first slice loads kernels and tunes convolutions
+            self._slice(problem, 0)
+
+    def reconstruct(self, problem: Problem) -> NDArray[np.complex64]:
+        """Reconstruct complex64 ``(slices, ny, nx)``, one slice at a time: no volume is too large.
+
+        Raises
+        ------
+        InputError
+            If the GPU has too little memory for one slice.
+        """
+        import torch
+
+        self.module.to(problem.device)
+        try:
+            return np.stack([self._slice(problem, i).cpu().numpy()[0] for i in range(len(problem.kspace))])
+        except torch.OutOfMemoryError as error:
+            shape = " x ".join(map(str, problem.kspace.shape[1:]))
+            raise InputError(
+                f"{self.name}: the GPU has too little memory for one slice of {shape}; use --device cpu"
+            ) from error
+
+    def _slice(self, problem: Problem, i: int) -> Tensor:
+        import torch
+
+        def on_device(array: NDArray[Any]) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array)).to(problem.device)
+
+        kspace, mask = on_device(problem.kspace[i]), on_device(problem.mask)  # one coil: it stands for the batch
+        with torch.inference_mode():
+            if problem.sens_maps is None:
+                image: Tensor = self.module(kspace, mask)
+            else:
+                image = self.module(kspace[None], mask, on_device(problem.sens_maps[i])[None])
+        return image

@@ -1,0 +1,131 @@
+"""Which mask a comparison applies to which volume, and how the mask is seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csmri_ext.errors import InputError, unknown
+from csmri_ext.recon.volumes import Volume
+
+OWN_MASK = "acquired"  # mask name of data that were undersampled by the scanner
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """One mask setting: the kind, its nominal acceleration and fully sampled centre.
+
+    ``acceleration`` is None for `OWN_MASK`, where the scanner decided. ``center_fraction`` None means the mask kind's
+    own choice (fastMRI: 0.08 at 4x, 0.04 at 8x).
+    """
+
+    kind: str
+    acceleration: float | None = None
+    center_fraction: float | None = None
+
+    @property
+    def title(self) -> str:
+        """For example ``equispaced_fraction 4x``."""
+        return self.kind if self.acceleration is None else f"{self.kind} {self.acceleration:g}x"
+
+    def mask(self, volume: Volume, seed: int | None) -> NDArray[np.bool_]:
+        """Make the mask of one volume: bool ``(nx,)`` or ``(ny, nx)``, True where acquired, centred.
+
+        Parameters
+        ----------
+        volume
+            Gives the matrix size, the file name and, for `OWN_MASK`, the mask.
+        seed
+            Seed of the mask; None seeds by the file name, as fastMRI does: ``tuple(map(ord, name))``.
+
+        Raises
+        ------
+        InputError
+            If this setting is impossible for the volume's matrix size.
+        """
+        if self.kind == OWN_MASK:
+            assert volume.acquisition.mask is not None
+            return volume.acquisition.mask
+        from csmri_ext.physics import make_mask
+
+        shape = volume.acquisition.matrix_size
+        assert self.acceleration is not None
+        try:
+            mask = make_mask(
+                self.kind,
+                shape,
+                self.acceleration,
+                self.center_fraction,
+                volume.acquisition.name if seed is None else seed,
+            )
+        except ValueError as error:
+            raise InputError(f"mask {self.title} for {volume.label}: {error}") from error
+        return mask.numpy()
+
+    def describe(self, volume: Volume, seed: int | None) -> dict[str, Any]:
+        """Entry of ``provenance["masks"]``: kind, acceleration, shape, hash and sampled fraction on one volume."""
+        from csmri_ext.physics import describe_mask
+
+        facts = describe_mask(self.mask(volume, seed))
+        own = self.kind == OWN_MASK
+        return {
+            "setting": self.title,
+            "kind": self.kind,
+            "acceleration": self.acceleration,
+            "center_fraction": self.center_fraction,
+            "volume": volume.label,
+            "shape": facts["shape"],
+            "hash": facts["hash"],
+            "sampled": facts["fraction"],
+            "center": facts["center"],
+            "seed": None if own else (volume.acquisition.name if seed is None else seed),
+        }
+
+
+def sampling_grid(
+    kinds: Sequence[str], accelerations: Sequence[float], center_fractions: Sequence[float] | None
+) -> list[Sampling]:
+    """Cross the mask kinds with the accelerations.
+
+    Parameters
+    ----------
+    kinds, accelerations
+        What the user asked for.
+    center_fractions
+        One for all accelerations, or one for each, as in fastMRI; None leaves it to the mask kind.
+
+    Raises
+    ------
+    InputError
+        For an unknown kind, an acceleration below 1, a fraction outside (0, 1], or lists of different lengths.
+    """
+    from csmri_ext.physics import mask_kinds
+
+    for kind in kinds:
+        if kind not in mask_kinds():
+            raise unknown("mask", kind, mask_kinds())
+    for acceleration in accelerations:
+        if not acceleration >= 1:
+            raise InputError(f"acceleration {acceleration:g}: it must be at least 1 (1 keeps every sample)")
+    fractions: Sequence[float | None] = center_fractions or [None]
+    if len(fractions) == 1:
+        fractions = list(fractions) * len(accelerations)
+    if len(fractions) != len(accelerations):
+        raise InputError(
+            f"--center-fraction has {len(fractions)} values and --acceleration {len(accelerations)}: "
+            "give one, or as many"
+        )
+    for fraction in fractions:
+        if fraction is not None and not 0 < fraction <= 1:
+            raise InputError(f"center fraction {fraction:g}: it must lie in (0, 1]")
+    pairs = list(zip(accelerations, fractions, strict=True))
+    return [Sampling(kind, acceleration, fraction) for kind in kinds for acceleration, fraction in pairs]
+
+
+def samplings_of(volume: Volume, grid: Sequence[Sampling]) -> list[Sampling]:
+    """List the settings that apply to a volume: the grid, or its own mask where the scanner undersampled it."""
+    return [Sampling(OWN_MASK)] if volume.acquisition.mask is not None else list(grid)

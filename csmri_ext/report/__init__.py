@@ -1,0 +1,1 @@
+"""What a comparison found: rows, their store, summary, verdict, tables, figures and the page."""

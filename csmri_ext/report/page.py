@@ -1,0 +1,250 @@
+"""Writes a comparison as one self-contained page, ``report.html``, and its figures as PNG files."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from csmri_ext.report import display
+from csmri_ext.report.box_plots import box_plots
+from csmri_ext.report.canvas import ALL_COLORS, png
+from csmri_ext.report.figures import recon_figure
+from csmri_ext.report.provenance_section import are_records, are_texts, provenance_context, words
+from csmri_ext.report.rows import Comparison, Panel
+from csmri_ext.report.store import write_bytes
+from csmri_ext.report.summary import (
+    Column,
+    Group,
+    Line,
+    Setting,
+    sampled_fraction,
+    sampling_words,
+    shown_columns,
+    summarise,
+)
+from csmri_ext.report.verdict import verdict
+from csmri_ext.report.viewer import data_uri, viewer_data
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_report(out_dir: Path, comparison: Comparison) -> Path:
+    """Write ``report.html`` and ``images/*.png`` for a comparison.
+
+    The page embeds everything it shows and loads nothing: it works from a file, by mail, or without a network. Images
+    are drawn on one grey window per slice and error maps on one scale per volume. Every file is written under a
+    temporary name and then renamed, the page last, so a failure leaves an older report as it was.
+
+    Parameters
+    ----------
+    out_dir
+        Folder of the report, created when missing.
+    comparison
+        Rows and panels; either list may be empty.
+
+    Returns
+    -------
+        Path of ``report.html``.
+
+    Raises
+    ------
+    ValueError
+        The images of one panel differ in shape; both shapes are named.
+    OSError
+        The folder cannot be written, or the disk is full.
+    """
+    for panel in comparison.panels:
+        display.check(panel)
+    groups = summarise(comparison.rows)
+    factors = _error_factors(comparison.panels)
+    drawn = _figures(groups, comparison.panels, factors)
+    page = _environment().get_template("report.html.j2").render(_context(comparison, groups, factors, drawn))
+
+    images = out_dir / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    for figure in drawn:
+        write_bytes(images / figure["file"], figure["png"])
+    return write_bytes(out_dir / "report.html", page.encode())
+
+
+def _context(
+    comparison: Comparison, groups: list[Group], factors: dict[str, int], drawn: list[dict[str, Any]]
+) -> dict[str, Any]:
+    script = (TEMPLATES / "report.js").read_text()
+    columns = shown_columns(comparison.rows)
+    return {
+        "verdict": verdict(groups),
+        "counts": _counts(comparison),
+        "notes": comparison.provenance.get("notes") or [],
+        "judged": any(group.has_reference for group in groups),
+        "marked": any(line.best for group in groups for line in group.lines),
+        "metric": comparison.provenance.get("metric"),
+        "columns": columns,
+        "groups": [_table_group(comparison, group, columns) for group in groups],
+        "several_volumes": any(len(group.volumes) > 1 for group in groups),
+        "viewer": viewer_data(comparison, factors),
+        "error_gradient": _gradient(),
+        "not_finite": "rgb({}, {}, {})".format(*display.NOT_FINITE),
+        "figures": [
+            {key: figure[key] for key in ("caption", "alt", "file", "wide")} | _embedded(figure["png"])
+            for figure in drawn
+        ],
+        "provenance": provenance_context(comparison, groups),
+        "style": (TEMPLATES / "report.css").read_text(),
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["words"] = words
+    environment.tests |= {"records": are_records, "several_texts": are_texts}
+    return environment
+
+
+def _counts(comparison: Comparison) -> str:
+    rows = comparison.rows
+    volumes = {row.volume: row.slices for row in rows}
+    numbers = {
+        "method": len({row.method for row in rows}),
+        "volume": len(volumes),
+        "slice": sum(volumes.values()),
+        "sampling setting": len({(row.mask, row.acceleration) for row in rows}),
+    }
+    return ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for word, number in numbers.items())
+
+
+# Table
+
+
+def _table_group(comparison: Comparison, group: Group, columns: Sequence[Column]) -> dict[str, Any]:
+    facts = [sampling_words(sampled_fraction(comparison, group.setting))]
+    if not group.has_reference:
+        facts.append("no fully sampled reference, hence no metric")
+    return {
+        "title": group.setting.title,
+        "words": "; ".join(filter(None, facts)),
+        "lines": [
+            {
+                "method": line.method,
+                "remark": line.remark(group),
+                "cells": [_cell(line, column) for column in columns],
+            }
+            for line in group.lines
+        ],
+    }
+
+
+def _cell(line: Line, column: Column) -> dict[str, Any]:
+    """Text of a cell, its standard deviation, and the number to sort by (empty when there is none)."""
+    if column.key not in line.means:
+        return {"text": "–", "sd": "", "sort": "", "best": False}
+    mean = line.means[column.key]
+    has_sd = mean.sd is not None and math.isfinite(mean.sd) and column.higher_is_better is not None
+    sd = column.format(mean.sd) if has_sd and mean.sd is not None else ""
+    sort = "" if math.isnan(mean.mean) else repr(mean.mean)
+    text = "NaN" if math.isnan(mean.mean) else column.format(mean.mean)
+    return {"text": text, "sd": sd, "sort": sort, "best": column.key in line.best}
+
+
+# Figures
+
+
+def _error_factors(panels: Sequence[Panel]) -> dict[str, int]:
+    """One amplification per volume, so that its slices, settings and methods can be compared."""
+    volumes = dict.fromkeys(panel.volume for panel in panels)
+    return {name: display.error_factor(panel for panel in panels if panel.volume == name) for name in volumes}
+
+
+def _figures(groups: Sequence[Group], panels: Sequence[Panel], factors: dict[str, int]) -> list[dict[str, Any]]:
+    drawn = []
+    taken: set[str] = set()
+    for panel, why in _representatives(panels):
+        setting = Setting(panel.mask, panel.acceleration)
+        reference = "" if panel.target is not None else "-no-reference"
+        stem = f"recon-{setting.mask}" + ("" if setting.acceleration is None else f"-R{setting.acceleration:g}")
+        methods = ", ".join(panel.recons)
+        kind = "error" if panel.target is not None else f"difference to {display.base_method(panel)}"
+        where = display.slice_title(panel)
+        drawn.append(
+            {
+                "file": _file_name(stem + reference, taken),
+                "png": png(recon_figure(panel, factors[panel.volume])),
+                "wide": True,
+                "alt": f"{setting.title}: {methods} on {where}, with details and {kind} maps",
+                "caption": f"{setting.title}. {where}{why}. Top to bottom: reconstructions, the marked region "
+                f"enlarged, and |{kind}| on one scale, amplified {factors[panel.volume]} times.",
+            }
+        )
+    boxes = box_plots(groups)
+    if boxes is not None:
+        drawn.append(
+            {
+                "file": _file_name("boxplots", taken),
+                "png": png(boxes),
+                "wide": False,
+                "alt": "Box plots of PSNR and SSIM per slice, one box per method and setting",
+                "caption": "PSNR and SSIM of every slice. Boxes span the quartiles, the thick line is the median, "
+                "whiskers reach the last slice within 1.5 interquartile ranges; points are slices.",
+            }
+        )
+    return drawn
+
+
+def _representatives(panels: Sequence[Panel]) -> list[tuple[Panel, str]]:
+    """Choose one panel per setting, and say why: the slice of median PSNR, and the same one at later settings."""
+    by_setting: dict[tuple[Setting, bool], list[Panel]] = {}
+    for panel in panels:
+        key = (Setting(panel.mask, panel.acceleration), panel.target is None)
+        by_setting.setdefault(key, []).append(panel)
+    chosen: list[tuple[Panel, str]] = []
+    for members in by_setting.values():
+        earlier = {(panel.volume, panel.slice) for panel, _ in chosen}
+        again = [panel for panel in members if (panel.volume, panel.slice) in earlier]
+        ranked = sorted(members, key=_mean_psnr)  # stable: without scores the order stays
+        if again:
+            chosen.append((again[0], ""))
+        else:
+            why = ", the slice of median PSNR" if any(panel.scores for panel in members) else ", the middle slice"
+            chosen.append((ranked[(len(ranked) - 1) // 2], why if len(members) > 1 else ""))
+    return chosen
+
+
+def _mean_psnr(panel: Panel) -> float:
+    values = [scores["psnr"] for scores in panel.scores.values() if math.isfinite(scores.get("psnr", math.nan))]
+    return sum(values) / len(values) if values else 0.0
+
+
+def _file_name(stem: str, taken: set[str]) -> str:
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "figure"
+    name = f"{plain}.png"
+    number = 2
+    while name in taken:
+        name, number = f"{plain}-{number}.png", number + 1
+    taken.add(name)
+    return name
+
+
+def _embedded(figure: bytes) -> dict[str, Any]:
+    copy = display.screen_copy(figure, ALL_COLORS)
+    width, height = display.png_size(copy)
+    return {"src": data_uri(copy), "width": width, "height": height}
+
+
+def _gradient() -> str:
+    stops = display.error_palette()[:: (display.ERROR_LEVELS - 1) // 6]
+    return "linear-gradient(90deg, " + ", ".join("#{:02x}{:02x}{:02x}".format(*color) for color in stops) + ")"

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from csmri_ext.bridge import Acquisition, write_cfl
+from csmri_ext.bridge.fourier import fft2c
+from csmri_ext.commands import cli
+from csmri_ext.data import examine as doctor
+from csmri_ext.physics import make_mask
+
+NY, NX = 48, 60
+
+
+def disc(ny: int = NY, nx: int = NX) -> np.ndarray:
+    """A bright disc in the middle of the field of view, with a little noise."""
+    y, x = np.ogrid[:ny, :nx]
+    image = ((y - ny // 2) ** 2 / (0.3 * ny) ** 2 + (x - nx // 2) ** 2 / (0.3 * nx) ** 2 < 1).astype(np.float32)
+    return image + 0.01 * np.random.default_rng(0).normal(size=(ny, nx)).astype(np.float32)
+
+
+def kspace(coils: int = 1, ny: int = NY, nx: int = NX) -> np.ndarray:
+    weights = np.linspace(1, 2, coils)[None, :, None, None]
+    return fft2c(disc(ny, nx) * weights).astype(np.complex64)
+
+
+def findings(data: np.ndarray, **fields: object) -> dict[str, list[doctor.Finding]]:
+    found: dict[str, list[doctor.Finding]] = {}
+    for finding in doctor.examine(Acquisition(kspace=data, name="a", **fields)):
+        found.setdefault(finding.topic, []).append(finding)
+    return found
+
+
+def levels(found: dict[str, list[doctor.Finding]]) -> set[str]:
+    return {finding.level for group in found.values() for finding in group}
+
+
+@pytest.mark.parametrize(("ny", "nx"), [(48, 60), (47, 61)])
+def test_good_data_are_all_ok(ny: int, nx: int) -> None:
+    assert levels(findings(kspace(3, ny, nx))) == {"OK"}
+
+
+def test_zero_frequency_at_the_corner_is_a_problem() -> None:
+    found = findings(np.fft.ifftshift(kspace(), axes=(-2, -1)))
+    assert found["zero frequency"][0].level == "problem"
+    assert "corner (0, 0)" in found["zero frequency"][0].text
+
+
+@pytest.mark.parametrize("axes", [(-1,), (-2,), (-2, -1)])
+def test_image_rolled_by_half_the_field_of_view(axes: tuple[int, ...]) -> None:
+    data = fft2c(np.fft.fftshift(disc(), axes=axes))[None, None]
+    (finding,) = findings(data)["image centre"]
+    assert finding.level == "problem"
+    assert finding.text.split("along ")[1].split(":")[0] == " and ".join("yx"[axis + 2] for axis in axes)
+
+
+def test_roll_is_seen_in_undersampled_data_too() -> None:
+    mask = make_mask("equispaced_fraction", (NY, NX), 4, 0.2, seed=0).numpy()
+    rolled = fft2c(np.fft.fftshift(disc()))[None, None] * mask
+    assert findings(rolled, mask=mask)["image centre"][0].level == "problem"
+    assert findings(kspace() * mask, mask=mask)["image centre"][0].level == "OK"
+
+
+def test_mask_axis_and_calibration() -> None:
+    mask = make_mask("equispaced_fraction", (NY, NX), 4, 0.2, seed=0).numpy()
+    found = findings(np.where(mask, kspace(), 0), mask=mask)
+    assert "columns along x (nx = 60)" in found["sampling"][0].text
+    assert found["calibration"][0].level == "OK"
+    rows = np.broadcast_to(mask[:NY, None], (NY, NX)).copy()
+    rows[NY // 2] = True
+    found = findings(np.where(rows, kspace(), 0), mask=rows)
+    assert found["sampling"][0].level == "problem"
+    assert "transpose" in found["sampling"][0].text
+
+
+def test_missing_calibration_region_is_noted() -> None:
+    mask = np.arange(NX) % 2 == 0
+    found = findings(np.where(mask, kspace(), 0), mask=mask)
+    assert found["calibration"][0].level == "note"
+
+
+def test_two_dimensional_mask_is_described() -> None:
+    mask = make_mask("poisson", (NY, NX), 4, 0.2, seed=0).numpy()
+    found = findings(np.where(mask, kspace(), 0), mask=mask)
+    assert "two-dimensional" in found["sampling"][0].text
+
+
+def test_zero_padding_is_noted() -> None:
+    data = kspace()
+    data[..., :5] = 0
+    data[..., -7:] = 0
+    (finding,) = findings(data)["padding"]
+    assert finding.level == "note"
+    assert "5 empty columns before and 7 after" in finding.text
+
+
+def test_rounding_instead_of_zeros_is_a_problem() -> None:
+    data = kspace()
+    data[..., ::2] = 1e-12
+    (finding,) = findings(data)["zeros"]
+    assert finding.level == "problem"
+    assert "50 %" in finding.text
+
+
+def test_negative_zeros_are_noted() -> None:
+    mask = make_mask("equispaced_fraction", (NY, NX), 4, 0.2, seed=0).numpy()
+    product = kspace() * np.where(mask, 1, -0.0).astype(np.float32)
+    (finding,) = findings(product, mask=mask)["zeros"]
+    assert finding.level == "note"
+    assert "-0.0" in finding.text
+
+
+def test_dead_coil_is_named() -> None:
+    data = kspace(4)
+    data[:, 2] *= 1e-6
+    (finding,) = findings(data)["coils"]
+    assert finding.level == "note"
+    assert finding.text.endswith("coil 2")
+
+
+def test_scale_outside_float32_is_a_problem() -> None:
+    assert findings(kspace() * np.float32(1e30))["scale"][0].level == "problem"
+    assert findings(kspace() * np.float32(1e6))["scale"][0].level == "OK"
+
+
+@pytest.mark.parametrize(("value", "words"), [(np.nan, "NaN"), (np.inf, "infinite"), (0, "zero")])
+def test_unusable_values_name_the_slice(value: float, words: str) -> None:
+    data = np.concatenate([kspace(), kspace()])
+    data[1, 0, ...] = value
+    (finding,) = findings(data)["values"]
+    assert finding.level == "problem"
+    assert "slice 1" in finding.text
+    assert words in finding.text
+
+
+def test_orientation_names_axes_and_voxel_size() -> None:
+    affine = np.array([[0, 0, 3, 0], [-1, 0, 0, 0], [0, 2, 0, 0], [0, 0, 0, 1]], float)
+    assert doctor.orientation(affine) == "axes run to PSR, voxel 1 x 2 x 3 mm"
+    tilted = affine.copy()
+    tilted[:2, :2] = [[0.5, 0.8], [-0.8, 0.5]]
+    assert doctor.orientation(tilted).endswith("oblique")
+    assert "singular" in doctor.orientation(np.zeros((4, 4)))
+
+
+def test_command_prints_bart_dimensions_and_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = kspace(2)[0]
+    write_cfl(tmp_path / "good", good.transpose(2, 1, 0)[:, :, None])
+    assert cli.main(["doctor", str(tmp_path / "good")]) == 0
+    out = capsys.readouterr().out
+    assert "READ 60, PHS1 48, COIL 2" in out
+    assert "problem" not in out
+
+    corner = np.fft.ifftshift(good, axes=(-2, -1))
+    write_cfl(tmp_path / "corner", corner.transpose(2, 1, 0)[:, :, None])
+    assert cli.main(["doctor", str(tmp_path / "corner")]) == cli.FOUND_PROBLEMS
+    assert "problem zero frequency" in capsys.readouterr().out
+
+
+def test_several_files_give_the_worst_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = fft2c(np.pad(np.ones((2, 1, 16, 16)), ((0, 0), (0, 0), (8, 8), (8, 8))))
+    np.save(tmp_path / "good.npy", good)
+    np.save(tmp_path / "corner.npy", np.fft.ifftshift(good, axes=(-2, -1)))
+    assert cli.main(["doctor", str(tmp_path / "corner.npy"), str(tmp_path / "good.npy")]) == 1
+    out = capsys.readouterr().out
+    assert out.count("zero frequency") == 2
+    assert "at the corner" in out
+    assert cli.main(["doctor", str(tmp_path / "good.npy"), str(tmp_path / "good.npy")]) == 0
+
+
+def test_real_scanner_data_have_no_problem(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", str(shared_data / "bart" / "brain_8ch_ksp")]) == 0
+    out = capsys.readouterr().out
+    assert "8 coils" in out
+    assert "two-dimensional pattern" in out

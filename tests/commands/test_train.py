@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from csmri_ext.commands.train import main
+from csmri_ext.models import load_weights
+from csmri_ext.models.genotypes import GENOTYPES, write_genotype
+from csmri_ext.models.nasn import NasN
+from csmri_ext.phantom import write_phantom
+
+QUICK = ["--steps", "2", "--batch-size", "1", "--sizes", "32", "--steps-per-epoch", "2", "--validate-every", "1"]
+QUICK += ["--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def subjects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("subjects")
+    for seed in range(3):
+        write_phantom(folder / f"subject_{seed}.h5", 1, size=32, seed=seed)
+    return folder
+
+
+def test_a_network_of_the_baselines_on_files(
+    tmp_path: Path, subjects: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main(["--model", "dccnn3", "--data", str(subjects), "--out", str(out), *QUICK]) == 0
+    assert capsys.readouterr().out == f"{out / 'dccnn3.safetensors'}\n"
+    from baselines.networks import create
+
+    load_weights(create("dccnn3"), out / "dccnn3.safetensors")
+
+
+def test_a_searched_cell_on_the_phantom(tmp_path: Path) -> None:
+    write_genotype(tmp_path / "found.json", GENOTYPES["2nodes"])
+    words = ["--genotype", str(tmp_path / "found.json"), "--volumes", "2", "--cache", str(tmp_path / "cache")]
+    assert main([*words, "--validation-slices", "1", "--out", str(tmp_path / "run"), *QUICK]) == 0
+    load_weights(NasN("2nodes"), tmp_path / "run" / "nasn.safetensors")
+    described = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert described["data"] == "procedural phantom, 2 subjects from seed 1000"
+    assert described["recipe"]["steps"] == 2
+
+
+def test_from_given_weights(tmp_path: Path, subjects: Path) -> None:
+    words = ["--model", "modl3", "--data", str(subjects), *QUICK]
+    assert main([*words, "--out", str(tmp_path / "a")]) == 0
+    first = tmp_path / "a" / "modl3.safetensors"
+    assert main([*words, "--learning-rate", "1e-12", "--init", str(first), "--out", str(tmp_path / "b")]) == 0
+    from safetensors.torch import load_file
+
+    before, after = load_file(first), load_file(tmp_path / "b" / "modl3.safetensors")
+    assert all((after[name] - tensor).abs().max() < 1e-6 for name, tensor in before.items())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "what shall be trained?"),
+        (["--model", "nasn_kne"], "unknown model 'nasn_kne'; did you mean nasn_knee"),
+        (["--model", "dccnn3", "--recipe", "nas"], "unknown recipe 'nas'; did you mean nasn"),
+        (["--model", "dccnn3", "--loss", "l3"], "unknown loss 'l3'; did you mean l1"),
+        (["--model", "dccnn3", "--genotype", "x.json"], "leave out --model"),
+        (["--model", "dccnn3", "--data", "phantom", "x.h5"], "cannot be mixed with files"),
+        (["--model", "dccnn3", "--data", "nowhere.h5"], "nowhere.h5: no such file"),
+        (["--model", "dccnn3", "--masks", "spiral", "--data", "{subjects}"], "masks spiral"),
+        (["--model", "dccnn3", "--data", "{subjects}/subject_0.h5"], "one subject alone leaves none to validate"),
+    ],
+)
+def test_bad_input(
+    words: list[str], message: str, tmp_path: Path, subjects: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word.replace("{subjects}", str(subjects)) for word in words]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
