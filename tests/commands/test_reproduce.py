@@ -14,7 +14,7 @@ pytest.importorskip("lightning")
 from baselines.experiments.tables import EXPERIMENTS
 from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.commands import cli
-from csmri_ext.commands.train import create
+from csmri_ext.recon.methods import create_network
 from csmri_ext.complexity import count_parameters
 from csmri_ext.errors import InputError
 from csmri_ext.experiments.experiment import SIZES
