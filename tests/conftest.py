@@ -42,3 +42,21 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def vectors() -> Path:
     return Path(__file__).parent / "vectors"
+
+
+@pytest.fixture
+def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def without_report(monkeypatch: pytest.MonkeyPatch) -> list:
+    """Keep the comparison instead of drawing it: most tests look at the numbers."""
+    reports: list = []
+
+    def keep(folder: Path, comparison: object) -> Path:
+        reports.append(comparison)
+        return folder / "report.html"
+
+    monkeypatch.setattr("csmri_ext.report.page.write_report", keep)
+    return reports

@@ -109,7 +109,7 @@ def test_mask_hash_and_seed_are_on_record(without_report: list) -> None:
     assert {panel.mask_hash for panel in comparison.panels} == {mask["hash"]}
     assert provenance["metric"] == metrics.METRIC_VARIANT
     assert provenance["inputs"][0]["sha256"]
-    assert provenance["command"].startswith("python -m baselines.compare a.npy")
+    assert provenance["command"].startswith("csmri compare a.npy")
 
 
 def test_panels_hold_the_same_images_as_the_files(without_report: list) -> None:

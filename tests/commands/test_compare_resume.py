@@ -95,7 +95,7 @@ def test_resume_adds_methods_and_accelerations(without_report: list) -> None:
     ]
     assert len(results()["provenance"]["masks"]) == 2
     (earlier,) = results()["provenance"]["earlier_runs"]
-    assert earlier["command"] == "python -m baselines.compare a.npy --methods zero-filled --acceleration 4"
+    assert earlier["command"] == "csmri compare a.npy --methods zero-filled --acceleration 4"
     assert {panel.acceleration for panel in without_report[-1].panels} == {4, 6}, "the report shows all rows"
 
 

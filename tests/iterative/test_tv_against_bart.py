@@ -51,7 +51,11 @@ def assert_same(result, reference, tolerance=TOLERANCE):
 def test_same_image_and_iterations_for_any_shape_and_mask(bart_tv, shape, mask, n_coils):
     made = make_slice(shape, n_coils, mask)
     result = solve_tv(made.kspace, made.mask, made.sens_maps)
-    assert_same(result, bart_tv(made.kspace, made.mask, made.sens_maps))
+    image, counts = bart_tv(made.kspace, made.mask, made.sens_maps)
+    # 200 iterations amplify rounding where little was measured: BART's own image moves as much when its data do
+    rounded = made.kspace * np.float32(1 + 2 * np.finfo(np.float32).eps)
+    own = relative_difference(bart_tv(rounded, made.mask, made.sens_maps)[0], image)
+    assert_same(result, (image, counts), max(TOLERANCE, 2 * own))
 
 
 @pytest.mark.parametrize("weight", [0.003, 0.03, 0.1])

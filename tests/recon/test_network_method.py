@@ -54,6 +54,7 @@ def smoothing(monkeypatch: pytest.MonkeyPatch, weights_folder: Path) -> Iterator
             module.load_state_dict(torch.load(io.BytesIO((weights_folder / f"{name}.safetensors").read_bytes())))
         return module
 
+    methods.load_all()
     monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
     register_network("smoothing", create, "a network for tests")
     yield

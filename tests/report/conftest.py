@@ -3,12 +3,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-
-from csmri_ext.report import page as report
 
 FLAGS = (
     "--headless=new",
@@ -39,21 +36,3 @@ def browser(chromium_binary: str, tmp_path_factory: pytest.TempPathFactory) -> I
     driver = Chrome(options=options, service=ChromeService(chromedriver))
     yield driver
     driver.quit()
-
-
-@pytest.fixture
-def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def without_report(monkeypatch: pytest.MonkeyPatch) -> list:
-    """Keep the comparison instead of drawing it: most tests look at the numbers."""
-    reports: list = []
-
-    def keep(folder: Path, comparison: object) -> Path:
-        reports.append(comparison)
-        return folder / "report.html"
-
-    monkeypatch.setattr(report, "write_report", keep)
-    return reports
