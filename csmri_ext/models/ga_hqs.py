@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from csmri_ext.models.fusion import ORDERS, ChannelFusion, replica_major, start_as_sum
 from csmri_ext.models.hqs import HQS
-from csmri_ext.nn import CSE, PGSA, DataStep
+from csmri_ext.nn import PGSA, DataStep
 
-
-class ChannelFusion(nn.Module):
-    """1x1 convolution and `CSE` over a scaled concatenation: what `PGSA` replaces (GA-HQS, baseline-2).
-
-    Parameters
-    ----------
-    in_channels, out_channels
-        Channels in (of all parts together) and out.
-    reduction
-        Ratio of the channel attention.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, reduction: int = 8) -> None:
-        super().__init__()
-        self.mix = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.attend = CSE(out_channels, reduction)
-
-    def forward(self, parts: Sequence[Tensor], scales: Tensor) -> Tensor:
-        """Parts ``(batch, channels_p, ny, nx)`` with one factor each to ``(batch, out_channels, ny, nx)``."""
-        scaled = [scale * part for scale, part in zip(scales.unbind(), parts, strict=True)]
-        result: Tensor = self.attend(self.mix(torch.cat(scaled, 1)))
-        return result
-
-
-FUSIONS: dict[str, Callable[[int, int], nn.Module]] = {"pgsa": PGSA, "cse": ChannelFusion}
+FUSIONS = ("pgsa", "cse")
+GROUPS = (1, 2, 4, 8)
 
 
 class GAHQS(HQS):
@@ -47,15 +26,30 @@ class GAHQS(HQS):
         Zhat_{k+1} = Fuse([(1 + beta_k) Z_{k+1}, -beta_k Z_k])                    eq. 7c, 2 C -> C
 
     The last data step from the mean of the replicas is ``x + eta_K F_u^H (y - F_u x)``; with several coils all of these
-    are gradient steps. No concatenation is made: `PGSA` reads the terms where they are.
+    are gradient steps.
 
     Parameters
     ----------
     fusion
         ``"pgsa"``, or ``"cse"`` (baseline-2).
-    denoiser, stages, replicas, accelerated, final_step, checkpointing, in_chans, peak
+    splits, groups
+        Branches of `PGSA`, and the groups of each; default the first `splits` of 1, 2, 4, 8.
+    order
+        Of the channels in the concatenation. ``"replicas"``: all terms of the first replica, then all of the second, so
+        that every group of a convolution sees every term. ``"terms"``: block by block, as eq. 7 is written; grouped
+        branches then see parts of the terms only, but no concatenation is made: `PGSA` reads the terms where they are.
+    start
+        ``"identity"``: a fresh network is A-HQS with an identity denoiser, on all replicas alike, and its data steps
+        are gradient steps (`csmri_ext.models.fusion.start_as_sum`); it improves on the zero-filled image of several
+        coils, and returns that of one coil. Needs order ``"replicas"`` or one group. ``"literal"``: random.
+    denoiser, stages, replicas, accelerated, final_step, checkpointing, width, in_chans, peak
         As in `HQS`. Without `accelerated`, Zhat = Z (baseline-1); with ``denoiser="unet"`` baseline-3. The channels,
         ``in_chans * replicas``, must suit the fusion: multiples of 32 for PGSA's four branches of 1, 2, 4, 8 groups.
+
+    Raises
+    ------
+    ValueError
+        Settings that do not fit together: both are named.
     """
 
     def __init__(
@@ -63,34 +57,56 @@ class GAHQS(HQS):
         denoiser: str | Callable[[int], nn.Module] = "msst",
         *,
         fusion: str = "pgsa",
+        splits: int = 4,
+        groups: Sequence[int] | None = None,
+        order: str = "replicas",
         stages: int = 8,
         replicas: int = 16,
         accelerated: bool = True,
         final_step: bool = True,
         checkpointing: bool = False,
+        width: int | None = None,
+        start: str = "identity",
         in_chans: int = 2,
         peak: float | None = 1.0,
     ) -> None:
         super().__init__(
             denoiser, stages=stages, replicas=replicas, accelerated=accelerated, final_step=final_step,
-            checkpointing=checkpointing, in_chans=in_chans, peak=peak,
+            checkpointing=checkpointing, width=width, start=start, in_chans=in_chans, peak=peak,
         )  # fmt: skip
         if fusion not in FUSIONS:
             raise ValueError(f"fusion is {fusion!r}, expected one of {', '.join(FUSIONS)}")
-        make, c = FUSIONS[fusion], self.channels
+        if order not in ORDERS:
+            raise ValueError(f"order is {order!r}, expected {' or '.join(ORDERS)}")
+        groups = GROUPS[:splits] if groups is None else tuple(groups)
+        pyramid = partial(PGSA, splits=splits, groups=groups)
+        make: Callable[[int, int], nn.Module] = pyramid if fusion == "pgsa" else ChannelFusion
+        self.order, c = order, self.channels
         self.fuse_data = nn.ModuleList(make(3 * c, c) for _ in range(stages))
         self.fuse_momentum = nn.ModuleList(make(2 * c, c) for _ in range(self.extrapolations))
+        if start == "identity":
+            for n_terms, fusions in ((3, self.fuse_data), (2, self.fuse_momentum)):
+                for made in fusions:
+                    start_as_sum(made, n_terms, in_chans, replicas, order)
 
     def stage(self, k: int, z: Tensor, zhat: Tensor, zero_filled: Tensor, step: DataStep) -> tuple[Tensor, Tensor]:
         """Return ``Z_{k+1}`` and ``Zhat_{k+1}``, real ``(batch, channels, ny, nx)`` each."""
         eta = torch.sigmoid(self.theta[k])
         normal = self.on_replicas(step.normal, zhat)
-        x = self.fuse_data[k]((zhat, zero_filled, normal), torch.stack([torch.ones_like(eta), eta, -eta]))
+        scales = torch.stack([torch.ones_like(eta), eta, -eta])
+        x = self._fuse(self.fuse_data[k], (zhat, zero_filled, normal), scales)
         following = self.denoisers[k](x)
         if self.beta is None or k >= self.extrapolations:
             return following, following
         beta = self.beta[k]
-        return following, self.fuse_momentum[k]((following, z), torch.stack([1 + beta, -beta]))
+        return following, self._fuse(self.fuse_momentum[k], (following, z), torch.stack([1 + beta, -beta]))
+
+    def _fuse(self, fusion: nn.Module, terms: Sequence[Tensor], scales: Tensor) -> Tensor:
+        if self.order == "terms":
+            result: Tensor = fusion(terms, scales)
+        else:
+            result = fusion(replica_major(terms, scales, self.in_chans, self.replicas))
+        return result
 
     def _last_step(self, image: Tensor, step: DataStep) -> Tensor:
         return step.step(image, torch.sigmoid(self.theta[-1]))

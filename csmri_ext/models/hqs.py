@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +25,8 @@ class ResidualCNN(nn.Module):
         Number of convolutions, at least 2, and channels between them.
     """
 
+    net: nn.Sequential
+
     def __init__(self, channels: int, layers: int = 5, width: int = 64) -> None:
         super().__init__()
         widths = [channels, *[width] * (layers - 1), channels]
@@ -32,17 +35,45 @@ class ResidualCNN(nn.Module):
             modules += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
         self.net = nn.Sequential(*modules[:-1])
 
+    @property
+    def last(self) -> nn.Conv2d:
+        """The convolution whose output is added to the input."""
+        last = self.net[-1]
+        assert isinstance(last, nn.Conv2d)
+        return last
+
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, channels, ny, nx)`` to the same shape."""
         result: Tensor = x + self.net(x)
         return result
 
 
-DENOISERS: dict[str, Callable[[int], nn.Module]] = {
-    "cnn": ResidualCNN,
-    "msst": MSST,
-    "unet": lambda channels: UNet(channels, channels),
-}
+class ResidualUNet(nn.Module):
+    """``x + net(x)``, net a `UNet`: the denoiser of baseline-3. The text says only "Unet"; the sum is ours.
+
+    Parameters
+    ----------
+    channels
+        Channels in and out.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.net = UNet(channels, channels)
+
+    @property
+    def last(self) -> nn.Conv2d:
+        """The convolution whose output is added to the input."""
+        return self.net.last
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(batch, channels, ny, nx)`` to the same shape."""
+        result: Tensor = x + self.net(x)
+        return result
+
+
+DENOISERS: dict[str, Callable[..., nn.Module]] = {"cnn": ResidualCNN, "msst": MSST, "unet": ResidualUNet}
+STARTS = ("identity", "literal")
 
 
 class HQS(Reconstructor):
@@ -61,6 +92,8 @@ class HQS(Reconstructor):
     ----------
     denoiser
         D_k, made for each stage: ``"cnn"``, ``"msst"``, ``"unet"``, or a function of the number of channels.
+    width
+        Channels inside the denoiser, of ``"cnn"`` and ``"msst"``; default the denoiser's own.
     stages
         K.
     replicas
@@ -73,6 +106,10 @@ class HQS(Reconstructor):
         extrapolate.
     checkpointing
         Keep only the borders of stages for the backward pass and compute the rest again: less memory, more time.
+    start
+        ``"identity"``: the last convolution of each denoiser is zero at first, so that a fresh network is the algorithm
+        with an identity denoiser, no worse than the zero-filled image. ``"literal"``: random, as torch draws layers; a
+        fresh network then spoils the image. A denoiser made by a function starts as it is made.
     in_chans, peak
         As in `Reconstructor`.
 
@@ -93,6 +130,8 @@ class HQS(Reconstructor):
         accelerated: bool = False,
         final_step: bool = True,
         checkpointing: bool = False,
+        width: int | None = None,
+        start: str = "identity",
         in_chans: int = 2,
         peak: float | None = 1.0,
     ) -> None:
@@ -101,11 +140,20 @@ class HQS(Reconstructor):
             raise ValueError(f"denoiser is {denoiser!r}, expected one of {', '.join(DENOISERS)} or a function")
         if stages < 1 or replicas < 1:
             raise ValueError(f"{stages} stages with {replicas} replicas: at least one of each is needed")
+        if start not in STARTS:
+            raise ValueError(f"start is {start!r}, expected {' or '.join(STARTS)}")
+        if width is not None and (denoiser not in ("cnn", "msst") or width < 1):
+            raise ValueError(f"width is {width} for the denoiser {denoiser!r}; cnn and msst have one, at least 1")
         make = DENOISERS[denoiser] if isinstance(denoiser, str) else denoiser
+        if width is not None:
+            make = partial(make, width=width)
         self.stages, self.replicas, self.channels = stages, replicas, in_chans * replicas
         self.accelerated, self.final_step, self.checkpointing = accelerated, final_step, checkpointing
         self.extrapolations = (stages if final_step else stages - 1) if accelerated else 0
         self.denoisers = nn.ModuleList(make(self.channels) for _ in range(stages))
+        if start == "identity":
+            for made in self.denoisers:
+                start_as_identity(made)
         self.theta = nn.Parameter(torch.zeros(stages + final_step))
         self.beta = nn.Parameter(torch.full((self.extrapolations,), 0.1)) if self.extrapolations else None
 
@@ -150,3 +198,11 @@ class HQS(Reconstructor):
             result: tuple[Tensor, Tensor] = checkpoint(self.stage, *arguments, use_reentrant=False)
             return result
         return self.stage(*arguments)
+
+
+def start_as_identity(denoiser: nn.Module) -> None:
+    """Zero the last convolution of a denoiser that adds its input; leave any other module as it is."""
+    if isinstance(denoiser, (ResidualCNN, ResidualUNet, MSST)):
+        nn.init.zeros_(denoiser.last.weight)
+        if denoiser.last.bias is not None:
+            nn.init.zeros_(denoiser.last.bias)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from os import PathLike
+from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from csmri_ext.errors import InputError
 
 
 def save_weights(model: nn.Module, path: str | PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
-    """Write parameters and buffers of a model.
+    """Write parameters and buffers of a model; equal weights and metadata give equal bytes.
 
     Parameters
     ----------
@@ -26,7 +28,7 @@ def save_weights(model: nn.Module, path: str | PathLike[str], metadata: Mapping[
         Names and values to store along, strings.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, path, dict(metadata or {}))
+    Path(path).write_bytes(_with_sorted_metadata(save(state, dict(metadata or {}))))
 
 
 def load_weights(model: nn.Module, path: str | PathLike[str]) -> None:
@@ -96,3 +98,17 @@ def first_difference(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]
         if name not in expected:
             return f"{name} {tuple(tensor.shape)} is not in the model"
     return None
+
+
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """Order the metadata of a safetensors file by name: the library's own order differs from run to run.
+
+    A file is the length of its header in 8 bytes, the header in JSON, padded to eights, and the numbers.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]

@@ -25,12 +25,19 @@ class HSAU(nn.Module):
         Channels at full resolution, a multiple of 32 (the width of a head) or one head's width itself; default
         `channels`.
     reduction
-        Ratio of the channel attention.
+        Ratio of the channel attention, at most the width.
+
+    Raises
+    ------
+    ValueError
+        A width that the heads or the channel attention do not fit.
     """
 
     def __init__(self, channels: int, width: int | None = None, reduction: int = 8) -> None:
         super().__init__()
         w = channels if width is None else width
+        if w < reduction:
+            raise ValueError(f"a width of {w} is less than the ratio of the channel attention, {reduction}")
         heads = max(w // HEAD_WIDTH, 1)
         self.embed = nn.Conv2d(channels, w, 3, padding=1, bias=False)
         self.encode1 = HSAB(w, heads)
@@ -69,13 +76,20 @@ class MSST(nn.Module):
     ----------
     channels
         Channels in and out, a multiple of 4.
+    width
+        As in `HSAU`.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, width: int | None = None) -> None:
         super().__init__()
         self.split_depthwise = SplitDepthwiseConv(channels, splits=4)
         self.norm = nn.LayerNorm(channels)
-        self.hsau = HSAU(channels)
+        self.hsau = HSAU(channels, width)
+
+    @property
+    def last(self) -> nn.Conv2d:
+        """The convolution whose output is added to the input; MSST is the identity where it is zero."""
+        return self.hsau.map
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, channels, ny, nx)`` to the same shape, contiguous."""

@@ -1,4 +1,4 @@
-"""`Clock`: how long a run has trained, over all of its starts; where there is no progress bar it tells the state."""
+"""`Clock`: how long a run has trained and how well, over all of its starts; without a progress bar it tells so."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ class Clock(Callback):
     ----------
     seconds
         Time spent so far; kept in the checkpoint.
+    val_psnr
+        Of the last validation; kept in the checkpoint. None before the first.
     """
 
     def __init__(self, steps: int) -> None:
         self.steps, self.seconds = steps, 0.0
+        self.val_psnr: float | None = None
         self._last = time.perf_counter()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
@@ -38,6 +41,8 @@ class Clock(Callback):
         now = time.perf_counter()
         took, self._last = now - self._last, now
         self.seconds += took
+        if "val_psnr" in trainer.callback_metrics:
+            self.val_psnr = float(trainer.callback_metrics["val_psnr"])
         if not trainer.is_global_zero or sys.stderr.isatty():
             return
         metrics = trainer.callback_metrics
@@ -46,12 +51,12 @@ class Clock(Callback):
         sys.stderr.write(f"step {trainer.global_step}/{self.steps}  {'  '.join(told)}  {left} left\n")
 
     def state_dict(self) -> dict[str, Any]:
-        """Time so far."""
-        return {"seconds": self.seconds}
+        """Time and quality so far."""
+        return {"seconds": self.seconds, "val_psnr": self.val_psnr}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
-        self.seconds = float(state_dict["seconds"])
+        self.seconds, self.val_psnr = float(state_dict["seconds"]), state_dict.get("val_psnr")
 
 
 _TOLD = {"loss": "loss_epoch", "validation PSNR": "val_psnr"}

@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import nn
 
@@ -31,7 +32,7 @@ from csmri_ext.training.datamodule import ReconstructionData
 from csmri_ext.training.module import ReconstructionTask
 from csmri_ext.training.recipes import Recipe
 
-_RUN, _CHECKPOINT = "run.json", "last.ckpt"
+_RUN, _CHECKPOINT, _PREVIOUS = "run.json", "last.ckpt", "previous.ckpt"
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class Run:
     Attributes
     ----------
     folder
-        Holds everything of the run: ``run.json``, ``last.ckpt``, ``csv`` and ``tensorboard`` logs, ``curves.png``, at
-        the end ``NAME.safetensors``. A run that is there already with the same settings goes on from its checkpoint.
+        Holds everything of the run: ``run.json``, ``last.ckpt`` and the one before it, ``previous.ckpt``, ``csv`` and
+        ``tensorboard`` logs, ``curves.png``, at the end ``NAME.safetensors``. A run that is there already with the same
+        settings goes on from its checkpoint; a finished one gets the same weights again.
     name
         Of the network.
     recipe
@@ -80,12 +82,14 @@ class Run:
 
 
 class _WholeFiles(TorchCheckpointIO):
-    """Checkpoints that replace the last one only when they are complete."""
+    """Checkpoints that replace the last one only when they are complete, and keep it as the one before."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             super().save_checkpoint(checkpoint, temporary, storage_options)
+            if Path(path).is_file():
+                Path(path).replace(Path(path).with_name(_PREVIOUS))
 
 
 def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDArray[np.complex64]], run: Run) -> Path:
@@ -107,7 +111,8 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
     Raises
     ------
     InputError
-        The folder holds a run with other settings; the first one that differs is named.
+        The folder holds a run with other settings; the first one that differs is named. Or the loss or the weights are
+        not finite: the checkpoints of before are kept.
     ValueError
         A batch that the devices cannot share.
     """
@@ -122,7 +127,16 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
         train, validation, run.recipe, steps_per_epoch=run.steps_per_epoch, seed=run.seed, workers=run.workers
     )
     clock = Clock(run.recipe.steps)
-    checkpoint = run.folder / _CHECKPOINT
+    weights = run.folder / f"{run.name}.safetensors"
+    checkpoint = _checkpoint(run.folder)
+    done = _finished(checkpoint, run.recipe.steps)
+    if done is not None:
+        # Lightning would skip the end of the training, where the average replaces the weights of the last step.
+        _restore(network, done)
+        clock.load_state_dict(done["callbacks"].get(clock.state_key, clock.state_dict()))
+        if rank_zero_only.rank == 0:
+            _write(network, weights, run, clock, done["global_step"])
+        return weights
     part = f"part_{len(list((run.folder / 'csv').glob('part_*'))):03d}"
     with warnings.catch_warnings():
         # Advice of Lightning's that does not fit: reading a slice takes a tenth of a step.
@@ -152,14 +166,37 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
             enable_model_summary=False,
             enable_progress_bar=sys.stderr.isatty(),
         )
-        trainer.fit(task, data, ckpt_path=checkpoint if checkpoint.is_file() else None, weights_only=True)
-    weights = run.folder / f"{run.name}.safetensors"
+        trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
     if trainer.is_global_zero:
-        with replacing(weights) as temporary:
-            save_weights(network, temporary, {"name": run.name, "run": json.dumps(_described(run))})
-        draw_curves(run.folder)
-        _write_summary(run, clock, trainer)
+        _write(network, weights, run, clock, trainer.global_step)
     return weights
+
+
+def _checkpoint(folder: Path) -> Path | None:
+    """Find the last checkpoint; a kill between the two renames of a save leaves only the one before."""
+    return next((path for path in (folder / _CHECKPOINT, folder / _PREVIOUS) if path.is_file()), None)
+
+
+def _finished(checkpoint: Path | None, steps: int) -> dict[str, Any] | None:
+    """Read a checkpoint of the last step or beyond; None where there is still something to train."""
+    if checkpoint is None:
+        return None
+    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return state if state["global_step"] >= steps else None
+
+
+def _restore(network: nn.Module, checkpoint: dict[str, Any]) -> None:
+    """Load what the run validates and saves: with an average of the weights, that average."""
+    prefix = "network."
+    state = {key.removeprefix(prefix): x for key, x in checkpoint["state_dict"].items() if key.startswith(prefix)}
+    network.load_state_dict(state)
+
+
+def _write(network: nn.Module, weights: Path, run: Run, clock: Clock, steps: int) -> None:
+    with replacing(weights) as temporary:
+        save_weights(network, temporary, {"name": run.name, "run": json.dumps(_described(run))})
+    draw_curves(run.folder)
+    _write_summary(run, clock, steps)
 
 
 def _callbacks(run: Run, clock: Clock) -> list[Callback]:
@@ -209,10 +246,10 @@ def _claim(run: Run) -> None:
         temporary.write_text(json.dumps(wanted, indent=1) + "\n")
 
 
-def _write_summary(run: Run, clock: Clock, trainer: lightning.Trainer) -> None:
-    val_psnr = float(trainer.callback_metrics.get("val_psnr", torch.nan))
+def _write_summary(run: Run, clock: Clock, steps: int) -> None:
+    val_psnr = math.nan if clock.val_psnr is None else clock.val_psnr
     summary = {
-        "steps": trainer.global_step,
+        "steps": steps,
         "seconds": round(clock.seconds),
         "threads": torch.get_num_threads(),
         "val_psnr": val_psnr if math.isfinite(val_psnr) else None,  # JSON has no not-a-number

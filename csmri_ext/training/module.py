@@ -13,6 +13,7 @@ from torch.nn.functional import avg_pool2d
 from torch.utils.checkpoint import checkpoint
 
 from csmri_ext.data.dataset import Sample
+from csmri_ext.errors import InputError
 from csmri_ext.training.recipes import Recipe
 
 
@@ -81,10 +82,23 @@ class ReconstructionTask(lightning.LightningModule):
         return image
 
     def training_step(self, batch: Sample, _: int) -> Tensor:
-        """Loss of one batch."""
+        """Loss of one batch; InputError where it is not finite, for nothing after it would be."""
         loss = self.loss(self(batch.kspace, batch.mask), batch.target)
+        self._stop_unless(bool(loss.detach().isfinite()), "the loss is not a finite number")
         self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(batch.target), sync_dist=True)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Look at the weights before they become a checkpoint: a finite loss may have infinite gradients."""
+        finite = all(bool(value.isfinite().all()) for value in self.network.state_dict().values())
+        self._stop_unless(finite, "some weights are not finite numbers")
+
+    def _stop_unless(self, finite: bool, what: str) -> None:
+        if not self.trainer.strategy.reduce_boolean_decision(finite, all=True):  # else the other processes would wait
+            raise InputError(
+                f"{what} after step {self.global_step} of {self.recipe.steps}: the training stops and its checkpoints "
+                f"stay as they were; a learning rate below {self.recipe.learning_rate:g} may help"
+            )
 
     def validation_step(self, batch: Sample, _: int) -> None:
         """PSNR of each slice, data range = maximum of its target."""

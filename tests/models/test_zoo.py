@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,6 +27,26 @@ def test_names_and_errors() -> None:
         create("ga_hqs", fusion="sum")
     with pytest.raises(ValueError, match="0 stages"):
         create("hqs", stages=0)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"start": "zero"}, "start is 'zero', expected identity or literal"),
+        ({"order": "random"}, "order is 'random', expected replicas or terms"),
+        ({"order": "terms"}, r"groups \(1, 2, 4, 8\) see only some of the terms"),
+        ({"replicas": 4, "in_chans": 1, "splits": 1, "groups": (2,), "start": "zero"}, "start is 'zero'"),
+        ({"replicas": 12, "splits": 1, "groups": (8,)}, r"12 replicas cannot be shared by groups \(8,\)"),
+        ({"replicas": 8}, "8 groups do not divide 48 inputs and 4 outputs"),
+        ({"splits": 3}, r"32 outputs in 3 branches \(1 to 4\) with groups \(1, 2, 4\)"),
+        ({"splits": 2, "groups": (1, 2, 4)}, r"in 2 branches \(1 to 4\) with groups \(1, 2, 4\)"),
+        ({"width": 4}, "a width of 4 is less than the ratio of the channel attention, 8"),
+        ({"width": 16, "denoiser": "unet"}, "width is 16 for the denoiser 'unet'"),
+    ],
+)
+def test_settings_of_ga_hqs_that_do_not_fit(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        create("ga_hqs", stages=1, **overrides)
 
 
 def test_pretrained_needs_a_shipped_file() -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -120,8 +123,85 @@ def test_a_folder_keeps_to_one_run(tmp_path: Path, images: tuple[Images, Images]
         fit(small, *images, run(tmp_path, recipe=replace(RECIPE, learning_rate=0.1)))
     longer = fit(small, *images, run(tmp_path, recipe=replace(RECIPE, steps=7)))
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert (summary["steps"], summary["val_psnr"]) == (7, None)  # not validated since the restart
+    assert summary["steps"] == 7
+    validated = read_curves(tmp_path)["val_psnr"][-1][1]  # after step 6
+    assert summary["val_psnr"] == pytest.approx(validated, rel=1e-5)
     assert longer.is_file()
+
+
+def test_a_finished_run_keeps_its_averaged_weights(
+    tmp_path: Path, whole: Path, images: tuple[Images, Images], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command again, and after a kill between the last checkpoint and the weights: the same bytes."""
+    weights, summary = (whole / "small.safetensors").read_bytes(), (whole / "summary.json").read_text()
+    copy = tmp_path / "copy"
+    shutil.copytree(whole, copy)
+    assert fit(small, *images, run(copy)).read_bytes() == weights
+    again = json.loads((copy / "summary.json").read_text())
+    assert again == json.loads(summary)
+    assert again["val_psnr"] is not None
+
+    killed = tmp_path / "killed"
+    with monkeypatch.context() as patch:
+        patch.setattr(import_module("csmri_ext.training.fit"), "save_weights", raise_killed)
+        with pytest.raises(KilledError):
+            fit(small, *images, run(killed))
+    assert torch.load(killed / "last.ckpt", weights_only=True)["global_step"] == RECIPE.steps
+    assert not (killed / "small.safetensors").exists()
+    assert fit(small, *images, run(killed)).read_bytes() == weights
+    last = torch.load(killed / "last.ckpt", weights_only=True)["current_model_state"]
+    averaged = load_file(killed / "small.safetensors")
+    assert any(not torch.equal(last[f"network.{name}"], value) for name, value in averaged.items())
+
+
+def raise_killed(*_: object) -> None:
+    raise KilledError
+
+
+def test_a_kill_between_the_names_of_a_checkpoint(
+    tmp_path: Path, whole: Path, images: tuple[Images, Images], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old checkpoint has its new name and the new one has not: the run goes on from the old one."""
+    original, count = os.replace, [0]
+
+    def replace_but_the_second(source: str, target: Path) -> None:
+        count[0] += str(target).endswith("last.ckpt")
+        if count[0] == 2:
+            raise KilledError
+        original(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("csmri_ext.bridge.atomic.os.replace", replace_but_the_second)
+        with pytest.raises(KilledError):
+            fit(small, *images, run(tmp_path))
+    assert not (tmp_path / "last.ckpt").exists()
+    assert torch.load(tmp_path / "previous.ckpt", weights_only=True)["global_step"] == 2
+    assert fit(small, *images, run(tmp_path)).read_bytes() == (whole / "small.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("what", ["loss", "weights"])
+def test_a_training_that_diverges_keeps_its_checkpoints(
+    tmp_path: Path, images: tuple[Images, Images], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """NaN from step 6 on: in the loss, or in the weights behind a loss that is finite."""
+    original = ReconstructionTask.training_step
+
+    def step(self: ReconstructionTask, batch: object, index: int) -> torch.Tensor:
+        if self.global_step == 5:
+            with torch.no_grad():
+                next(self.network.parameters()).fill_(torch.nan)
+            if what == "weights":
+                return sum(p.square().sum() for p in list(self.network.parameters())[1:])  # type: ignore[return-value]
+        return original(self, batch, index)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ReconstructionTask, "training_step", step)
+    with pytest.raises(InputError, match=f"{what}.* not .*finite.* after step [56] of 6.* learning rate below 0.002"):
+        fit(small, *images, run(tmp_path))
+    for name, expected in (("last", 4), ("previous", 2)):
+        checkpoint = torch.load(tmp_path / f"{name}.ckpt", weights_only=True)
+        assert checkpoint["global_step"] == expected
+        assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
+    assert not (tmp_path / "small.safetensors").exists()
 
 
 def test_a_batch_that_processes_cannot_share(tmp_path: Path, images: tuple[Images, Images]) -> None:
