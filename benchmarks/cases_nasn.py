@@ -91,19 +91,19 @@ def relu_conv(training: bool) -> Callable[[bool], Case]:
         def way(op: Any, tensors: list[Tensor]) -> Callable[[], Any]:
             return _training(lambda t: op(*t), tensors, grad) if training else _inference(op, *tensors)
 
-        rivals = {"eager NCHW": way(reference.relu_conv_3x3, [t.contiguous() for t in leaves])}
-        rivals["eager channels_last"] = way(reference.relu_conv_3x3, leaves)
+        rivals = {"eager NCHW": way(reference.relu_conv, [t.contiguous() for t in leaves])}
+        rivals["eager channels_last"] = way(reference.relu_conv, leaves)
         if compiled:
-            rivals["torch.compile"] = way(torch.compile(reference.relu_conv_3x3), leaves)
+            rivals["torch.compile"] = way(torch.compile(reference.relu_conv), leaves)
         flops = 2 * 9 * 2 * channels * SIDE * SIDE
         return Case(
-            name=f"relu_conv_3x3, {channels} channels to 2, {'forward + backward' if training else 'forward'}",
-            ours=way(ops.relu_conv_3x3, leaves),
+            name=f"relu_conv, {channels} channels to 2, {'forward + backward' if training else 'forward'}",
+            ours=way(ops.relu_conv, leaves),
             rivals=rivals,
             n_bytes=4 * SIDE * SIDE * ((3 * channels + 6) if training else (channels + 4)),
             flops=3 * flops if training else flops,
             target="",
-            check=lambda: _error(ops.relu_conv_3x3(*leaves), reference.relu_conv_3x3(*[t.double() for t in leaves])),
+            check=lambda: _error(ops.relu_conv(*leaves), reference.relu_conv(*[t.double() for t in leaves])),
         )
 
     return build
@@ -218,13 +218,13 @@ def module_training(compiled: bool) -> Case:
         layers = change(module.layers)
         return lambda: torch.autograd.grad(layers(x, cell, end), module.flat, grad)
 
-    twins = reference.separable_cell, reference.relu_conv_3x3
+    twins = reference.separable_cell, reference.relu_conv
     rivals = {"eager NCHW": way(*twins, image.contiguous()), "eager channels_last": way(*twins, image)}
     if compiled:
         rivals["torch.compile"] = way(*twins, image, torch.compile)
     return Case(
         name="NasN module, 3 cells, batch 1, forward + backward",
-        ours=way(ops.separable_cell, ops.relu_conv_3x3, image),
+        ours=way(ops.separable_cell, ops.relu_conv, image),
         rivals=rivals,
         n_bytes=4 * 2 * 3 * SIDE * SIDE,
         flops=3 * module.flops(1),
@@ -238,8 +238,8 @@ def cases() -> dict[str, Callable[[bool], Case]]:
         "separable_node forward 1": node(False),
         "separable_node training 1": node(True),
         "supernet_node training 1": supernet_node,
-        "relu_conv_3x3 forward 1": relu_conv(False),
-        "relu_conv_3x3 training 1": relu_conv(True),
+        "relu_conv forward 1": relu_conv(False),
+        "relu_conv training 1": relu_conv(True),
         "nasn_cascade forward 1": module_forward(1),
         "nasn_cascade forward 8": module_forward(8),
         "nasn module training 1": module_training,

@@ -270,9 +270,9 @@ def relu_conv_samples() -> list[OpSample]:
     """With a residual."""
     return [
         OpSample(
-            name="relu_conv_3x3",
-            call=lambda x, residual, weight: ops.relu_conv_3x3(x, weight, residual),
-            twin=lambda x, residual, weight: reference.relu_conv_3x3(x, weight, residual),
+            name="relu_conv",
+            call=lambda x, residual, weight: ops.relu_conv(x, weight, residual),
+            twin=lambda x, residual, weight: reference.relu_conv(x, weight, residual),
             make=lambda batch, dtype, size: _random(9, dtype, (batch, 3, *size), (batch, 2, *size), (2, 3, 3, 3)),
             misfit=_narrower,
             n_batched=2,

@@ -178,16 +178,63 @@ def test_no_string_names_a_room_above(module: str, path: Path) -> None:
         assert known or not (ROOT / name.replace(".", "/")).with_suffix(".py").exists(), f"{module} names {name}"
 
 
-def test_core_is_torch_free() -> None:
-    for path in [*ROOT.glob("csrc/**/*.[ch]pp"), *ROOT.glob("csrc/**/*.cu*")]:
-        includes = re.findall(r'#\s*include\s*[<"]([^>"]+)[>"]', path.read_text())
-        rooms = {name.split("/")[0] for name in includes if "/" in name}
-        assert not {"torch", "ATen", "c10"} & rooms, f"{path.name} includes torch"
-        if path.stem not in {"bindings", "bindings_separable"}:
-            assert not {"pybind11"} & rooms, f"{path.name} includes pybind11"
-            own = path.relative_to(ROOT / "csrc").parts[0]
-            outside = {room for room in rooms if (ROOT / "csrc" / room).is_dir()} - {"core", own}
-            assert not outside, f"{path} includes {outside}: a room includes itself and core only"
+# room of csrc -> rooms that it may include; "op": the rooms of the ops
+CSRC_ROOMS = {
+    "core": set(),
+    "fft": {"core"},
+    "rows": {"core"},
+    "op": {"core", "fft", "rows"},
+    "bindings": {"core", "fft", "rows", "op"},
+}
+
+
+def csrc_kind(room: str) -> str:
+    return room if room in CSRC_ROOMS else "op"
+
+
+def csrc_faults(csrc: Path) -> list[str]:
+    """What in a tree of kernel sources includes what it may not."""
+    faults = []
+    for path in sorted(f for f in csrc.rglob("*") if f.suffix in {".cpp", ".hpp", ".cu", ".cuh", ".h"}):
+        name, room = str(path.relative_to(csrc)), path.relative_to(csrc).parts[0]
+        if room == path.name:
+            faults.append(f"{name} is in no room")
+        for include in re.findall(r'#\s*include\s*[<"]([^>"]+)[>"]', path.read_text()):
+            first = include.split("/")[0]
+            if first in {"torch", "ATen", "c10", "c10d"} or include == "Python.h":
+                faults.append(f"{name} includes {include}: the core knows no torch")
+            elif first == "pybind11" and room != "bindings":
+                faults.append(f"{name} includes {include}: only bindings know Python")
+            elif (csrc / first).is_dir() and first != room and csrc_kind(first) not in CSRC_ROOMS[csrc_kind(room)]:
+                faults.append(f"{name} includes {include}")
+    return faults
+
+
+def test_rooms_of_csrc_include_one_way() -> None:
+    assert {path.name for path in (ROOT / "csrc").iterdir() if path.is_dir()} > {"core", "fft", "rows", "bindings"}
+    assert csrc_faults(ROOT / "csrc") == []
+
+
+@pytest.mark.parametrize(
+    ("file", "include"),
+    [
+        ("core/vec.hpp", "fft/lines.hpp"),
+        ("fft/lines.hpp", "rows/pixel_rows.hpp"),
+        ("rows/pixel_rows.hpp", "nasn/schedule.hpp"),
+        ("nasn/schedule.hpp", "hsab/gelu.hpp"),
+        ("nasn/schedule.hpp", "bindings/binding.hpp"),
+        ("nasn/schedule.hpp", "pybind11/pybind11.h"),
+        ("bindings/nasn.cpp", "torch/torch.h"),
+        ("lost.hpp", "cstdint"),
+    ],
+)
+def test_an_include_that_points_back_is_found(tmp_path: Path, file: str, include: str) -> None:
+    for room in ("core", "fft", "rows", "nasn", "hsab", "bindings"):
+        (tmp_path / room).mkdir()
+    (tmp_path / "bindings" / "module.cpp").write_text('#include <pybind11/stl.h>\n#include "nasn/schedule.hpp"\n')
+    assert csrc_faults(tmp_path) == []
+    (tmp_path / file).write_text(f'#include "{include}"\n')
+    assert len(csrc_faults(tmp_path)) == 1
 
 
 def test_no_long_file_and_no_catch_all_name() -> None:

@@ -111,7 +111,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sdist_holds_the_sources_and_nothing_else(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
-    assert {"CMakeLists.txt", "pyproject.toml", "LICENSE", "README.md", "csrc/bindings.cpp", "Makefile"} <= names
+    assert {"CMakeLists.txt", "pyproject.toml", "LICENSE", "README.md", "csrc/bindings/module.cpp", "Makefile"} <= names
     here = {str(path.relative_to(ROOT)) for room in ("csrc", "csmri_ext", "baselines") for path in files(ROOT / room)}
     assert here <= names
     assert not [name for name in names if name.startswith((".venv", "build/", ".git/", "comparison")) or "pyc" in name]

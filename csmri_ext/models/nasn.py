@@ -50,7 +50,7 @@ class ReconstructionModule(nn.Module):
                 return self._cascade(image)
         joined = self._cells_on_cuda(image) if image.is_cuda else self._cells_apart(image)
         if image.device.type != "meta":
-            return ops.relu_conv_3x3(joined, self.last.weight, image)
+            return ops.relu_conv(joined, self.last.weight, image)
         result: Tensor = image + self.last(self.rectify(joined))  # where FLOPs are counted, by layers
         return result
 

@@ -14,7 +14,7 @@ from csmri_ext.ops.hsab_feed_forward import hsab_feed_forward, hsab_feed_forward
 from csmri_ext.ops.nasn_cascade import nasn_cascade
 from csmri_ext.ops.pyramid_attention import KERNEL_SIZES, pyramid_attention, pyramid_convolution
 from csmri_ext.ops.reference import reference_ops
-from csmri_ext.ops.relu_conv import relu_conv_3x3
+from csmri_ext.ops.relu_conv import relu_conv
 from csmri_ext.ops.sense_normal import sense_normal
 from csmri_ext.ops.separable_cell import separable_cell
 from csmri_ext.ops.separable_node import separable_node
@@ -35,7 +35,7 @@ __all__ = [
     "pyramid_attention",
     "pyramid_convolution",
     "reference_ops",
-    "relu_conv_3x3",
+    "relu_conv",
     "sense_normal",
     "separable_cell",
     "separable_node",

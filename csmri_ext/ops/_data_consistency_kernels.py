@@ -5,7 +5,7 @@ linear in images and samples together; their backward passes are again these ops
 times.
 
 Images are complex ``(..., ny, nx)``, or real ``(batch, 2 m, ny, nx)`` with the real, then the imaginary parts of m
-replicas that share samples and weights. The packed forms are described in csrc/data_consistency/data_consistency.hpp;
+replicas that share samples and weights. The packed forms are described in csrc/fft/packed_kspace.hpp;
 `axes` names the axes along which the mask varies: "x" (the last one), "y" or "xy".
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from csmri_ext import _core
 from csmri_ext.ops._library import address, launch, register
 
-TILE = 16  # kTile of data_consistency.hpp
+TILE = 16  # kTile of csrc/fft/packed_kspace.hpp
 REAL_DTYPES = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
@@ -56,7 +56,7 @@ def _weights_shape(mask: Tensor, axes: str) -> tuple[int, ...]:
 def _shape(image: Tensor, weights: Tensor, axes: str) -> Any:
     batch = _batch(image)
     per_mask = max(1, batch // max(1, weights.shape[0]))
-    return _core.DataConsistencyShape(batch, _replicas(image), per_mask, *image.shape[-2:], axes)
+    return _core.KspaceShape(batch, _replicas(image), per_mask, *image.shape[-2:], axes)
 
 
 def _addressable(image: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def _addressable(image: Tensor) -> Tensor:
 
 
 def _images(image: Tensor) -> tuple[int, int, int, int, int, int]:
-    """ComplexImages of data_consistency.hpp: addresses of re and im; strides of batch, replica, row and column."""
+    """ComplexImages of csrc/fft/images.hpp: addresses of re and im; strides of batch, replica, row and column."""
     start = image.data_ptr()
     if image.is_complex():
         return start, start + image.element_size() // 2, 2 * image.stride(0), 0, 2 * image.stride(1), 2
@@ -76,7 +76,7 @@ def _images(image: Tensor) -> tuple[int, int, int, int, int, int]:
 
 
 def _launch(name: str, image: Tensor, *arguments: Any) -> None:
-    scratch = _core.data_consistency_scratch_bytes(*image.shape[-2:])
+    scratch = _core.line_scratch_bytes(*image.shape[-2:])
     launch(name, image, *arguments, scratch_bytes_per_thread=scratch)
 
 
@@ -303,7 +303,7 @@ def smallest_masks(mask: Tensor, shape: torch.Size) -> tuple[str, Tensor]:
 
 
 def _pack_shape(batch: int, ny: int, nx: int, mask: Tensor, axes: str) -> Any:
-    return _core.DataConsistencyShape(batch, 1, max(1, batch // max(1, mask.shape[0])), ny, nx, axes)
+    return _core.KspaceShape(batch, 1, max(1, batch // max(1, mask.shape[0])), ny, nx, axes)
 
 
 def _pack(kspace: Tensor, mask: Tensor, axes: str) -> Tensor:
@@ -330,8 +330,8 @@ def _pack_mask(mask: Tensor, axes: str, ny: int, nx: int) -> Tensor:
     mask = mask.contiguous()
     weights = mask.new_zeros(_weights_shape(mask, axes))
     if mask.numel():
-        shape = _core.DataConsistencyShape(mask.shape[0], 1, 1, ny, nx, axes)
-        scratch = _core.data_consistency_scratch_bytes(ny, nx)
+        shape = _core.KspaceShape(mask.shape[0], 1, 1, ny, nx, axes)
+        scratch = _core.line_scratch_bytes(ny, nx)
         launch(
             "data_consistency_pack_mask", mask, shape, address(mask), address(weights), scratch_bytes_per_thread=scratch
         )

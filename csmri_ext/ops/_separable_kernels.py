@@ -11,7 +11,7 @@ from torch import Tensor
 from csmri_ext import _core
 from csmri_ext.ops._library import address, kernel_for, launch, tf32_allowed
 
-MAX_TERMS = 32  # csrc/core/separable.hpp
+MAX_TERMS = 32  # csrc/rows/separable.hpp
 # name -> (enum class Separable, number of weights)
 OPERATIONS: dict[str, tuple[int | None, int]] = {
     "conv_1x1": (0, 1),
@@ -23,7 +23,7 @@ OPERATIONS: dict[str, tuple[int | None, int]] = {
     "none": (None, 0),
 }
 
-DENSE = 5  # the convolution of `relu_conv_3x3`, "conv_3x3" below: no operation of a node
+RELU_CONV = 5  # "relu_conv" below, the op of that name: no operation of a node
 
 
 def n_weights(operation: str) -> int:
@@ -80,7 +80,7 @@ class Term:
     def __init__(self, operation: str, x: Tensor, weights: Sequence[Tensor]) -> None:
         self.x, self.pixel = in_pixels(x)
         self.weights = [w.contiguous() for w in weights]
-        code = DENSE if operation == "conv_3x3" else OPERATIONS[operation][0]
+        code = RELU_CONV if operation == "relu_conv" else OPERATIONS[operation][0]
         self.packed = (code, x.shape[1], address(self.x), self.pixel, *_addresses(self.weights))
 
 
@@ -189,7 +189,7 @@ def edge_backward(
     return grads
 
 
-def relu_convolution(x: Tensor, weight: Tensor, residual: Tensor | None, out: Tensor) -> None:
+def relu_conv(x: Tensor, weight: Tensor, residual: Tensor | None, out: Tensor) -> None:
     """Write ``residual + weight * relu(x)`` into `out`, channels_last."""
     x, pixel = in_pixels(x)
     weight, sizes = weight.contiguous(), extents(x)
@@ -202,8 +202,8 @@ def relu_convolution(x: Tensor, weight: Tensor, residual: Tensor | None, out: Te
         (address(added), added_pixel),
         (address(out), out.shape[1]),
     )
-    scratch = 0 if x.is_cuda else _kernel("relu_convolution_scratch", x)(*shape)
-    launch("relu_convolution", x, *arguments, scratch_bytes_per_thread=scratch)
+    scratch = 0 if x.is_cuda else _kernel("relu_conv_scratch", x)(*shape)
+    launch("relu_conv", x, *arguments, scratch_bytes_per_thread=scratch)
 
 
 def _kernel(name: str, like: Tensor) -> Any:

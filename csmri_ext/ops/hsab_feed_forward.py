@@ -122,7 +122,7 @@ def _backward(
 def _backward_of_torch(
     grad: Tensor, x: Tensor, expand: Tensor, depthwise: Tensor, contract: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Compose the backward pass of torch's kernels, in the notation of csrc/hsab_feed_forward/hsab_feed_forward.hpp."""
+    """Compose the backward pass of torch's kernels, in the notation of csrc/hsab/hsab_feed_forward.hpp."""
     batch, _, ny, nx = x.shape
     hidden, wide = expand.shape[0], sum_dtype(x.dtype)
     u, taps, v = expand.to(wide), depthwise.to(wide).unsqueeze(1), contract.to(wide)

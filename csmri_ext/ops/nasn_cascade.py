@@ -162,10 +162,10 @@ def _layer_by_layer(
             write_cell(before, output, own, operations, sources, edges, (joined, state_before, state_last))
             before, output = output, joined
         if image.dtype == last.dtype:
-            kernels.relu_convolution(output, last, one, result)
+            kernels.relu_conv(output, last, one, result)
         else:
             change = kernels.empty(last, result.shape)
-            kernels.relu_convolution(output, last, None, change)
+            kernels.relu_conv(output, last, None, change)
             torch.add(one, change, out=result)
     return out
 

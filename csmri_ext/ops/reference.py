@@ -173,8 +173,8 @@ def separable_cell(
     return torch.cat(states[2:], dim=1)
 
 
-def relu_conv_3x3(x: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:
-    """``residual + conv3x3(relu(x))``; see `csmri_ext.ops.relu_conv_3x3`."""
+def relu_conv(x: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:
+    """``residual + conv3x3(relu(x))``; see `csmri_ext.ops.relu_conv`."""
     convolved = torch.nn.functional.conv2d(torch.relu(x), weight, padding=1)
     return convolved if residual is None else residual + convolved
 
@@ -194,7 +194,7 @@ def nasn_cascade(
     output = before
     for pair, own in zip(preprocess, weights, strict=True):
         before, output = output, separable_cell(before, output, genotype, pair, own)
-    return relu_conv_3x3(output, last, image)
+    return relu_conv(output, last, image)
 
 
 DILATIONS = {"sep_conv_3x3": 1, "dil_2_conv_3x3": 2, "dil_3_conv_3x3": 3}

@@ -1,4 +1,4 @@
-"""`relu_conv_3x3`: ReLU and a dense 3x3 convolution to few channels, added to an image: the end of a NasN module."""
+"""`relu_conv`: ReLU and a dense 3x3 convolution to few channels, added to an image: the end of a NasN module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from csmri_ext.ops._library import autocasting, convolution_dtype, register, wit
 from csmri_ext.ops.separable_node import check_tensors
 
 
-def relu_conv_3x3(x: Tensor, weight: Tensor, residual: Tensor | None = None) -> Tensor:
+def relu_conv(x: Tensor, weight: Tensor, residual: Tensor | None = None) -> Tensor:
     """``residual + conv3x3(relu(x))``, zero padding 1, no bias (NasN, section 3).
 
     Parameters
@@ -28,7 +28,7 @@ def relu_conv_3x3(x: Tensor, weight: Tensor, residual: Tensor | None = None) -> 
 
     Returns
     -------
-        ``(batch, outputs, ny, nx)``, channels_last. Equivalent to `reference.relu_conv_3x3`. Differentiable
+        ``(batch, outputs, ny, nx)``, channels_last. Equivalent to `reference.relu_conv`. Differentiable
         twice.
 
     Raises
@@ -38,18 +38,18 @@ def relu_conv_3x3(x: Tensor, weight: Tensor, residual: Tensor | None = None) -> 
     """
     if autocasting(x.device):
         if residual is not None and residual.dtype.itemsize > convolution_dtype(x).itemsize:
-            return residual + cast(Tensor, without_autocast(relu_conv_3x3, x, x, weight))
-        return cast(Tensor, without_autocast(relu_conv_3x3, x, x, weight, residual))
+            return residual + cast(Tensor, without_autocast(relu_conv, x, x, weight))
+        return cast(Tensor, without_autocast(relu_conv, x, x, weight, residual))
     check(x, weight, residual)
     if reference.active():
-        return reference.relu_conv_3x3(x, weight, residual)
+        return reference.relu_conv(x, weight, residual)
     result: Tensor = _relu_conv(x, weight, residual)
     return result
 
 
 def check(x: Tensor, weight: Tensor, residual: Tensor | None) -> None:
     """Raise TypeError or ValueError unless everything fits together."""
-    name = "relu_conv_3x3"
+    name = "relu_conv"
     check_tensors(name, [x, weight, *([] if residual is None else [residual])])
     shapes = f"x {tuple(x.shape)}, weight {tuple(weight.shape)}"
     if x.ndim != 4 or weight.ndim != 4 or weight.shape[1:] != (x.shape[1], 3, 3):
@@ -65,13 +65,13 @@ def _empty_output(x: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:
 
 def _forward(x: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:
     out = _empty_output(x, weight, residual)
-    kernels.relu_convolution(x, weight, residual, out)
+    kernels.relu_conv(x, weight, residual, out)
     return out
 
 
 def _backward(grad: Tensor, x: Tensor, weight: Tensor, need_x: bool, need_weight: bool) -> tuple[Tensor, Tensor]:
     grad_x, _ = outputs = _empty_gradients(grad, x, weight, need_x, need_weight)
-    grads = kernels.backward("conv_3x3", x, [weight], grad, grad_x if need_x else None, None, need_weight)
+    grads = kernels.backward("relu_conv", x, [weight], grad, grad_x if need_x else None, None, need_weight)
     return (grad_x, grads[0]) if need_weight else outputs
 
 
@@ -102,7 +102,7 @@ def _second_gradient(ctx: Any, grad_x: Tensor, grad_weight: Tensor) -> tuple[Any
     with torch.enable_grad():
         tensors = [t.detach().requires_grad_() for t in ctx.saved_tensors]
         grad, x, weight = tensors
-        out = reference.relu_conv_3x3(x, weight, None)
+        out = reference.relu_conv(x, weight, None)
         wanted = ([x] if ctx.need_x else []) + ([weight] if ctx.need_weight else [])
         incoming = ([grad_x] if ctx.need_x else []) + ([grad_weight] if ctx.need_weight else [])
         return *kernels.gradient_of_gradients(out, wanted, grad, incoming, tensors), None, None
@@ -117,7 +117,7 @@ def _backward_flops(grad: Any, x: Any, weight: Any, need_x: bool, need_weight: b
 
 
 _relu_conv_backward = register(
-    "relu_conv_3x3_backward(Tensor grad, Tensor x, Tensor weight, bool need_x, bool need_weight) -> (Tensor, Tensor)",
+    "relu_conv_backward(Tensor grad, Tensor x, Tensor weight, bool need_x, bool need_weight) -> (Tensor, Tensor)",
     _backward,
     fake=_empty_gradients,
     flops=_backward_flops,
@@ -125,7 +125,7 @@ _relu_conv_backward = register(
     setup_context=_save_for_second,
 )
 _relu_conv = register(
-    "relu_conv_3x3(Tensor x, Tensor weight, Tensor? residual) -> Tensor",
+    "relu_conv(Tensor x, Tensor weight, Tensor? residual) -> Tensor",
     _forward,
     fake=_empty_output,
     flops=_flops,

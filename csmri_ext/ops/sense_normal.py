@@ -111,7 +111,7 @@ def _normal(images: Tensor, sens_maps: Tensor, weights: Tensor, axes: str) -> Te
         return images.new_zeros(images.shape)
     images, sens_maps, weights = images.contiguous(), sens_maps.contiguous(), weights.contiguous()
     out = images.new_empty(images.shape)
-    shape = _core.DataConsistencyShape(n * coils, 1, n * coils // weights.shape[0], ny, nx, axes)
+    shape = _core.KspaceShape(n * coils, 1, n * coils // weights.shape[0], ny, nx, axes)
     workspace = images.new_empty(_core.sense_normal_workspace(shape, coils), dtype=weights.dtype)
     launch(
         "sense_normal",
@@ -122,7 +122,7 @@ def _normal(images: Tensor, sens_maps: Tensor, weights: Tensor, axes: str) -> Te
         address(sens_maps),
         0 if sens_maps.shape[0] == 1 else 2 * coils * ny * nx,
         *map(address, (weights, out, workspace)),
-        scratch_bytes_per_thread=_core.data_consistency_scratch_bytes(ny, nx),
+        scratch_bytes_per_thread=_core.line_scratch_bytes(ny, nx),
     )
     return out
 

@@ -2,8 +2,8 @@
 // image is read once and written once (three times for Axes::xy). Bound by arithmetic, then by L1 loads and stores.
 #include <cstdint>
 
-#include "data_consistency/blocks.hpp"
 #include "data_consistency/data_consistency.hpp"
+#include "fft/blocks.hpp"
 
 namespace csmri {
 
@@ -28,7 +28,7 @@ double residual_product(const LineDiagonal<T>& d, int n, const Complex<Vec<T>>* 
 
 // 1 / n of the transforms that the diagonal lies between
 template <class T>
-T normalisation(const DataConsistencyShape& s) {
+T normalisation(const KspaceShape& s) {
   const double n = s.axes == Axes::x ? s.nx : s.axes == Axes::y ? s.ny : static_cast<double>(s.nx) * s.ny;
   return static_cast<T>(1 / n);
 }
@@ -37,7 +37,7 @@ T normalisation(const DataConsistencyShape& s) {
 
 template <Simd L, class T>
 void data_consistency_cpu(const DataConsistencyArgs<T>& a, const CpuWork& cpu) {
-  const DataConsistencyShape& s = a.shape;
+  const KspaceShape& s = a.shape;
   const Along along = line_axis(s);
   const LinePlan<T>& plan = line_plan<T>(static_cast<int>(n_elements(s, along)));
   const T scale = normalisation<T>(s), identity = a.add_image ? scale : T(0), eta = scale * *a.eta;
@@ -59,7 +59,7 @@ void data_consistency_cpu(const DataConsistencyArgs<T>& a, const CpuWork& cpu) {
 
 template <Simd L, class T>
 void data_consistency_backward_cpu(const DataConsistencyBackwardArgs<T>& a, const CpuWork& cpu) {
-  const DataConsistencyShape& s = a.shape;
+  const KspaceShape& s = a.shape;
   const Along along = line_axis(s);
   const std::int64_t n_blocks = ceil_div(n_lines(s, along), kLanes<T>);
   const LinePlan<T>& plan = line_plan<T>(static_cast<int>(n_elements(s, along)));
@@ -98,7 +98,7 @@ void data_consistency_backward_cpu(const DataConsistencyBackwardArgs<T>& a, cons
 
 template <Simd L, class T>
 void data_consistency_measure_cpu(const MeasureArgs<T>& a, const CpuWork& cpu) {
-  const DataConsistencyShape& s = a.shape;
+  const KspaceShape& s = a.shape;
   const Along along = line_axis(s);
   const LinePlan<T>& plan = line_plan<T>(static_cast<int>(n_elements(s, along)));
   const T scale = normalisation<T>(s);

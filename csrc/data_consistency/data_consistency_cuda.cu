@@ -1,9 +1,10 @@
-// Entry points of data consistency on CUDA: which passes over lines make up a call (lines.cuh).
+// Entry points of data consistency on CUDA: which passes over lines make up a call (fft/lines.cuh).
 //
 // Axes::x, y: one pass. Axes::xy: DFT of the rows; DFT, weights and inverse DFT of the columns; inverse DFT of the
 // rows: 48 bytes per pixel, data and weights apart, through global memory or, where the images fit, the second-level
 // cache. The output holds the spectra in between.
-#include "data_consistency/passes.cuh"
+#include "data_consistency/data_consistency.hpp"
+#include "fft/passes.cuh"
 
 namespace csmri {
 namespace {
@@ -18,7 +19,7 @@ void run(const BackwardPass<T>& args, void* stream) {
 }
 
 template <class T>
-void transform_rows(const DataConsistencyShape& shape, const ComplexImages<const T>& in, const ComplexImages<T>& out,
+void transform_rows(const KspaceShape& shape, const ComplexImages<const T>& in, const ComplexImages<T>& out,
                     bool inverse, void* stream) {
   LinePass<T> pass = pass_over(shape, in, out, true);
   (inverse ? pass.inverse : pass.forward) = true;
@@ -28,7 +29,7 @@ void transform_rows(const DataConsistencyShape& shape, const ComplexImages<const
 // The pass that applies the diagonal, along x for Axes::x, else along y.
 template <class T, class Args>
 LinePass<T> diagonal_pass(const Args& args, const ComplexImages<const T>& in, const ComplexImages<T>& out) {
-  const DataConsistencyShape& shape = args.shape;
+  const KspaceShape& shape = args.shape;
   LinePass<T> pass = pass_over(shape, in, out, shape.axes == Axes::x);
   pass.forward = pass.diagonal = pass.inverse = true;
   pass.samples = args.samples, pass.weights = args.weights, pass.eta = args.eta;
@@ -64,7 +65,7 @@ void data_consistency_cuda(const DataConsistencyArgs<T>& args, void* stream) {
 
 template <class T>
 void data_consistency_backward_cuda(const DataConsistencyBackwardArgs<T>& args, void* stream) {
-  const DataConsistencyShape& shape = args.shape;
+  const KspaceShape& shape = args.shape;
   BackwardPass<T> backward{};
   backward.partials = args.partials;
   if (shape.axes == Axes::xy) {

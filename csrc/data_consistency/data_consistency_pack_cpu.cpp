@@ -2,8 +2,8 @@
 #include <cmath>
 #include <cstdint>
 
-#include "data_consistency/blocks.hpp"
 #include "data_consistency/data_consistency.hpp"
+#include "fft/blocks.hpp"
 
 namespace csmri {
 
@@ -30,13 +30,13 @@ struct AcquiredSlots {
 // Axes::x and Axes::y: along the line axis frequencies are permuted and scaled, along the other one transformed.
 template <class T>
 struct HybridSpace {
-  const DataConsistencyShape& s;
+  const KspaceShape& s;
   const LinePlan<T>& line;                  // plan of the line axis
   const LinePlan<T>& across;                // plan of the other axis, whose transform pack takes
   std::int64_t line_stride, across_stride;  // in k-space, complex numbers
   T scale;                                  // of a unitary transform across
 
-  explicit HybridSpace(const DataConsistencyShape& shape)
+  explicit HybridSpace(const KspaceShape& shape)
       : s(shape),
         line(line_plan<T>(static_cast<int>(n_elements(s, line_axis(s))))),
         across(line_plan<T>(static_cast<int>(n_lines(s, line_axis(s))))),
@@ -125,7 +125,7 @@ void unpack_hybrid(const PackArgs<T>& a, const CpuWork& cpu) {
 
 // Axes::xy: f(index of k-space, index of the mask, index of the sample, factor) for every point of every batch item.
 template <class T, class F>
-void for_points(const DataConsistencyShape& s, const T* mask, const CpuWork& cpu, const F& f) {
+void for_points(const KspaceShape& s, const T* mask, const CpuWork& cpu, const F& f) {
   const LinePlan<T>&x = line_plan<T>(static_cast<int>(s.nx)), &y = line_plan<T>(static_cast<int>(s.ny));
   parallel_tasks(s.batch * n_tiles(s), cpu.threads, [&](std::int64_t task, int) {
     const std::int64_t item = task / n_tiles(s), tile = task % n_tiles(s);
@@ -170,7 +170,7 @@ void data_consistency_unpack_cpu(const PackArgs<T>& a, const CpuWork& cpu) {
 
 template <Simd L, class T>
 void data_consistency_pack_mask_cpu(const PackMaskArgs<T>& a, const CpuWork& cpu) {
-  const DataConsistencyShape& s = a.shape;
+  const KspaceShape& s = a.shape;
   if (s.axes == Axes::xy) {
     for_points<T>(s, a.mask, cpu, [&](std::int64_t, T m, std::int64_t weight, Complex<T>) { a.weights[weight] = m; });
     return;

@@ -3,7 +3,8 @@
 //
 // One block per line frequency (pack, unpack) or per line (measure). For Axes::x pack reads columns of k-space one by
 // one, 8 bytes of each 32-byte sector: not worth a tile for a kernel that runs once.
-#include "data_consistency/any_length.cuh"
+#include "data_consistency/data_consistency.hpp"
+#include "fft/any_length.cuh"
 
 namespace csmri {
 namespace {
@@ -15,7 +16,7 @@ struct PackedAxes {
   bool along_x, transform_lanes;
   int batch_per_mask;
 
-  explicit PackedAxes(const DataConsistencyShape& shape)
+  explicit PackedAxes(const KspaceShape& shape)
       : n(static_cast<int>(shape.axes == Axes::x ? shape.nx : shape.ny)),
         lanes(static_cast<int>(shape.axes == Axes::x ? shape.ny : shape.nx)),
         along_x(shape.axes == Axes::x),
@@ -211,7 +212,7 @@ void data_consistency_pack_mask_cuda(const PackMaskArgs<T>& args, void* stream) 
 
 template <class T>
 void data_consistency_measure_cuda(const MeasureArgs<T>& args, void* stream) {
-  const DataConsistencyShape& shape = args.shape;
+  const KspaceShape& shape = args.shape;
   const PackedAxes axes(shape);
   MeasurePass<T> pass{};
   pass.in = args.image;

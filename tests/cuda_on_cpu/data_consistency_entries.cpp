@@ -1,7 +1,7 @@
 // Calls of csrc/data_consistency for data_consistency_problem.py, which documents the arguments.
 #include "data_consistency/data_consistency.hpp"
-#include "data_consistency/sense_normal.hpp"
 #include "entry.hpp"
+#include "sense_normal/sense_normal.hpp"
 
 using namespace csmri;
 
@@ -11,8 +11,8 @@ struct Reader {
   void* const* arrays;
   const std::int64_t* numbers;
 
-  DataConsistencyShape shape() {
-    DataConsistencyShape s{};
+  KspaceShape shape() {
+    KspaceShape s{};
     s.batch = *numbers++, s.replicas = *numbers++, s.batch_per_mask = *numbers++;
     s.ny = *numbers++, s.nx = *numbers++;
     s.axes = static_cast<Axes>(*numbers++);

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 TILE = 16
 AXES = {"x": 0, "y": 1, "xy": 2}
-ROOM = ROOT / "csrc" / "data_consistency"
-SOURCES = [*sorted(ROOM.glob("*.cu")), Path(__file__).parent / "data_consistency_entries.cpp"]
+CSRC = ROOT / "csrc"
+KERNELS = [file for room in ("fft", "data_consistency", "sense_normal") for file in sorted((CSRC / room).glob("*.cu"))]
+SOURCES = [*KERNELS, Path(__file__).parent / "data_consistency_entries.cpp"]
 
 Array = NDArray[np.generic]
 

@@ -1,6 +1,6 @@
-// Calls of csrc/hsab_feed_forward/hsab_feed_forward.hpp for test_hsab_feed_forward_cuda.py.
+// Calls of csrc/hsab/hsab_feed_forward.hpp for test_hsab_feed_forward_cuda.py.
 #include "entry.hpp"
-#include "hsab_feed_forward/hsab_feed_forward.hpp"
+#include "hsab/hsab_feed_forward.hpp"
 
 using namespace csmri;
 

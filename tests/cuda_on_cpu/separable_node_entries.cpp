@@ -1,6 +1,6 @@
-// Calls of csrc/separable_node/separable_node.hpp for test_separable_node_cuda.py and test_relu_convolution_cuda.py.
+// Calls of csrc/nasn/separable_node.hpp for test_separable_node_cuda.py and test_relu_conv_cuda.py.
 #include "entry.hpp"
-#include "separable_node/separable_node.hpp"
+#include "nasn/separable_node.hpp"
 
 using namespace csmri;
 
@@ -24,7 +24,7 @@ NodeTerm<T> read_term(Reader& r) {
   term.channels = r.number(), term.pixel = r.number();
   const bool scaled = r.number();
   term.x = r.array<const T>();
-  if (radius_of(term.operation) > 0 && term.operation != Separable::dense) term.first = r.array<const T>();
+  if (radius_of(term.operation) > 0 && term.operation != Separable::relu_conv) term.first = r.array<const T>();
   if (term.operation != Separable::skip || scaled) term.second = r.array<const T>();
   return term;
 }
@@ -73,28 +73,11 @@ void workspace(Reader r) {
   *r.array<std::int64_t>() = separable_node_backward_cuda_workspace(args);
 }
 
-// Numbers: batch, ny, nx, outputs, elements between pixels of out, channels, and between pixels of x, whether there is
-// a residual. Arrays: x, weight, the residual, out.
-template <class T>
-void convolution(Reader r) {
-  ReluConvolutionArgs<T> args{};
-  args.batch = r.number(), args.ny = r.number(), args.nx = r.number();
-  args.outputs = r.number(), args.out_pixel = r.number();
-  args.channels = r.number(), args.pixel = r.number();
-  const bool residual = r.number();
-  args.x = r.array<const T>(), args.weight = r.array<const T>();
-  args.residual_pixel = args.outputs;
-  if (residual) args.residual = r.array<const T>();
-  args.out = r.array<T>();
-  relu_convolution_cuda(args, nullptr);
-}
-
 }  // namespace
 
-#define ENTRIES(T, name)                                                       \
-  CUDA_ON_CPU_ENTRY(convolution_##name) { convolution<T>({arrays, numbers}); } \
-  CUDA_ON_CPU_ENTRY(forward_##name) { forward<T>({arrays, numbers}); }         \
-  CUDA_ON_CPU_ENTRY(backward_##name) { backward<T>({arrays, numbers}); }       \
+#define ENTRIES(T, name)                                                 \
+  CUDA_ON_CPU_ENTRY(forward_##name) { forward<T>({arrays, numbers}); }   \
+  CUDA_ON_CPU_ENTRY(backward_##name) { backward<T>({arrays, numbers}); } \
   CUDA_ON_CPU_ENTRY(workspace_##name) { workspace<T>({arrays, numbers}); }
 ENTRIES(float, f32)
 #ifndef CSMRI_ONLY_FLOAT

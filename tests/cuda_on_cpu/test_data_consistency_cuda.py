@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_on_cpu.data_consistency_problem import ROOM, SOURCES, Problem, relative_error
+from cuda_on_cpu.data_consistency_problem import CSRC, SOURCES, Problem, relative_error
 from cuda_on_cpu.emulator import ORDERS, Emulator, SanitizerError
 
-SPLITS = [tuple(map(int, pair)) for pair in re.findall(r"Split<(\d+), (\d+)>", (ROOM / "line_launch.cuh").read_text())]
+SPLITS = [
+    tuple(map(int, pair)) for pair in re.findall(r"Split<(\d+), (\d+)>", (CSRC / "fft/line_launch.cuh").read_text())
+]
 TOLERANCE = {np.float32: 5e-7, np.float64: 1e-14}
 FEW_SPLITS = ["CSMRI_LINE_SPLITS=Split<8, 16>, Split<5, 21>"]  # 128 and 105: quick to build
 CASES: list[dict[str, Any]] = [
@@ -169,19 +171,19 @@ def test_no_race(cuda_cache: Path, needs_sanitizer: Callable[[str], None], case:
 
 BARRIERS: dict[str, tuple[tuple[str, str, str], dict[str, Any]]] = {
     "between the steps of the inverse transform": (
-        ("line_kernel.cuh", "  __syncthreads();\n  if (line.live && t < R2) {", "  if (line.live && t < R2) {"),
+        ("fft/line_kernel.cuh", "  __syncthreads();\n  if (line.live && t < R2) {", "  if (line.live && t < R2) {"),
         {"axes": "x", "ny": 2, "nx": 128},
     ),
     "between the two transforms of backward": (
-        ("line_kernel.cuh", "  __syncthreads();  // the tile is free for g\n", ""),
+        ("fft/line_kernel.cuh", "  __syncthreads();  // the tile is free for g\n", ""),
         {"axes": "x", "ny": 2, "nx": 128},
     ),
     "between the passes of a transform": (
-        ("any_length.cuh", "    __syncthreads();\n    for (int i", "    for (int i"),
+        ("fft/any_length.cuh", "    __syncthreads();\n    for (int i", "    for (int i"),
         {"axes": "x", "ny": 2, "nx": 21},
     ),
     "between coils": (
-        ("sense_normal_lines_cuda.cu", "if (!pass.forward) __syncthreads();", ""),
+        ("sense_normal/sense_normal_lines_cuda.cu", "if (!pass.forward) __syncthreads();", ""),
         {"axes": "xy", "ny": 2, "nx": 128},
     ),
 }
@@ -197,7 +199,7 @@ def test_a_missing_barrier_is_found(
         problem = Problem(emulator, order=order, **case)
         return [problem.sense_normal(3, False)[0]] if file.startswith("sense") else list(problem.backward())
 
-    edit, expected = (ROOM / file, old, new), results(few)
+    edit, expected = (CSRC / file, old, new), results(few)
     edited = Emulator(SOURCES, cuda_cache, defines=FEW_SPLITS, optimize="-O0", edits=[edit])
     assert any(
         not np.array_equal(value, right)
@@ -210,8 +212,12 @@ def test_a_missing_barrier_is_found(
 
 
 OVERRUNS = {
-    "of the tile": ("line_launch.cuh", "Geometry::kTileElements * sizeof", "(Geometry::kTileElements - 20) * sizeof"),
-    "lines beyond the last": ("line_kernel.cuh", "live = line < pass.images * pass.lanes;", "live = true;"),
+    "of the tile": (
+        "fft/line_launch.cuh",
+        "Geometry::kTileElements * sizeof",
+        "(Geometry::kTileElements - 20) * sizeof",
+    ),
+    "lines beyond the last": ("fft/line_kernel.cuh", "live = line < pass.images * pass.lanes;", "live = true;"),
 }
 
 
@@ -220,4 +226,4 @@ def test_an_overrun_is_found(cuda_cache: Path, needs_sanitizer: Callable[[str], 
     needs_sanitizer("address,undefined")
     file, old, new = OVERRUNS[overrun]
     with pytest.raises(SanitizerError, match="heap-buffer-overflow"):
-        Problem(sanitized(cuda_cache, "address,undefined", (ROOM / file, old, new)), 3, 128, "x").apply()
+        Problem(sanitized(cuda_cache, "address,undefined", (CSRC / file, old, new)), 3, 128, "x").apply()

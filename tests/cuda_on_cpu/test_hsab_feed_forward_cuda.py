@@ -13,7 +13,7 @@ from cuda_on_cpu.formats import Array, decode, encode, relative_error, unwritten
 
 from csmri_ext.ops import reference
 
-KERNEL = ROOT / "csrc" / "hsab_feed_forward" / "hsab_feed_forward_cuda.cu"
+KERNEL = ROOT / "csrc" / "hsab" / "hsab_feed_forward_cuda.cu"
 SOURCES = [KERNEL, Path(__file__).parent / "hsab_feed_forward_entries.cpp"]
 TOLERANCE = {"f32": 2e-6, "f64": 1e-14}  # three tf32 products lose a little more than float32
 ROUNDING = {"bf16": 3e-3, "f16": 4e-4}

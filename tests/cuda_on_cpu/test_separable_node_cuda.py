@@ -14,7 +14,7 @@ from cuda_on_cpu.formats import Array, decode, encode, relative_error, unwritten
 
 from csmri_ext.ops import reference
 
-ROOM = ROOT / "csrc" / "separable_node"
+ROOM = ROOT / "csrc" / "nasn"
 SOURCES = [*sorted(ROOM.glob("*.cu")), Path(__file__).parent / "separable_node_entries.cpp"]
 CODES = {  # enum class Separable
     "conv_1x1": 0,

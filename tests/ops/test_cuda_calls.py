@@ -147,7 +147,7 @@ def test_arguments_of_relu_conv(calls: list[str], tensor: Callable[..., torch.Te
     grad_x, grad_weight = relu_conv._backward(out, x, weight, True, True)
     assert (grad_x.shape, grad_weight.shape) == (x.shape, weight.shape)
     suffix = _library._KERNEL_SUFFIX[dtype]
-    assert calls == [f"relu_convolution_cuda_{suffix}", f"separable_node_backward_cuda_{suffix}"]
+    assert calls == [f"relu_conv_cuda_{suffix}", f"separable_node_backward_cuda_{suffix}"]
 
 
 @needs_cuda_build
@@ -163,7 +163,7 @@ def test_arguments_of_nasn_cascade(
     out = nasn_cascade._forward(image, flat, ["sep_conv_3x3"], [1], [1], True)
     assert out.shape == image.shape and out.is_contiguous(memory_format=torch.channels_last)
     suffix = _library._KERNEL_SUFFIX[dtype]
-    assert calls == 2 * [*[f"separable_node_cuda_{suffix}"] * 3, f"relu_convolution_cuda_{suffix}"]
+    assert calls == 2 * [*[f"separable_node_cuda_{suffix}"] * 3, f"relu_conv_cuda_{suffix}"]
 
 
 @needs_cuda_build
@@ -203,8 +203,8 @@ def test_autocast_of_nasn_is_that_of_convolutions(tensor: Callable[..., torch.Te
     image = tensor(2, 2, 5, 6)
     module = nasn_cascade.nasn_cascade(image, genotype, stem, [(second, second)], [[own]], last)
     assert module.dtype == torch.float32
-    assert relu_conv.relu_conv_3x3(x, last).dtype == torch.bfloat16
-    assert relu_conv.relu_conv_3x3(x, last, image).dtype == torch.float32  # the image keeps its bits
+    assert relu_conv.relu_conv(x, last).dtype == torch.bfloat16
+    assert relu_conv.relu_conv(x, last, image).dtype == torch.float32  # the image keeps its bits
     doubles = [t.double() for t in (x, first, second)]
     assert separable_node.separable_node(doubles[:1], operations[:1], [doubles[1:]]).dtype == torch.float64
 

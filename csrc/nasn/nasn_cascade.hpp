@@ -1,0 +1,36 @@
+// A whole NasN reconstruction module at inference (NasN, section 3), without its intermediate tensors in memory:
+//
+//     stem = conv3x3 conv3x3 image,   cells of nodes as in separable_cell on (stem, stem), (stem, cell 1), ...,
+//     out = image + conv3x3 relu(last cell).
+//
+// composite: the two convolutions of the stem, with no activation between them, become one of 5x5, composed in double
+// precision. The zero padding of the tensor between them makes border pixels special: they have kernels of their own.
+#pragma once
+#include <cstdint>
+
+#include "core/simd.hpp"
+#include "nasn/schedule.hpp"
+
+namespace csmri {
+
+template <class T>
+struct NasnCascadeArgs {
+  CascadeShape shape;
+  const T* image;  // (batch, ny, nx, in_channels), `pixel` elements from one pixel to the next
+  std::int64_t pixel;
+  T* out;  // likewise
+  std::int64_t out_pixel;
+  std::vector<const T*> weights;  // in the order of schedule.hpp, in the layouts of separable_node.hpp
+  std::int64_t batch, ny, nx;
+  void* scratch;  // nasn_cascade_scratch_bytes, 64-byte aligned
+  int threads;
+};
+
+// T is float or double. At most kMaxTerms nodes, and edges of a node.
+template <Simd L, class T>
+void nasn_cascade_cpu(const NasnCascadeArgs<T>& args);
+// Reads shape, extents and threads only.
+template <Simd L, class T>
+std::int64_t nasn_cascade_scratch_bytes(const NasnCascadeArgs<T>& args);
+
+}  // namespace csmri

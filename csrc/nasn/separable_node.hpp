@@ -1,0 +1,84 @@
+// A node of a NasN cell: the sum of operations on several inputs, and the 1x1 convolution in front of a cell,
+//
+//     out = sum over terms of  second . relu(first * relu(x))     depth-wise 3x3 of dilation 1, 2 or 3, point-wise
+//                            | second * relu(first * relu(x))     depth-wise 9x1, depth-wise 1x9
+//                            | second . relu(x)                   point-wise alone
+//                            | second * x                         skip, `second` one number or 1
+//
+// with zero padding that keeps the size and no biases. All tensors are NHWC: (batch, ny, nx, channels), `pixel`
+// elements from one pixel to the next, so that out may be a slice of the cell's concatenated output.
+//
+// Backward, one operation at a time, G the gradient of out, t = first * relu(x):
+//     d second = sum over pixels of G relu(t)^T,   g = (second^T G) [t > 0],
+//     d first = corr(g, relu(x)),   dx = addend + (first^T * g) [x > 0].
+// t is computed again. The dense 3x3 convolution at the end of a module, out = residual + w * relu(x), is a point-wise
+// product with 9 outputs per output, summed over shifted pixels; its backward pass gathers these shifts of G.
+// Weight gradients are summed over bands of kBandRows rows, the bands then in order.
+#pragma once
+#include <cstdint>
+
+#include "core/simd.hpp"
+#include "core/storage.hpp"
+#include "rows/separable.hpp"
+
+namespace csmri {
+
+template <class T>
+struct SeparableNodeArgs {
+  NodeTerm<T> term[kMaxTerms];
+  int n_terms;  // 0: out = 0
+  T* out;       // (batch, ny, nx, outputs)
+  std::int64_t outputs, out_pixel;
+  std::int64_t batch, ny, nx;
+  void* scratch;  // threads * separable_node_scratch_bytes, 64-byte aligned
+  int threads;
+  bool tf32;  // CUDA: factors of float32 point-wise products may be rounded to tf32
+};
+
+constexpr std::int64_t kBandRows = 32;
+
+template <class T>
+struct SeparableNodeBackwardArgs {
+  NodeTerm<T> term;  // not skip; relu_conv: second is (outputs, channels, 3, 3)
+  const T* grad;     // (batch, ny, nx, outputs)
+  std::int64_t outputs, grad_pixel;
+  const T* addend;  // (batch, ny, nx, channels), or null: 0; may be grad_x
+  std::int64_t addend_pixel;
+  T* grad_x;  // (batch, ny, nx, channels), or null: not wanted
+  std::int64_t grad_x_pixel;
+  T* grad_first;   // as term.first, or null
+  T* grad_second;  // as term.second; null: no weight gradients are wanted
+  T* partials;     // separable_node_partials values, or null with grad_second
+  std::int64_t batch, ny, nx;
+  void* scratch;  // threads * separable_node_backward_scratch_bytes, 64-byte aligned
+  int threads;
+  bool tf32;  // as in SeparableNodeArgs
+};
+
+// T is float or double. column_row and skip need channels == outputs.
+template <Simd L, class T>
+void separable_node_cpu(const SeparableNodeArgs<T>& args);
+template <Simd L, class T>
+void separable_node_backward_cpu(const SeparableNodeBackwardArgs<T>& args);
+
+// Bytes of scratch per thread; only extents, channels and operations of args are read.
+template <Simd L, class T>
+std::int64_t separable_node_scratch_bytes(const SeparableNodeArgs<T>& args);
+template <Simd L, class T>
+std::int64_t separable_node_backward_scratch_bytes(const SeparableNodeBackwardArgs<T>& args);
+template <Simd L, class T>
+std::int64_t separable_node_partials(const SeparableNodeBackwardArgs<T>& args);
+
+// CUDA: enqueued on `stream` (a cudaStream_t) of the current device; T is float, double, BFloat16 or Float16, sums are
+// Sum<T>. Point-wise products of float are as exact as float32's, or rounded to tf32 with args.tf32; those of 16-bit
+// types are always made in tf32, which holds what they store exactly. Never allocates, never waits; every pointer is on
+// the device. scratch: separable_node_backward_cuda_workspace bytes for the backward pass, nothing for the forward;
+// partials and threads are not used. Throws std::runtime_error with CUDA's message.
+template <class T>
+void separable_node_cuda(const SeparableNodeArgs<T>& args, void* stream);
+template <class T>
+void separable_node_backward_cuda(const SeparableNodeBackwardArgs<T>& args, void* stream);
+template <class T>
+std::int64_t separable_node_backward_cuda_workspace(const SeparableNodeBackwardArgs<T>& args);
+
+}  // namespace csmri
