@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,6 +38,10 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add = parser.add_argument
     add("--model", metavar="NAME", help="a network of csmri info (default with --genotype: nasn)")
     add("--genotype", metavar="FILE", help="train the NasN cell of this file, as csmri search writes it")
+    add(
+        "--set", nargs="+", type=_setting, default=[], metavar="NAME=VALUE",
+        help="settings of the network that differ from the paper's: stages=5 width=16",
+    )  # fmt: skip
     add("--init", type=Path, metavar="FILE", help="start from these weights (.safetensors) instead of random ones")
     add("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME)")
     add("--recipe", default=PHANTOM, metavar="NAME", help="ga-hqs, nasn or phantom (default: %(default)s)")
@@ -102,6 +107,7 @@ def _train(arguments: list[str], program: str) -> int:
         raise unknown("loss", recipe.loss, LOSSES)
     with blaming_input():
         Masks(recipe.masks, recipe.accelerations)
+        _check(name, overrides)
     if args.threads:
         torch.set_num_threads(args.threads)
     train, validation = _images(args)
@@ -140,14 +146,38 @@ def _network(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
     known = [name for name in methods.names() if methods.get(name).network is not None]
     if args.genotype:
-        if args.model:
-            raise InputError("--genotype makes its own model: leave out --model")
+        if args.model or args.set:
+            raise InputError("--genotype makes its own model: leave out --model and --set")
         return "nasn", {"genotype": read_genotype(args.genotype)}
     if args.model is None:
         raise InputError("what shall be trained? --model NAME (csmri info lists them), or --genotype FILE")
     if args.model not in known:
         raise unknown("model", args.model, known)
-    return args.model, {}
+    return args.model, dict(args.set)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Parse ``NAME=VALUE``; the value as JSON where it is, else as a word."""
+    name, equals, value = text.partition("=")
+    if not (name.isidentifier() and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as stages=5")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _check(name: str, overrides: dict[str, Any]) -> None:
+    """Build the network once without memory, so that settings it does not take are told before the images are made."""
+    import torch
+
+    from csmri_ext.recon.methods import create_network
+
+    try:
+        with torch.device("meta"):
+            create_network(name, overrides)
+    except TypeError as error:
+        raise InputError(f"--set {' '.join(overrides)}: {error}") from error
 
 
 def _images(args: argparse.Namespace) -> tuple[Images, list[Any]]:

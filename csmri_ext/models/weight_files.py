@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -74,11 +76,34 @@ def load_shipped_weights(model: nn.Module, name: str) -> None:
     InputError
         If none come with this version, or they do not fit the model.
     """
+    with as_file(_shipped(name)) as path:
+        load_weights(model, path)
+
+
+def shipped_settings(name: str) -> dict[str, Any]:
+    """Read how the model of shipped weights differs from the paper's: the overrides that its training recorded.
+
+    Parameters
+    ----------
+    name
+        Of the model.
+
+    Raises
+    ------
+    InputError
+        If none come with this version.
+    """
+    with as_file(_shipped(name)) as path, safe_open(path, "pt") as file:
+        run = json.loads((file.metadata() or {}).get("run", "{}"))
+    settings: dict[str, Any] = run.get("overrides", {})
+    return settings
+
+
+def _shipped(name: str) -> Traversable:
     weights = files("csmri_ext").joinpath("weights", f"{name}.safetensors")
     if not weights.is_file():
         raise InputError(f"no weights for {name} come with this version; create({name!r}) has random ones")
-    with as_file(weights) as path:
-        load_weights(model, path)
+    return weights
 
 
 def first_difference(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:

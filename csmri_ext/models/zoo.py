@@ -10,7 +10,7 @@ from csmri_ext.errors import unknown
 from csmri_ext.models.ga_hqs import GAHQS
 from csmri_ext.models.hqs import HQS
 from csmri_ext.models.nasn import NasN
-from csmri_ext.models.weight_files import load_shipped_weights
+from csmri_ext.models.weight_files import load_shipped_weights, shipped_settings
 from csmri_ext.nn import Reconstructor
 
 MODELS: dict[str, Callable[..., Reconstructor]] = {
@@ -42,7 +42,8 @@ def create(name: str, pretrained: bool = False, **overrides: Any) -> Reconstruct
     name
         One of `names`.
     pretrained
-        Load the weights that come with the package, ``csmri_ext/weights/NAME.safetensors``; else they are random.
+        Load the weights that come with the package, ``csmri_ext/weights/NAME.safetensors``; else they are random. The
+        model is then of the size that was trained, where its card says that it differs from the paper's.
     **overrides
         Parameters of the constructor (`HQS`, `GAHQS`, `NasN`) that shall differ from the paper's, ``in_chans`` among
         them.
@@ -60,7 +61,7 @@ def create(name: str, pretrained: bool = False, **overrides: Any) -> Reconstruct
     """
     if name not in MODELS:
         raise unknown("model", name, MODELS)
-    model = MODELS[name](**overrides)
+    model = MODELS[name](**{**(shipped_settings(name) if pretrained else {}), **overrides})
     if pretrained:
         load_shipped_weights(model, name)
     return model
