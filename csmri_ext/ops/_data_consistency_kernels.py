@@ -18,9 +18,13 @@ import torch
 from torch import Tensor
 
 from csmri_ext import _core
+from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._library import address, launch, register
 
 TILE = 16  # kTile of csrc/fft/packed_kspace.hpp
+NO_MASK_GRADIENT = "pass mask.detach(), or learn a mask under csmri_ext.reference_ops()"
+_WEIGHTS, _MASK = {"weights": f"it is the mask: {NO_MASK_GRADIENT}"}, {"mask": NO_MASK_GRADIENT}
+_PER_IMAGE = Batching(batched=("image", "samples"), shared=("weights",))
 REAL_DTYPES = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
@@ -130,6 +134,20 @@ def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return grad_image, grad_samples, None, grad_eta, None, None
 
 
+def _tangent(primals: list[Any], tangents: list[Any]) -> Tensor:
+    image, samples, weights, eta, axes, add_image = primals
+    image_t, samples_t, _, eta_t, *_ = tangents
+    total = None
+    if image_t is not None or samples_t is not None:
+        moved = torch.zeros_like(image) if image_t is None else image_t
+        total = apply(moved, samples_t, weights, eta, axes, add_image)
+    if eta_t is not None:
+        by_eta = eta_t * apply(image, samples, weights, torch.ones_like(eta), axes, False)
+        total = by_eta if total is None else total + by_eta
+    assert total is not None
+    return total
+
+
 def _flops(image: Any, samples: Any, weights: Any, eta: Any, axes: str, *_: Any, **__: Any) -> int:
     pixels = math.prod(image)
     return 2 * fft_flops(image, axes) + (6 if samples is not None else 2) * pixels
@@ -142,6 +160,9 @@ apply = register(
     flops=_flops,
     backward=_gradient,
     setup_context=_save,
+    jvp=_tangent,
+    constants=_WEIGHTS,
+    batching=_PER_IMAGE,
 )
 
 
@@ -185,6 +206,27 @@ def _second_gradient(ctx: Any, hx: Tensor, he: Tensor) -> tuple[Tensor | None, .
     return for_grad, for_image, for_samples, None, for_eta, None, None
 
 
+def _tangent_of_gradient(primals: list[Any], tangents: list[Any]) -> tuple[Tensor, Tensor]:
+    grad, image, samples, weights, eta, axes, add_image = primals
+    grad_t, image_t, samples_t, _, eta_t, *_ = tangents
+    one = torch.ones_like(eta)
+    of_image, of_eta = torch.zeros_like(grad), torch.zeros_like(eta)
+    if grad_t is not None:
+        of_image = apply(grad_t, None, weights, eta, axes, add_image)
+        of_eta = of_eta + _inner(grad_t, apply(image, samples, weights, one, axes, False))
+    if eta_t is not None:
+        of_image = of_image + eta_t * apply(grad, None, weights, one, axes, False)
+    if image_t is not None or samples_t is not None:
+        moved = torch.zeros_like(image) if image_t is None else image_t
+        of_eta = of_eta + _inner(grad, apply(moved, samples_t, weights, one, axes, False))
+    return of_image, of_eta
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """Real part of the inner product."""
+    return (a.real * b.real + a.imag * b.imag).sum() if a.is_complex() else (a * b).sum()
+
+
 apply_backward = register(
     "data_consistency_backward(Tensor grad, Tensor image, Tensor? samples, Tensor weights, Tensor eta, str axes, "
     "bool add_image) -> (Tensor, Tensor)",
@@ -193,6 +235,8 @@ apply_backward = register(
     flops=lambda grad, image, samples, weights, eta, axes, *_, **__: 3 * fft_flops(grad, axes) + 8 * math.prod(grad),
     backward=_second_gradient,
     setup_context=_save_for_second,
+    jvp=_tangent_of_gradient,
+    constants=_WEIGHTS,
 )
 
 
@@ -232,6 +276,18 @@ def _terms_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return None if grad_image is None else first + grad_image, grad_zero_filled, None, grad_eta, None
 
 
+def _terms_tangent(primals: list[Any], tangents: list[Any]) -> Tensor:
+    image, zero_filled, weights, eta, axes = primals
+    moved = [torch.zeros_like(x) if t is None else t for x, t in zip(primals[:2], tangents[:2], strict=True)]
+    total = terms(*moved, weights, eta, axes)
+    if tangents[3] is not None:
+        by_eta = terms(torch.zeros_like(image), zero_filled, weights, torch.ones_like(eta), axes)
+        normal = apply(image, None, weights, torch.ones_like(eta), axes, False)
+        first, second, _ = by_eta.chunk(3, dim=1)
+        total = total + tangents[3] * torch.cat([first, second, normal], dim=1)
+    return total
+
+
 def _terms_fake(image: Tensor, zero_filled: Tensor, weights: Tensor, eta: Tensor, axes: str) -> Tensor:
     batch, channels, ny, nx = image.shape
     return image.new_empty((batch, 3 * channels, ny, nx))
@@ -244,6 +300,9 @@ terms = register(
     flops=lambda image, zero_filled, weights, eta, axes, **_: 2 * fft_flops(image, axes) + 2 * math.prod(image),
     backward=_terms_gradient,
     setup_context=_save_terms,
+    jvp=_terms_tangent,
+    constants=_WEIGHTS,
+    batching=Batching(batched=("image", "zero_filled"), shared=("weights",)),
 )
 
 
@@ -279,6 +338,9 @@ measure = register(
     flops=lambda image, weights, axes, **_: fft_flops(image, axes),
     backward=_measure_gradient,
     setup_context=_save_measured,
+    jvp=lambda primals, tangents: measure(tangents[0], *primals[1:]),
+    constants=_WEIGHTS,
+    batching=Batching(batched=("image",), shared=("weights",)),
 )
 
 
@@ -370,6 +432,9 @@ pack = register(
     flops=_pack_flops,
     backward=_pack_gradient,
     setup_context=_save_pack,
+    jvp=lambda primals, tangents: pack(tangents[0], *primals[1:]),
+    constants=_MASK,
+    batching=Batching(batched=("kspace",), shared=("mask",)),
 )
 unpack = register(
     "data_consistency_unpack(Tensor samples, Tensor mask, str axes, SymInt ny, SymInt nx) -> Tensor",
@@ -380,10 +445,15 @@ unpack = register(
     flops=lambda samples, mask, axes, *_, **__: _pack_flops(None, mask, axes, out_shape=samples),
     backward=_unpack_gradient,
     setup_context=_save_unpack,
+    jvp=lambda primals, tangents: unpack(tangents[0], *primals[1:]),
+    constants=_MASK,
+    batching=Batching(batched=("samples",), shared=("mask",)),
 )
 pack_mask = register(
     "data_consistency_pack_mask(Tensor mask, str axes, SymInt ny, SymInt nx) -> Tensor",
     _pack_mask,
     fake=lambda mask, axes, ny, nx: mask.new_empty(_weights_shape(mask, axes)),
     flops=lambda *_, **__: 0,
+    constants=_MASK,
+    batching=Batching(batched=("mask",)),
 )

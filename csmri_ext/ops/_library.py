@@ -1,9 +1,9 @@
 """The one `torch.library.Library` of the package, and the step from tensors to the compiled core.
 
 Every op is defined here through `register`, so that each has the same parts: a schema, an implementation for CPU (and
-for CUDA where the core was built with it), a fake for tracing, a backward made of registered ops, an autocast rule, a
-FLOP formula and a clear refusal of `torch.vmap`. `_core` is reached only from implementations, through `launch`: the
-dispatcher has resolved lazy conjugates and negatives by then, which raw pointers would get wrong.
+for CUDA where the core was built with it), a fake for tracing, derivatives in both directions (`_derivatives`), a rule
+for `torch.vmap` (`_batching`), an autocast rule and a FLOP formula. `_core` is reached only from implementations,
+through `launch`: the dispatcher has resolved lazy conjugates and negatives by then, which raw pointers would get wrong.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
+
+from csmri_ext.ops._batching import Batching, register_batching
+from csmri_ext.ops._derivatives import Derivatives, VjpProblem, register_derivatives
 
 try:
     from csmri_ext import _core
@@ -47,6 +50,11 @@ def register(
     flops: Callable[..., int],
     backward: Callable[..., Any] | None = None,
     setup_context: Callable[..., None] | None = None,
+    jvp: Callable[..., Any] | None = None,
+    twin: Callable[..., Any] | None = None,
+    gradient_of: Callable[..., VjpProblem] | None = None,
+    constants: dict[str, str] | None = None,
+    batching: Batching | None = None,
     devices: Sequence[str] = ("CPU", "CUDA"),
 ) -> Callable[..., Any]:
     """Define an op `torch.ops.csmri_ext.<name>` with all its parts, and return it.
@@ -63,9 +71,10 @@ def register(
     flops
         FLOP count, called by `torch.utils.flop_counter.FlopCounterMode` with the op's arguments, tensors replaced by
         their shapes, and ``out_shape``.
-    backward, setup_context
-        As in `torch.library.register_autograd`. Made of registered ops and torch functions only, so that it can be
-        differentiated again. Incoming gradients may be expanded: pass them through ``.contiguous()``.
+    backward, setup_context, jvp, twin, gradient_of, constants
+        Derivatives, see `Derivatives`. Incoming gradients may be expanded: pass them through ``.contiguous()``.
+    batching
+        How `torch.vmap` finds the batch; default: it does not, and calls the op for each element.
     devices
         Where there are kernels. Elsewhere torch says that the op could not be run there.
     """
@@ -76,18 +85,14 @@ def register(
         if key != "CUDA" or CUDA_BUILT:
             LIBRARY.impl(name, implementation, key)
     torch.library.register_fake(qualified, fake, lib=LIBRARY)
-    if backward is not None:
-        torch.library.register_autograd(qualified, backward, setup_context=setup_context, lib=LIBRARY)
     for device_type in ("cpu", "cuda"):  # float16 and bfloat16 inputs become float32, complex ones stay as they are
         torch.library.register_autocast(qualified, device_type, torch.float32, lib=LIBRARY)
 
-    def refuse_vmap(*_: Any) -> Any:
-        raise NotImplementedError(f"torch.vmap over csmri_ext.{name}: give it the whole batch as leading dimensions")
-
-    torch.library.register_vmap(qualified, refuse_vmap, lib=LIBRARY)
     packet = getattr(torch.ops.csmri_ext, name)
     register_flop_formula(packet)(flops)
     op: Callable[..., Any] = packet.default
+    register_derivatives(LIBRARY, op, Derivatives(backward, setup_context, jvp, twin, gradient_of, constants or {}))
+    register_batching(LIBRARY, op, batching or Batching())
     return op
 
 

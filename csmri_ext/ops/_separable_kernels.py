@@ -217,15 +217,3 @@ def multiply_adds(operation: str, channels: int, outputs: int) -> int:
     if operation == "conv_9x1_1x9":
         return 18 * channels
     return (0 if operation == "conv_1x1" else 9 * channels) + channels * outputs
-
-
-def gradient_of_gradients(
-    out: Tensor, wanted: list[Tensor], grad: Tensor, incoming: list[Tensor], tensors: list[Tensor]
-) -> tuple[Tensor, ...]:
-    """Gradients, with respect to `tensors`, of the gradients of `out` with respect to `wanted`; zeros where unused."""
-    zeros = {"allow_unused": True, "materialize_grads": True}
-    first = torch.autograd.grad(out, wanted, grad, create_graph=True, **zeros) if out.requires_grad and wanted else ()
-    pairs = [(f, g) for f, g in zip(first, incoming, strict=True) if f.requires_grad]
-    if not pairs:
-        return tuple(torch.zeros_like(t) for t in tensors)
-    return torch.autograd.grad([f for f, _ in pairs], tensors, [g for _, g in pairs], **zeros)

@@ -195,8 +195,10 @@ def _check_measured(kspace: Tensor, mask: Tensor) -> None:
         raise TypeError(f"data_consistency: kspace is {kspace.dtype}, expected torch.complex64 or torch.complex128")
     if mask.is_complex():
         raise TypeError(f"data_consistency: mask is {mask.dtype}, expected bool or real weights")
-    if mask.requires_grad:
-        raise ValueError("data_consistency: no gradient with respect to the mask is implemented; pass mask.detach()")
+    if mask.requires_grad and not reference.active():
+        raise ValueError(
+            f"data_consistency: no gradient with respect to the mask; {kernels.NO_MASK_GRADIENT}"
+        )
     if kspace.device != mask.device:
         raise ValueError(f"data_consistency: kspace is on {kspace.device}, mask on {mask.device}")
     fits = kspace.ndim >= max(2, mask.ndim) and all(

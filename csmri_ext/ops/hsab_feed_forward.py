@@ -10,6 +10,8 @@ from torch.nn.functional import conv2d, gelu
 
 from csmri_ext import _core
 from csmri_ext.ops import reference
+from csmri_ext.ops._batching import Batching
+from csmri_ext.ops._derivatives import VjpProblem
 from csmri_ext.ops._library import address, autocast_dtype, autocasting, kernel_for, launch, register, sum_dtype
 
 _WIDE_REGISTERS = _core.simd_level() != "baseline"
@@ -162,17 +164,8 @@ def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
     return grads
 
 
-def _save_for_second(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _second_gradient(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-    """Differentiate the backward pass, rarely needed, through the twin."""
-    with torch.enable_grad():
-        leaves = [t.detach().requires_grad_() for t in ctx.saved_tensors]
-        out = reference.hsab_feed_forward(*leaves[1:])
-        first = torch.autograd.grad(out, leaves[1:], leaves[0], create_graph=True)
-        return torch.autograd.grad(first, leaves, grads, allow_unused=True, materialize_grads=True)
+def _gradient_of(grad: Tensor, *inputs: Tensor) -> VjpProblem:
+    return reference.hsab_feed_forward(*inputs), inputs, (grad,)
 
 
 def _flops(x: torch.Size, expand: torch.Size, *_: Any, **__: Any) -> int:
@@ -190,8 +183,7 @@ _hsab_feed_forward_backward = register(
     _backward,
     fake=_empty_gradients,
     flops=_backward_flops,
-    backward=_second_gradient,
-    setup_context=_save_for_second,
+    gradient_of=_gradient_of,
 )
 _hsab_feed_forward = register(
     f"hsab_feed_forward(Tensor x, {_WEIGHTS}) -> Tensor",
@@ -200,4 +192,6 @@ _hsab_feed_forward = register(
     flops=_flops,
     backward=_gradient,
     setup_context=_save,
+    twin=reference.hsab_feed_forward,
+    batching=Batching(batched=("x",)),
 )

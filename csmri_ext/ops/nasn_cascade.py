@@ -12,8 +12,16 @@ from torch import Tensor
 from csmri_ext import _core
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
+from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._library import address, autocasting, convolution_dtype, launch, register, without_autocast
-from csmri_ext.ops.separable_cell import Genotype, check_genotype, flattened, write_cell
+from csmri_ext.ops.separable_cell import (
+    Genotype,
+    check_genotype,
+    flattened,
+    grouped_genotype,
+    grouped_weights,
+    write_cell,
+)
 from csmri_ext.ops.separable_node import check_tensors, check_weights
 
 
@@ -177,10 +185,23 @@ def _flops(
     return 2 * image[0] * image[2] * image[3] * sum(int(torch.Size(w).numel()) for w in weights)
 
 
+def _twin(
+    image: Tensor, weights: list[Tensor], operations: list[str], sources: list[int], edges: list[int], composite: bool
+) -> Tensor:
+    genotype = grouped_genotype(operations, sources, edges)
+    per_cell = 2 + sum(map(kernels.n_weights, operations))
+    cells = [weights[i : i + per_cell] for i in range(2, len(weights) - 1, per_cell)]
+    preprocess = [cell[:2] for cell in cells]
+    own = [grouped_weights(genotype, cell[2:]) for cell in cells]
+    return reference.nasn_cascade(image, genotype, weights[:2], preprocess, own, weights[-1])
+
+
 _nasn_cascade = register(
     "nasn_cascade(Tensor image, Tensor[] weights, str[] operations, int[] sources, int[] edges, bool composite) "
     "-> Tensor",
     _forward,
     fake=lambda image, weights, operations, sources, edges, composite: kernels.empty(image, image.shape),
     flops=_flops,
+    twin=_twin,  # nobody's gradient comes here, but nested transforms of torch.func may
+    batching=Batching(batched=("image",)),
 )

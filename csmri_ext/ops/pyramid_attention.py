@@ -10,6 +10,8 @@ from torch import Tensor
 
 from csmri_ext import _core
 from csmri_ext.ops import reference
+from csmri_ext.ops._batching import Batching
+from csmri_ext.ops._derivatives import VjpProblem
 from csmri_ext.ops._library import address, autocast_dtype, autocasting, kernel_for, launch, register
 
 KERNEL_SIZES = (3, 5, 7, 9)
@@ -224,35 +226,19 @@ def _flat(needs: Any) -> list[bool]:
     return [bool(n) for n in needs] if isinstance(needs, (list, tuple)) else [bool(needs)]
 
 
-def _save_for_second(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grads, _, parts, scales, weights, ctx.groups, ctx.need_x, ctx.need_weight = inputs
-    ctx.lengths = [len(grads), len(parts), len(weights)]
-    ctx.save_for_backward(*grads, *parts, *weights, scales)
+def _twin(parts: list[Tensor], scales: Tensor, weights: list[Tensor], groups: list[int]) -> tuple[Tensor, ...]:
+    features, mean, maximum = reference.pyramid_convolution(parts, weights, groups, scales)
+    return features, mean, maximum, features.detach().flatten(2).argmax(-1)
 
 
-def _second_gradient(ctx: Any, grad_x: list[Tensor], grad_weight: list[Tensor]) -> tuple[Any, ...]:
-    """Differentiate the backward pass, rarely needed, through the twin; argmax counts as a function of the inputs."""
-    n_grads, n_parts, _ = ctx.lengths
-    with torch.enable_grad():
-        tensors = [t.detach().requires_grad_() for t in ctx.saved_tensors]
-        grads, parts, weights = tensors[:n_grads], tensors[n_grads : n_grads + n_parts], tensors[n_grads + n_parts : -1]
-        scaled = [s * p for s, p in zip(tensors[-1], parts, strict=True)]
-        ones = tensors[-1].new_ones(n_parts)
-        outputs = reference.pyramid_convolution(scaled, weights, ctx.groups, ones)
-        wanted = (scaled if ctx.need_x else []) + (weights if ctx.need_weight else [])
-        first = torch.autograd.grad(outputs, wanted, grads, create_graph=True)
-        incoming = [*grad_x, *grad_weight]
-        second = torch.autograd.grad(first, tensors, incoming, allow_unused=True, materialize_grads=True)
-    return (
-        list(second[:n_grads]),
-        None,
-        list(second[n_grads : n_grads + n_parts]),
-        second[-1],
-        list(second[n_grads + n_parts : -1]),
-        None,
-        None,
-        None,
-    )
+def _gradient_of(
+    grads: list[Tensor], argmax: Tensor, parts: list[Tensor], scales: Tensor, weights: list[Tensor], groups: list[int],
+    need_x: bool, need_weight: bool,
+) -> VjpProblem:  # fmt: skip
+    """Gradients of the scaled parts and of the weights; argmax counts as a function of both."""
+    scaled = [s * p for s, p in zip(scales, parts, strict=True)]
+    outputs = reference.pyramid_convolution(scaled, weights, groups, torch.ones_like(scales))
+    return outputs, (scaled if need_x else [], weights if need_weight else []), grads
 
 
 def _flops(parts: Any, scales: Any, weights: list[Any], *_: Any, **__: Any) -> int:
@@ -281,8 +267,8 @@ _pyramid_attention_backward = register(
     _backward,
     fake=_fake_backward,
     flops=_backward_flops,
-    backward=_second_gradient,
-    setup_context=_save_for_second,
+    gradient_of=_gradient_of,
+    batching=Batching(batched=("grads", "argmax", "parts"), without=("need_weight",)),
 )
 _pyramid_attention = register(
     "pyramid_attention(Tensor[] parts, Tensor scales, Tensor[] weights, int[] groups) "
@@ -292,4 +278,6 @@ _pyramid_attention = register(
     flops=_flops,
     backward=_gradient,
     setup_context=_save,
+    twin=_twin,
+    batching=Batching(batched=("parts",)),
 )

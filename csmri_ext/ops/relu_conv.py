@@ -9,6 +9,8 @@ from torch import Tensor
 
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
+from csmri_ext.ops._batching import Batching
+from csmri_ext.ops._derivatives import VjpProblem
 from csmri_ext.ops._library import autocasting, convolution_dtype, register, without_autocast
 from csmri_ext.ops.separable_node import check_tensors
 
@@ -92,20 +94,9 @@ def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Ten
     return grad_x if need_x else None, grad_weight if need_weight else None, grad if need_residual else None
 
 
-def _save_for_second(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    *tensors, ctx.need_x, ctx.need_weight = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _second_gradient(ctx: Any, grad_x: Tensor, grad_weight: Tensor) -> tuple[Any, ...]:
-    """Differentiate the backward pass, rarely needed, through the twin."""
-    with torch.enable_grad():
-        tensors = [t.detach().requires_grad_() for t in ctx.saved_tensors]
-        grad, x, weight = tensors
-        out = reference.relu_conv(x, weight, None)
-        wanted = ([x] if ctx.need_x else []) + ([weight] if ctx.need_weight else [])
-        incoming = ([grad_x] if ctx.need_x else []) + ([grad_weight] if ctx.need_weight else [])
-        return *kernels.gradient_of_gradients(out, wanted, grad, incoming, tensors), None, None
+def _gradient_of(grad: Tensor, x: Tensor, weight: Tensor, need_x: bool, need_weight: bool) -> VjpProblem:
+    wanted = x if need_x else None, weight if need_weight else None
+    return reference.relu_conv(x, weight, None), wanted, (grad,)
 
 
 def _flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
@@ -121,8 +112,7 @@ _relu_conv_backward = register(
     _backward,
     fake=_empty_gradients,
     flops=_backward_flops,
-    backward=_second_gradient,
-    setup_context=_save_for_second,
+    gradient_of=_gradient_of,
 )
 _relu_conv = register(
     "relu_conv(Tensor x, Tensor weight, Tensor? residual) -> Tensor",
@@ -131,4 +121,6 @@ _relu_conv = register(
     flops=_flops,
     backward=_gradient,
     setup_context=_save,
+    twin=reference.relu_conv,
+    batching=Batching(batched=("x", "residual")),
 )

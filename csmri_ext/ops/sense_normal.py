@@ -11,6 +11,7 @@ from torch import Tensor
 from csmri_ext import _core
 from csmri_ext.ops import _data_consistency_kernels as kernels
 from csmri_ext.ops import reference
+from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._library import address, launch, register
 
 
@@ -71,8 +72,8 @@ def _check(image: Tensor, sens_maps: Tensor | None, mask: Tensor) -> torch.Size:
         raise TypeError(f"sense_normal: image is {image.dtype}, expected torch.complex64 or torch.complex128")
     if mask.is_complex():
         raise TypeError(f"sense_normal: mask is {mask.dtype}, expected bool or real weights")
-    if mask.requires_grad:
-        raise ValueError("sense_normal: no gradient with respect to the mask is implemented; pass mask.detach()")
+    if mask.requires_grad and not reference.active():
+        raise ValueError(f"sense_normal: no gradient with respect to the mask; {kernels.NO_MASK_GRADIENT}")
     if mask.device != image.device:
         raise ValueError(f"sense_normal: image is on {image.device}, mask on {mask.device}")
     if image.ndim < 2:
@@ -139,21 +140,38 @@ def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     grad_images = normal(grad, sens_maps, weights, ctx.axes) if ctx.needs_input_grad[0] else None
     if not ctx.needs_input_grad[1]:
         return grad_images, None, None, None
-    eta = weights.new_full((), -1)
-
-    def of_coils(x: Tensor) -> Any:
-        return kernels.apply(_product(sens_maps, x.unsqueeze(1)), None, weights, eta, ctx.axes, False)
-
-    grad_maps = _product(grad.conj().unsqueeze(1), of_coils(images))
-    grad_maps = grad_maps + _product(images.conj().unsqueeze(1), of_coils(grad))
+    by_images, by_grad = (_coil_images(x, sens_maps, weights, ctx.axes) for x in (images, grad))
+    grad_maps = _conjugate_product(grad.unsqueeze(1), by_images) + _conjugate_product(images.unsqueeze(1), by_grad)
     if sens_maps.shape[0] == 1:
         grad_maps = grad_maps.sum(0, keepdim=True)
     return grad_images, grad_maps, None, None
 
 
+def _coil_images(images: Tensor, sens_maps: Tensor, weights: Tensor, axes: str) -> Tensor:
+    """``F^H M F S image``, ``(n, coils, ny, nx)``."""
+    coil_images = _product(sens_maps, images.unsqueeze(1))
+    result: Tensor = kernels.apply(coil_images, None, weights, weights.new_full((), -1), axes, False)
+    return result
+
+
+def _tangent(primals: list[Any], tangents: list[Any]) -> Tensor:
+    images, sens_maps, weights, axes = primals
+    images_t, maps_t, *_ = tangents
+    total = torch.zeros_like(images) if images_t is None else normal(images_t, sens_maps, weights, axes)
+    if maps_t is not None:
+        total = total + _conjugate_product(maps_t, _coil_images(images, sens_maps, weights, axes)).sum(1)
+        total = total + _conjugate_product(sens_maps, _coil_images(images, maps_t, weights, axes)).sum(1)
+    return total
+
+
 def _product(a: Tensor, b: Tensor) -> Tensor:
     """Multiply by real products: torch's complex product rounds differently at the end of each thread's share."""
     return torch.complex(a.real * b.real - a.imag * b.imag, a.real * b.imag + a.imag * b.real)
+
+
+def _conjugate_product(a: Tensor, b: Tensor) -> Tensor:
+    """``conj(a) b``, likewise."""
+    return torch.complex(a.real * b.real + a.imag * b.imag, a.real * b.imag - a.imag * b.real)
 
 
 def _flops(images: Any, sens_maps: Any, weights: Any, axes: str, **_: Any) -> int:
@@ -169,4 +187,7 @@ normal = register(
     flops=_flops,
     backward=_gradient,
     setup_context=_save,
+    jvp=_tangent,
+    constants={"weights": f"it is the mask: {kernels.NO_MASK_GRADIENT}"},
+    batching=Batching(batched=("images",), shared=("weights",), one_or_all=("sens_maps",)),
 )

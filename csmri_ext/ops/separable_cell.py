@@ -10,6 +10,8 @@ from torch import Tensor
 
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
+from csmri_ext.ops._batching import Batching
+from csmri_ext.ops._derivatives import VjpProblem
 from csmri_ext.ops._library import autocasting, register, without_autocast
 from csmri_ext.ops.separable_node import check_tensors, check_weights
 
@@ -65,6 +67,21 @@ def flattened(genotype: Genotype) -> tuple[list[str], list[int], list[int]]:
     """Return all operations, what each reads, and the number of operations of each node."""
     edges = [edge for node in genotype for edge in node]
     return [name for name, _ in edges], [source for _, source in edges], [len(node) for node in genotype]
+
+
+def grouped_genotype(operations: Sequence[str], sources: Sequence[int], edges: Sequence[int]) -> Genotype:
+    """Undo `flattened`."""
+    pairs, genotype, start = list(zip(operations, sources, strict=True)), [], 0
+    for n in edges:
+        genotype.append(pairs[start : start + n])
+        start += n
+    return genotype
+
+
+def grouped_weights(genotype: Genotype, flat: Sequence[Tensor]) -> list[list[list[Tensor]]]:
+    """Split a flat list of weights into those of each node and operation."""
+    of_edges = iter(kernels.grouped([name for node in genotype for name, _ in node], flat))
+    return [[next(of_edges) for _ in node] for node in genotype]
 
 
 def check(
@@ -149,11 +166,12 @@ def _backward(
     grad: Tensor, saved: list[Tensor], operations: list[str], sources: list[int], edges: list[int],
     weights: list[Tensor], need_x: bool, need_weight: bool,
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
-    before, last, first, second, concatenated, *states = saved
+    before, last, first, second, *states = saved[:6]
     grad = kernels.in_pixels(grad)[0]
     own = kernels.grouped(operations, weights)
     grad_weights: list[list[Tensor]] = [[] for _ in operations]
-    states = [*states, *_slices(kernels.in_pixels(concatenated)[0], len(edges))]
+    nodes = dict(zip(_read(sources), saved[6:], strict=True))
+    states += [nodes.get(i, grad) for i in range(2, 2 + len(edges))]  # grad: a node that none reads
     # What has reached each state so far. Of a node it starts as a slice of grad, which is read only.
     reached: list[Tensor | None] = [None, None, *_slices(grad, len(edges))]
     sums: list[Tensor | None] = [None] * len(states)
@@ -198,15 +216,24 @@ def _empty_gradients(
     return grad_inputs, [w.new_empty(w.shape) for w in (*saved[2:4], *weights)] if need_weight else []
 
 
+def _read(sources: Sequence[int]) -> list[int]:
+    """Return the states that are nodes and read by others."""
+    return sorted({source for source in sources if source >= 2})
+
+
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     before, last, first, second, ctx.operations, ctx.sources, ctx.edges, weights = inputs
     ctx.mark_non_differentiable(*output[1:])
-    ctx.save_for_backward(before, last, first, second, *output, *weights)
+    # copies of the nodes that the backward pass reads: an activation may overwrite the concatenation
+    nodes = _slices(output[0], len(ctx.edges))
+    read = [nodes[i - 2].clone(memory_format=torch.channels_last) for i in _read(ctx.sources)]
+    ctx.n_saved = 6 + len(read)
+    ctx.save_for_backward(before, last, first, second, *output[1:], *read, *weights)
 
 
 def _gradient(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
     tensors = ctx.saved_tensors  # read once: under activation checkpointing each reading recomputes
-    saved, weights = list(tensors[:7]), list(tensors[7:])
+    saved, weights = list(tensors[: ctx.n_saved]), list(tensors[ctx.n_saved :])
     need_x = any(ctx.needs_input_grad[:2])
     need_weight = any(ctx.needs_input_grad[2:4]) or any(ctx.needs_input_grad[7])
     grad_inputs, grad_weights = _separable_cell_backward(
@@ -216,26 +243,26 @@ def _gradient(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
     return *(grad_inputs or [None, None]), *grad_weights[:2], None, None, None, grad_weights[2:]
 
 
-def _save_for_second(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, saved, ctx.operations, ctx.sources, ctx.edges, weights, ctx.need_x, ctx.need_weight = inputs
-    ctx.save_for_backward(grad, *saved[:4], *weights)
+def _twin(
+    before: Tensor, last: Tensor, first: Tensor, second: Tensor, operations: list[str], sources: list[int],
+    edges: list[int], weights: list[Tensor],
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    genotype = grouped_genotype(operations, sources, edges)
+    own = grouped_weights(genotype, weights)
+    states = [reference.separable_node([x], ["conv_1x1"], [[w]]) for x, w in ((before, first), (last, second))]
+    out = reference.separable_cell(before, last, genotype, (first, second), own)
+    return out, states[0].detach(), states[1].detach()
 
 
-def _second_gradient(ctx: Any, grad_inputs: list[Tensor], grad_weights: list[Tensor]) -> tuple[Any, ...]:
-    """Differentiate the backward pass, rarely needed, through the twin; the states count as functions of the inputs."""
-    with torch.enable_grad():
-        tensors = [t.detach().requires_grad_() for t in ctx.saved_tensors]
-        grad, inputs, leaves = tensors[0], tensors[1:3], tensors[3:]
-        pairs, own, start = list(zip(ctx.operations, ctx.sources, strict=True)), [], 0
-        by_edge, genotype = kernels.grouped(ctx.operations, leaves[2:]), []
-        for n in ctx.edges:
-            genotype.append(pairs[start : start + n])
-            own.append(by_edge[start : start + n])
-            start += n
-        out = reference.separable_cell(inputs[0], inputs[1], genotype, (leaves[0], leaves[1]), own)
-        wanted = (inputs if ctx.need_x else []) + (leaves if ctx.need_weight else [])
-        grads = kernels.gradient_of_gradients(out, wanted, grad, [*grad_inputs, *grad_weights], tensors)
-    return grads[0], [*grads[1:5], None, None, None], None, None, None, list(grads[5:]), None, None
+def _gradient_of(
+    grad: Tensor, saved: list[Tensor], operations: list[str], sources: list[int], edges: list[int],
+    weights: list[Tensor], need_x: bool, need_weight: bool,
+) -> VjpProblem:  # fmt: skip
+    """Count the states as functions of the inputs."""
+    before, last, first, second = saved[:4]
+    out = _twin(before, last, first, second, operations, sources, edges, weights)[0]
+    wanted = [before, last] if need_x else [], [first, second, *weights] if need_weight else []
+    return out, wanted, (grad,)
 
 
 def _flops(
@@ -260,8 +287,7 @@ _separable_cell_backward = register(
     _backward,
     fake=_empty_gradients,
     flops=_backward_flops,
-    backward=_second_gradient,
-    setup_context=_save_for_second,
+    gradient_of=_gradient_of,
 )
 _separable_cell = register(
     "separable_cell(Tensor before, Tensor last, Tensor first, Tensor second, str[] operations, int[] sources, "
@@ -271,4 +297,6 @@ _separable_cell = register(
     flops=_flops,
     backward=_gradient,
     setup_context=_save,
+    twin=_twin,
+    batching=Batching(batched=("before", "last")),
 )

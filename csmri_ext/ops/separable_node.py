@@ -10,6 +10,8 @@ from torch import Tensor
 
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
+from csmri_ext.ops._batching import Batching
+from csmri_ext.ops._derivatives import VjpProblem
 from csmri_ext.ops._library import autocasting, register, without_autocast
 
 
@@ -162,21 +164,15 @@ def _gradient(ctx: Any, grad: Tensor) -> tuple[list[Tensor | None], None, list[T
     return grad_inputs or [None] * len(inputs), None, grad_weights or [None] * len(weights)
 
 
-def _save_for_second(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, tensors, ctx.operations, weights, ctx.need_x, ctx.need_weight = inputs
-    ctx.n_inputs = len(tensors)
-    ctx.save_for_backward(grad, *tensors, *weights)
+def _twin(inputs: list[Tensor], operations: list[str], weights: list[Tensor]) -> Tensor:
+    return reference.separable_node(inputs, operations, kernels.grouped(operations, weights))
 
 
-def _second_gradient(ctx: Any, grad_inputs: list[Tensor], grad_weights: list[Tensor]) -> tuple[Any, ...]:
-    """Differentiate the backward pass, rarely needed, through the twin."""
-    with torch.enable_grad():
-        tensors = [t.detach().requires_grad_() for t in ctx.saved_tensors]
-        grad, inputs, weights = tensors[0], tensors[1 : 1 + ctx.n_inputs], tensors[1 + ctx.n_inputs :]
-        out = reference.separable_node(inputs, ctx.operations, kernels.grouped(ctx.operations, weights))
-        wanted = (inputs if ctx.need_x else []) + (weights if ctx.need_weight else [])
-        second = kernels.gradient_of_gradients(out, wanted, grad, [*grad_inputs, *grad_weights], tensors)
-    return second[0], list(second[1 : 1 + ctx.n_inputs]), None, list(second[1 + ctx.n_inputs :]), None, None
+def _gradient_of(
+    grad: Tensor, inputs: list[Tensor], operations: list[str], weights: list[Tensor], need_x: bool, need_weight: bool
+) -> VjpProblem:
+    wanted = inputs if need_x else [], weights if need_weight else []
+    return _twin(inputs, operations, weights), wanted, (grad,)
 
 
 def _flops(inputs: Any, operations: list[str], weights: Any, *_: Any, **__: Any) -> int:
@@ -202,8 +198,8 @@ _separable_node_backward = register(
         inputs, weights, need_x, need_weight
     ),
     flops=_backward_flops,
-    backward=_second_gradient,
-    setup_context=_save_for_second,
+    gradient_of=_gradient_of,
+    batching=Batching(batched=("grad", "inputs"), without=("need_weight",)),
 )
 _separable_node = register(
     "separable_node(Tensor[] inputs, str[] operations, Tensor[] weights) -> Tensor",
@@ -212,4 +208,6 @@ _separable_node = register(
     flops=_flops,
     backward=_gradient,
     setup_context=_save,
+    twin=_twin,
+    batching=Batching(batched=("inputs",)),
 )

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from csmri_ext import _core
 from csmri_ext.ops import reference
+from csmri_ext.ops._batching import Batching
+from csmri_ext.ops._derivatives import VjpProblem
 from csmri_ext.ops._library import address, autocast_dtype, autocasting, launch, register, sum_dtype
 
 MAX_SPLITS = 16
@@ -105,30 +107,18 @@ def _backward(grad_out: Tensor, x: Tensor, out: Tensor, weight: Tensor) -> tuple
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs, output)
+    ctx.save_for_backward(*inputs)  # not the output, which an activation may overwrite
 
 
 def _gradient(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor]:
-    x, weight, out = ctx.saved_tensors
-    grad_x, grad_weight = _split_depthwise_backward(grad_out, x, out, weight)
+    x, weight = ctx.saved_tensors
+    grad_x, grad_weight = _split_depthwise_backward(grad_out, x, _split_depthwise(x, weight), weight)
     return grad_x, grad_weight
 
 
-def _save_for_second(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
-    grad_out, x, _, weight = inputs
-    ctx.save_for_backward(grad_out, x, weight)
-
-
-def _second_gradient(ctx: Any, grad_grad_x: Tensor, grad_grad_weight: Tensor) -> tuple[Tensor | None, ...]:
-    """Differentiate the backward pass, rarely needed, through the twin; `out` counts as a function of x and weight."""
-    with torch.enable_grad():
-        grad_out, x, weight = (t.detach().requires_grad_() for t in ctx.saved_tensors)
-        out = reference.split_depthwise(x, weight)
-        first = torch.autograd.grad(out, (x, weight), grad_out, create_graph=True)
-        grads = torch.autograd.grad(
-            first, (grad_out, x, weight), (grad_grad_x, grad_grad_weight), allow_unused=True, materialize_grads=True
-        )
-    return grads[0], grads[1], None, grads[2]
+def _gradient_of(grad_out: Tensor, x: Tensor, out: Tensor, weight: Tensor) -> VjpProblem:
+    """`out` counts as a function of x and weight."""
+    return reference.split_depthwise(x, weight), (x, weight), (grad_out,)
 
 
 def _flops(x_shape: torch.Size, weight_shape: torch.Size, *_: Any, out_shape: Any = None, **__: Any) -> int:
@@ -145,8 +135,7 @@ _split_depthwise_backward = register(
     _backward,
     fake=lambda grad_out, x, out, weight: (x.new_empty(x.shape), weight.new_empty(weight.shape)),
     flops=_backward_flops,
-    backward=_second_gradient,
-    setup_context=_save_for_second,
+    gradient_of=_gradient_of,
 )
 _split_depthwise = register(
     "split_depthwise(Tensor x, Tensor weight) -> Tensor",
@@ -155,4 +144,6 @@ _split_depthwise = register(
     flops=_flops,
     backward=_gradient,
     setup_context=_save,
+    twin=reference.split_depthwise,
+    batching=Batching(batched=("x",)),
 )

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
+from csmri_ext.ops._batching import Batching
+from csmri_ext.ops._derivatives import VjpProblem
 from csmri_ext.ops._library import autocasting, register, without_autocast
 from csmri_ext.ops.separable_node import check_tensors, check_weights
 
@@ -227,22 +229,16 @@ def _gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     return grad_inputs or [None] * n, None, grads[0], grads[1:]
 
 
-def _save_for_second(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, tensors, ctx.operations, alphas, weights, ctx.need_x, ctx.need_weight = inputs
-    ctx.n_inputs = len(tensors)
-    ctx.save_for_backward(grad, *tensors, alphas, *weights)
+def _twin(inputs: list[Tensor], operations: list[str], alphas: Tensor, weights: list[Tensor]) -> Tensor:
+    return reference.supernet_node(inputs, operations, alphas, _groups(inputs, operations, weights))
 
 
-def _second_gradient(ctx: Any, grad_inputs: list[Tensor], grad_parameters: list[Tensor]) -> tuple[Any, ...]:
-    """Differentiate the backward pass, rarely needed, through the twin."""
-    end = 1 + ctx.n_inputs
-    with torch.enable_grad():
-        tensors = [t.detach().requires_grad_() for t in ctx.saved_tensors]
-        grad, inputs, alphas, weights = tensors[0], tensors[1:end], tensors[end], tensors[end + 1 :]
-        out = reference.supernet_node(inputs, ctx.operations, alphas, _groups(inputs, ctx.operations, weights))
-        wanted = (inputs if ctx.need_x else []) + ([alphas, *weights] if ctx.need_weight else [])
-        second = kernels.gradient_of_gradients(out, wanted, grad, [*grad_inputs, *grad_parameters], tensors)
-    return second[0], list(second[1:end]), None, second[end], list(second[end + 1 :]), None, None
+def _gradient_of(
+    grad: Tensor, inputs: list[Tensor], operations: list[str], alphas: Tensor, weights: list[Tensor], need_x: bool,
+    need_weight: bool,
+) -> VjpProblem:  # fmt: skip
+    wanted = inputs if need_x else [], [alphas, *weights] if need_weight else []
+    return _twin(inputs, operations, alphas, weights), wanted, (grad,)
 
 
 def _flops(inputs: Any, operations: list[str], alphas: Any, weights: Any, *_: Any, **__: Any) -> int:
@@ -267,8 +263,8 @@ _supernet_node_backward = register(
     _backward,
     fake=_empty_gradients,
     flops=_backward_flops,
-    backward=_second_gradient,
-    setup_context=_save_for_second,
+    gradient_of=_gradient_of,
+    batching=Batching(batched=("grad", "inputs"), without=("need_weight",)),
 )
 _supernet_node = register(
     "supernet_node(Tensor[] inputs, str[] operations, Tensor alphas, Tensor[] weights) -> Tensor",
@@ -277,4 +273,6 @@ _supernet_node = register(
     flops=_flops,
     backward=_gradient,
     setup_context=_save,
+    twin=_twin,
+    batching=Batching(batched=("inputs",)),
 )

@@ -179,13 +179,6 @@ def test_flops_are_counted(op: OpSample) -> None:
     assert 0 < forward.get_total_flops() <= 4 * backward.get_total_flops()
 
 
-@every_op
-def test_vmap_is_refused(op: OpSample) -> None:
-    inputs = [x[None] for x in op.make(1, torch.float32, SMALL)]
-    with pytest.raises(NotImplementedError, match=r"vmap over csmri_ext.*leading dimensions"):
-        torch.vmap(op.call)(*inputs)
-
-
 # --- dtypes and devices --------------------------------------------------------------------------------------------
 @every_op
 def test_autocast_computes_in_float32(op: OpSample) -> None:
