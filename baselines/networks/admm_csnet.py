@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.networks.base import ChannelNetwork
-from csmri_ext.nn import DataStep, as_complex
+from csmri_ext.nn import as_complex
+from csmri_ext.physics import Encoding
 
 KNOTS = 101  # of the shrinkage functions, evenly over [-1, 1]
 
@@ -45,17 +46,17 @@ class ADMMCSNet(ChannelNetwork):
         own, self.repeats = (1, stages) if shared else (stages, 1)
         self.stages = nn.ModuleList(Stage(chans) for _ in range(own))
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Run the iterations."""
         stages = cast("list[Stage]", list(self.stages))
         z = b = torch.zeros_like(self.channels(image))
         for _ in range(self.repeats):
             for stage in stages:
-                x = self.proximal(step, z - b, stage.rho)
+                x = self.proximal(encoding, z - b, stage.rho)
                 z = stage(x + b)
                 b = b + stage.gamma * (x - z)
-        x = self.proximal(step, z - b, stages[-1].rho)
-        return as_complex(self.consistent(step, x, 1.0))
+        x = self.proximal(encoding, z - b, stages[-1].rho)
+        return as_complex(self.consistent(encoding, x, 1.0))
 
 
 class Stage(nn.Module):

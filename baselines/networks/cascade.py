@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from baselines.networks.base import ChannelNetwork
-from csmri_ext.nn import DataStep, as_complex
+from csmri_ext.nn import as_complex
+from csmri_ext.physics import Encoding
 
 
 class Cascade(ChannelNetwork):
@@ -33,10 +34,10 @@ class Cascade(ChannelNetwork):
         self.networks = nn.ModuleList(networks)
         self.repeats = repeats
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Run the cascades."""
         x = self.channels(image)
         for _ in range(self.repeats):
             for network in self.networks:
-                x = self.consistent(step, x + network(x), 1.0)
+                x = self.consistent(encoding, x + network(x), 1.0)
         return as_complex(x)

@@ -11,7 +11,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from baselines.networks.base import ChannelNetwork
-from csmri_ext.nn import DataStep, UNet, as_complex
+from csmri_ext.nn import UNet, as_complex
+from csmri_ext.physics import Encoding
 
 
 class MICCAN(ChannelNetwork):
@@ -42,9 +43,9 @@ class MICCAN(ChannelNetwork):
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, 0, 0.02)
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Run the cascades."""
         x = zero_filled = self.channels(image)
         for unet in self.unets[:-1]:
-            x = self.consistent(step, x + unet(x), 1.0)
-        return as_complex(self.consistent(step, zero_filled + self.unets[-1](x), 1.0))
+            x = self.consistent(encoding, x + unet(x), 1.0)
+        return as_complex(self.consistent(encoding, zero_filled + self.unets[-1](x), 1.0))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from csmri_ext.models.hqs import HQS
-from csmri_ext.nn import CSE, PGSA, DataStep
+from csmri_ext.nn import CSE, PGSA
+from csmri_ext.physics import Encoding
 
 
 class ChannelFusion(nn.Module):
@@ -81,10 +82,10 @@ class GAHQS(HQS):
         self.fuse_data = nn.ModuleList(make(3 * c, c) for _ in range(stages))
         self.fuse_momentum = nn.ModuleList(make(2 * c, c) for _ in range(self.extrapolations))
 
-    def stage(self, k: int, z: Tensor, zhat: Tensor, zero_filled: Tensor, step: DataStep) -> tuple[Tensor, Tensor]:
+    def stage(self, k: int, z: Tensor, zhat: Tensor, zero_filled: Tensor, encoding: Encoding) -> tuple[Tensor, Tensor]:
         """Return ``Z_{k+1}`` and ``Zhat_{k+1}``, real ``(batch, channels, ny, nx)`` each."""
         eta = torch.sigmoid(self.theta[k])
-        normal = self.on_replicas(step.normal, zhat)
+        normal = self.on_replicas(encoding.normal, zhat)
         x = self.fuse_data[k]((zhat, zero_filled, normal), torch.stack([torch.ones_like(eta), eta, -eta]))
         following = self.denoisers[k](x)
         if self.beta is None or k >= self.extrapolations:
@@ -92,5 +93,5 @@ class GAHQS(HQS):
         beta = self.beta[k]
         return following, self.fuse_momentum[k]((following, z), torch.stack([1 + beta, -beta]))
 
-    def _last_step(self, image: Tensor, step: DataStep) -> Tensor:
-        return step.step(image, torch.sigmoid(self.theta[-1]))
+    def _last_step(self, image: Tensor, encoding: Encoding) -> Tensor:
+        return encoding.step(image, torch.sigmoid(self.theta[-1]))

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from csmri_ext import ops
 from csmri_ext.models.genotypes import GENOTYPES, check_genotype
-from csmri_ext.nn import DataStep, NasCell, Reconstructor, as_channels, as_complex
+from csmri_ext.nn import NasCell, Reconstructor, as_channels, as_complex
 from csmri_ext.nn.nas_cell import NasNode
+from csmri_ext.physics import Encoding
 
 
 class ReconstructionModule(nn.Module):
@@ -121,8 +122,8 @@ class NasN(Reconstructor):
             ReconstructionModule(self.genotype, cells, channels, in_chans) for _ in range(cascades)
         )
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Alternate reconstruction modules and data consistency."""
         for module in self.reconstructions:
-            image = step.step(as_complex(module(as_channels(image, self.in_chans))), 1.0)
+            image = encoding.step(as_complex(module(as_channels(image, self.in_chans))), 1.0)
         return image

@@ -5,7 +5,6 @@ from __future__ import annotations
 from csmri_ext.nn.complex import as_channels, as_complex
 from csmri_ext.nn.cse import CSE
 from csmri_ext.nn.data_consistency import DataConsistency
-from csmri_ext.nn.data_step import DataStep
 from csmri_ext.nn.hsab import HSAB
 from csmri_ext.nn.msst import HSAU, MSST
 from csmri_ext.nn.nas_cell import NasCell, NasNode
@@ -22,7 +21,6 @@ __all__ = [
     "MSST",
     "PGSA",
     "DataConsistency",
-    "DataStep",
     "NasCell",
     "NasNode",
     "Reconstructor",
