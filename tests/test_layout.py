@@ -95,7 +95,6 @@ ROOMS = {
         "csmri_ext.nn",
         "csmri_ext.ops",
         "csmri_ext.physics",
-        "csmri_ext.physics",
         "csmri_ext.models",
         "csmri_ext.errors",
         "csmri_ext.recon",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from csmri_ext.nn import Reconstructor, as_channels, as_complex
+from csmri_ext.nn import ProximalSteps, Reconstructor, as_channels, as_complex
 from csmri_ext.physics import Encoding
 
 
@@ -21,9 +21,13 @@ class ChannelNetwork(Reconstructor):
         """Complex ``(batch, ny, nx)`` to real ``(batch, in_chans, ny, nx)``."""
         return as_channels(image, self.in_chans)
 
-    def consistent(self, encoding: Encoding, x: Tensor, eta: Tensor | float) -> Tensor:
-        """``x + eta A^H (y - A x)`` on channels; `eta` = 1 with one coil replaces the acquired samples."""
+    def step(self, encoding: Encoding, x: Tensor, eta: Tensor | float) -> Tensor:
+        """``x + eta A^H (y - A x)`` on channels."""
         return self.channels(encoding.step(as_complex(x), eta))
+
+    def consistent(self, encoding: Encoding, x: Tensor, steps: ProximalSteps, k: int) -> Tensor:
+        """Take data step k on channels: one coil gets its acquired samples back, several the proximal step."""
+        return self.channels(steps(encoding, as_complex(x), k))
 
     def proximal(self, encoding: Encoding, x: Tensor, mu: Tensor | float) -> Tensor:
         """``argmin_u ||A u - y||^2 + mu ||u - x||^2`` on channels."""

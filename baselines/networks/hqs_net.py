@@ -56,7 +56,7 @@ class HQSNet(ChannelNetwork):
         """Run the stages."""
         f = self.channels(image).repeat(1, self.buffer, 1, 1)
         for network in self.networks:
-            u = self.consistent(encoding, f[:, : self.in_chans], self.mu)
+            u = self.step(encoding, f[:, : self.in_chans], self.mu)
             f = f + network(torch.cat([f, u], dim=1))
         return as_complex(f[:, : self.in_chans])
 

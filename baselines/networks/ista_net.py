@@ -46,7 +46,7 @@ class ISTANetBase(ChannelNetwork):
         """Run the stages; in training keep what `symmetry_loss` returns."""
         x, symmetry = self.channels(image), []
         for stage in cast("list[Stage | StagePlus]", list(self.stages)):
-            x, residual = stage(self.consistent(encoding, x, stage.step))
+            x, residual = stage(self.step(encoding, x, stage.step))
             if residual is not None:
                 symmetry.append(residual.square().mean())
         self._symmetry = torch.stack(symmetry).sum() if symmetry else None

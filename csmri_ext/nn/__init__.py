@@ -10,6 +10,7 @@ from csmri_ext.nn.msst import HSAU, MSST
 from csmri_ext.nn.nas_cell import NasCell, NasNode
 from csmri_ext.nn.padding import pad_to_multiple
 from csmri_ext.nn.pgsa import PGSA
+from csmri_ext.nn.proximal_steps import ProximalSteps
 from csmri_ext.nn.split_depthwise import SplitDepthwiseConv
 from csmri_ext.nn.unet import UNet
 from csmri_ext.nn.unrolled import Reconstructor
@@ -23,6 +24,7 @@ __all__ = [
     "DataConsistency",
     "NasCell",
     "NasNode",
+    "ProximalSteps",
     "Reconstructor",
     "SplitDepthwiseConv",
     "UNet",

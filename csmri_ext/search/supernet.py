@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from csmri_ext import ops
 from csmri_ext.errors import InputError, unknown
-from csmri_ext.nn import NasNode, Reconstructor, as_channels, as_complex
+from csmri_ext.nn import NasNode, ProximalSteps, Reconstructor, as_channels, as_complex
 from csmri_ext.nn.nas_cell import NasEntry
 from csmri_ext.physics import Encoding
 
@@ -157,6 +157,7 @@ class Supernet(Reconstructor):
         self.reconstructions = nn.ModuleList(
             SupernetModule(nodes, self.operations, cells, channels, in_chans) for _ in range(cascades)
         )
+        self.data_steps = ProximalSteps(cascades)
 
     @property
     def edges(self) -> list[int]:
@@ -170,8 +171,8 @@ class Supernet(Reconstructor):
     def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Alternate modules and data consistency."""
         strengths = self.alphas.softmax(1).split(self.edges)
-        for module in self.reconstructions:
-            image = encoding.step(as_complex(module(as_channels(image, self.in_chans), strengths)), 1.0)
+        for k, module in enumerate(self.reconstructions):
+            image = self.data_steps(encoding, as_complex(module(as_channels(image, self.in_chans), strengths)), k)
         return image
 
     def loss(self, kspace: Tensor, mask: Tensor, target: Tensor) -> Tensor:
