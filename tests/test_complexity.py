@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from csmri_ext.metrics import count_flops, count_parameters
-from csmri_ext.physics import SenseOp
+from csmri_ext.physics import Encoding
 
 PIXELS = 320 * 320
 
@@ -24,7 +24,7 @@ class Cascade(nn.Module):
         self.networks = nn.ModuleList(networks)
 
     def forward(self, kspace: Tensor, mask: Tensor, sens_maps: Tensor | None = None) -> Tensor:
-        operator = SenseOp(sens_maps, mask)
+        operator = Encoding(None, mask, sens_maps)
         start = image = operator.adjoint(kspace)
         for network in self.networks:
             channels = torch.view_as_real(image).permute(0, 3, 1, 2)

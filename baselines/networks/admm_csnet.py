@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.networks.base import ChannelNetwork
-from csmri_ext.nn import DataStep, as_complex
+from csmri_ext.nn import ProximalSteps, as_complex
+from csmri_ext.nn.proximal_steps import START
+from csmri_ext.physics import Encoding
 
 KNOTS = 101  # of the shrinkage functions, evenly over [-1, 1]
 
@@ -36,26 +38,36 @@ class ADMMCSNet(ChannelNetwork):
         Use the same weights in all iterations, as the published code does.
     peak
         As in `csmri_ext.nn.Reconstructor`.
+    mu, trainable_mu
+        Of the last data step, see `csmri_ext.nn.ProximalSteps`.
     """
 
     def __init__(
-        self, in_chans: int = 2, stages: int = 10, chans: int = 128, shared: bool = True, peak: float | None = 1.0
+        self,
+        in_chans: int = 2,
+        stages: int = 10,
+        chans: int = 128,
+        shared: bool = True,
+        peak: float | None = 1.0,
+        mu: float = START,
+        trainable_mu: bool = False,
     ) -> None:
         super().__init__(in_chans=in_chans, peak=peak)
         own, self.repeats = (1, stages) if shared else (stages, 1)
         self.stages = nn.ModuleList(Stage(chans) for _ in range(own))
+        self.data_steps = ProximalSteps(1, mu, trainable=trainable_mu)
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Run the iterations."""
         stages = cast("list[Stage]", list(self.stages))
         z = b = torch.zeros_like(self.channels(image))
         for _ in range(self.repeats):
             for stage in stages:
-                x = self.proximal(step, z - b, stage.rho)
+                x = self.proximal(encoding, z - b, stage.rho)
                 z = stage(x + b)
                 b = b + stage.gamma * (x - z)
-        x = self.proximal(step, z - b, stages[-1].rho)
-        return as_complex(self.consistent(step, x, 1.0))
+        x = self.proximal(encoding, z - b, stages[-1].rho)
+        return as_complex(self.consistent(encoding, x, self.data_steps, 0))
 
 
 class Stage(nn.Module):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from csmri_ext.nn import DataStep, Reconstructor, as_channels, as_complex
+from csmri_ext.nn import ProximalSteps, Reconstructor, as_channels, as_complex
+from csmri_ext.physics import Encoding
 
 
 class ChannelNetwork(Reconstructor):
@@ -20,13 +21,17 @@ class ChannelNetwork(Reconstructor):
         """Complex ``(batch, ny, nx)`` to real ``(batch, in_chans, ny, nx)``."""
         return as_channels(image, self.in_chans)
 
-    def consistent(self, step: DataStep, x: Tensor, eta: Tensor | float) -> Tensor:
-        """``x + eta A^H (y - A x)`` on channels; `eta` = 1 with one coil replaces the acquired samples."""
-        return self.channels(step.step(as_complex(x), eta))
+    def step(self, encoding: Encoding, x: Tensor, eta: Tensor | float) -> Tensor:
+        """``x + eta A^H (y - A x)`` on channels."""
+        return self.channels(encoding.step(as_complex(x), eta))
 
-    def proximal(self, step: DataStep, x: Tensor, mu: Tensor | float) -> Tensor:
+    def consistent(self, encoding: Encoding, x: Tensor, steps: ProximalSteps, k: int) -> Tensor:
+        """Take data step k on channels: one coil gets its acquired samples back, several the proximal step."""
+        return self.channels(steps(encoding, as_complex(x), k))
+
+    def proximal(self, encoding: Encoding, x: Tensor, mu: Tensor | float) -> Tensor:
         """``argmin_u ||A u - y||^2 + mu ||u - x||^2`` on channels."""
-        return self.channels(step.proximal(as_complex(x), mu))
+        return self.channels(encoding.proximal(as_complex(x), mu))
 
 
 class PostProcessing(ChannelNetwork):
@@ -46,6 +51,6 @@ class PostProcessing(ChannelNetwork):
         super().__init__(in_chans=in_chans, peak=peak)
         self.layers = layers
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:  # noqa: ARG002
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:  # noqa: ARG002
         """Apply the layers."""
         return as_complex(self.layers(self.channels(image)))

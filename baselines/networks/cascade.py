@@ -7,14 +7,16 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from baselines.networks.base import ChannelNetwork
-from csmri_ext.nn import DataStep, as_complex
+from csmri_ext.nn import ProximalSteps, as_complex
+from csmri_ext.nn.proximal_steps import START
+from csmri_ext.physics import Encoding
 
 
 class Cascade(ChannelNetwork):
     """``x <- DC(x + R_i(x))`` for each network R_i in turn, from the zero-filled image.
 
-    DC replaces the acquired samples (the paper's lambda is infinite: noiseless data). With several coils it replaces
-    them in the k-space of each coil and combines the coils again, which is the step ``x + A^H (y - A x)``.
+    DC replaces the acquired samples (the paper's lambda is infinite: noiseless data). With several coils it is the
+    proximal step; see `csmri_ext.nn.ProximalSteps`.
 
     Parameters
     ----------
@@ -26,17 +28,27 @@ class Cascade(ChannelNetwork):
         Run through all of them this many times, with the same weights.
     peak
         As in `csmri_ext.nn.Reconstructor`.
+    mu, trainable_mu
+        Of the data steps, one per cascade and repeat; see `csmri_ext.nn.ProximalSteps`.
     """
 
-    def __init__(self, in_chans: int, networks: Iterable[nn.Module], repeats: int, peak: float | None) -> None:
+    def __init__(
+        self,
+        in_chans: int,
+        networks: Iterable[nn.Module],
+        repeats: int,
+        peak: float | None,
+        mu: float = START,
+        trainable_mu: bool = False,
+    ) -> None:
         super().__init__(in_chans=in_chans, peak=peak)
         self.networks = nn.ModuleList(networks)
         self.repeats = repeats
+        self.data_steps = ProximalSteps(len(self.networks) * repeats, mu, trainable=trainable_mu)
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Run the cascades."""
         x = self.channels(image)
-        for _ in range(self.repeats):
-            for network in self.networks:
-                x = self.consistent(step, x + network(x), 1.0)
+        for k, network in enumerate(self.repeats * list(self.networks)):
+            x = self.consistent(encoding, x + network(x), self.data_steps, k)
         return as_complex(x)

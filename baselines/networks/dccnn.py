@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from baselines.networks.cascade import Cascade
+from csmri_ext.nn.proximal_steps import START
 
 
 class DCCNN(Cascade):
@@ -27,6 +28,8 @@ class DCCNN(Cascade):
         Use the same weights in all cascades: the NasN paper's MoDL, 56,674 and 204,642 parameters.
     peak
         As in `csmri_ext.nn.Reconstructor`.
+    mu, trainable_mu
+        Of the data steps, see `csmri_ext.nn.ProximalSteps`.
     """
 
     def __init__(
@@ -37,9 +40,13 @@ class DCCNN(Cascade):
         chans: int = 32,
         shared: bool = False,
         peak: float | None = 6.0,
+        mu: float = START,
+        trainable_mu: bool = False,
     ) -> None:
         own, repeats = (1, cascades) if shared else (cascades, 1)
-        super().__init__(in_chans, (residual_network(in_chans, blocks, chans) for _ in range(own)), repeats, peak)
+        super().__init__(
+            in_chans, (residual_network(in_chans, blocks, chans) for _ in range(own)), repeats, peak, mu, trainable_mu
+        )
 
 
 def residual_network(in_chans: int, blocks: int, chans: int) -> nn.Sequential:

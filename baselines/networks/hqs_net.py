@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from baselines.networks.base import ChannelNetwork
-from csmri_ext.nn import DataStep, as_complex
+from csmri_ext.nn import as_complex
+from csmri_ext.physics import Encoding
 
 
 class HQSNet(ChannelNetwork):
@@ -51,11 +52,11 @@ class HQSNet(ChannelNetwork):
         self.networks = nn.ModuleList(plain_network(inputs, outputs, chans, depth) for _ in range(stages))
         self.mu = nn.Parameter(torch.tensor(0.5))  # a step, what GA-HQS calls eta
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Run the stages."""
         f = self.channels(image).repeat(1, self.buffer, 1, 1)
         for network in self.networks:
-            u = self.consistent(step, f[:, : self.in_chans], self.mu)
+            u = self.step(encoding, f[:, : self.in_chans], self.mu)
             f = f + network(torch.cat([f, u], dim=1))
         return as_complex(f[:, : self.in_chans])
 

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.networks.base import ChannelNetwork
-from csmri_ext.nn import DataStep, as_complex
+from csmri_ext.nn import as_complex
+from csmri_ext.physics import Encoding
 
 
 class ISTANetBase(ChannelNetwork):
@@ -41,11 +42,11 @@ class ISTANetBase(ChannelNetwork):
         self.stages = nn.ModuleList(stages)
         self._symmetry: Tensor | None = None
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Run the stages; in training keep what `symmetry_loss` returns."""
         x, symmetry = self.channels(image), []
         for stage in cast("list[Stage | StagePlus]", list(self.stages)):
-            x, residual = stage(self.consistent(step, x, stage.step))
+            x, residual = stage(self.step(encoding, x, stage.step))
             if residual is not None:
                 symmetry.append(residual.square().mean())
         self._symmetry = torch.stack(symmetry).sum() if symmetry else None

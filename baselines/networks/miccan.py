@@ -11,7 +11,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from baselines.networks.base import ChannelNetwork
-from csmri_ext.nn import DataStep, UNet, as_complex
+from csmri_ext.nn import ProximalSteps, UNet, as_complex
+from csmri_ext.nn.proximal_steps import START
+from csmri_ext.physics import Encoding
 
 
 class MICCAN(ChannelNetwork):
@@ -31,20 +33,31 @@ class MICCAN(ChannelNetwork):
         Ratio of the bottlenecks of the channel attention.
     peak
         As in `csmri_ext.nn.Reconstructor`.
+    mu, trainable_mu
+        Of the data steps, see `csmri_ext.nn.ProximalSteps`.
     """
 
     def __init__(
-        self, in_chans: int = 2, cascades: int = 5, chans: int = 32, reduction: int = 8, peak: float | None = 1.0
+        self,
+        in_chans: int = 2,
+        cascades: int = 5,
+        chans: int = 32,
+        reduction: int = 8,
+        peak: float | None = 1.0,
+        mu: float = START,
+        trainable_mu: bool = False,
     ) -> None:
         super().__init__(in_chans=in_chans, peak=peak)
         self.unets = nn.ModuleList(UNet(in_chans, in_chans, chans, reduction) for _ in range(cascades))
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, 0, 0.02)
+        self.data_steps = ProximalSteps(cascades, mu, trainable=trainable_mu)
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Run the cascades."""
         x = zero_filled = self.channels(image)
-        for unet in self.unets[:-1]:
-            x = self.consistent(step, x + unet(x), 1.0)
-        return as_complex(self.consistent(step, zero_filled + self.unets[-1](x), 1.0))
+        for k, unet in enumerate(self.unets):
+            start = zero_filled if k == len(self.unets) - 1 else x
+            x = self.consistent(encoding, start + unet(x), self.data_steps, k)
+        return as_complex(x)

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from baselines.networks.base import ChannelNetwork
-from csmri_ext.nn import DataStep, as_complex
+from csmri_ext.nn import as_complex
+from csmri_ext.physics import Encoding
 
 
 class MoDL(ChannelNetwork):
@@ -55,12 +56,12 @@ class MoDL(ChannelNetwork):
         self.denoisers = nn.ModuleList(denoiser(in_chans, chans, depth) for _ in range(own))
         self.log_lambda = nn.Parameter(torch.tensor(math.log(0.05)))  # the logarithm keeps lambda positive
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Alternate denoiser and data step."""
         x, weight = self.channels(image), self.log_lambda.exp()
         for _ in range(self.repeats):
             for network in self.denoisers:
-                x = self.proximal(step, x + network(x), weight)
+                x = self.proximal(encoding, x + network(x), weight)
         return as_complex(x)
 
 

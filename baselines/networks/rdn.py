@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from baselines.networks.cascade import Cascade
+from csmri_ext.nn.proximal_steps import START
 
 
 class RDN(Cascade):
@@ -25,6 +26,8 @@ class RDN(Cascade):
         Features.
     peak
         As in `csmri_ext.nn.Reconstructor`.
+    mu, trainable_mu
+        Of the data steps, see `csmri_ext.nn.ProximalSteps`.
     """
 
     def __init__(
@@ -34,9 +37,11 @@ class RDN(Cascade):
         cascades: int = 3,
         chans: int = 32,
         peak: float | None = 6.0,
+        mu: float = START,
+        trainable_mu: bool = False,
     ) -> None:
         networks = (RecursiveDilated(in_chans, recursions, chans) for _ in range(cascades))
-        super().__init__(in_chans, networks, 1, peak)
+        super().__init__(in_chans, networks, 1, peak, mu, trainable_mu)
 
 
 class RecursiveDilated(nn.Module):

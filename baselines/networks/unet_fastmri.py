@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.networks.base import PostProcessing
-from csmri_ext.nn import DataStep, as_complex
+from csmri_ext.nn import as_complex
+from csmri_ext.physics import Encoding
 
 
 class UNetFastMRI(PostProcessing):
@@ -47,10 +48,10 @@ class UNetFastMRI(PostProcessing):
             raise ValueError(f"unet_fastmri: the magnitude is one channel, but in_chans is {in_chans}")
         self.magnitude = magnitude
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Apply the layers."""
         if not self.magnitude:
-            return super().reconstruct(step, image)
+            return super().reconstruct(encoding, image)
         x = image.abs().unsqueeze(1)
         deviation, mean = torch.std_mean(x, dim=(-2, -1), keepdim=True)
         normalized = ((x - mean) / (deviation + 1e-11)).clamp(-6, 6)

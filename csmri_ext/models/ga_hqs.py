@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from csmri_ext.models.fusion import ORDERS, ChannelFusion, replica_major, start_as_sum
 from csmri_ext.models.hqs import HQS
-from csmri_ext.nn import PGSA, DataStep
+from csmri_ext.nn import PGSA
+from csmri_ext.physics import Encoding
 
 FUSIONS = ("pgsa", "cse")
 GROUPS = (1, 2, 4, 8)
@@ -89,10 +90,10 @@ class GAHQS(HQS):
                 for made in fusions:
                     start_as_sum(made, n_terms, in_chans, replicas, order)
 
-    def stage(self, k: int, z: Tensor, zhat: Tensor, zero_filled: Tensor, step: DataStep) -> tuple[Tensor, Tensor]:
+    def stage(self, k: int, z: Tensor, zhat: Tensor, zero_filled: Tensor, encoding: Encoding) -> tuple[Tensor, Tensor]:
         """Return ``Z_{k+1}`` and ``Zhat_{k+1}``, real ``(batch, channels, ny, nx)`` each."""
         eta = torch.sigmoid(self.theta[k])
-        normal = self.on_replicas(step.normal, zhat)
+        normal = self.on_replicas(encoding.normal, zhat)
         scales = torch.stack([torch.ones_like(eta), eta, -eta])
         x = self._fuse(self.fuse_data[k], (zhat, zero_filled, normal), scales)
         following = self.denoisers[k](x)
@@ -108,5 +109,5 @@ class GAHQS(HQS):
             result = fusion(replica_major(terms, scales, self.in_chans, self.replicas))
         return result
 
-    def _last_step(self, image: Tensor, step: DataStep) -> Tensor:
-        return step.step(image, torch.sigmoid(self.theta[-1]))
+    def _last_step(self, image: Tensor, encoding: Encoding) -> Tensor:
+        return encoding.step(image, torch.sigmoid(self.theta[-1]))

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from csmri_ext.nn import MSST, DataStep, Reconstructor, UNet
+from csmri_ext.nn import MSST, Reconstructor, UNet
+from csmri_ext.physics import Encoding
 
 
 class ResidualCNN(nn.Module):
@@ -86,7 +87,7 @@ class HQS(Reconstructor):
         zhat_{k+1} = z_{k+1} + beta_k (z_{k+1} - z_k)        accelerated (A-HQS); else zhat = z
 
     and, for the image, a last data step from the mean of the replicas of ``zhat_K``. Multi-coil data steps are
-    conjugate gradients, see `DataStep.proximal`.
+    conjugate gradients, see `Encoding.proximal`.
 
     Parameters
     ----------
@@ -157,18 +158,18 @@ class HQS(Reconstructor):
         self.theta = nn.Parameter(torch.zeros(stages + final_step))
         self.beta = nn.Parameter(torch.full((self.extrapolations,), 0.1)) if self.extrapolations else None
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Run all stages, then the last data step."""
         zero_filled = self.spread(image)
         z = zhat = zero_filled
         for k in range(self.stages):
-            z, zhat = self._maybe_checkpointed(k, z, zhat, zero_filled, step)
+            z, zhat = self._maybe_checkpointed(k, z, zhat, zero_filled, encoding)
         image = self.collect(zhat)
-        return self._last_step(image, step) if self.final_step else image
+        return self._last_step(image, encoding) if self.final_step else image
 
-    def stage(self, k: int, z: Tensor, zhat: Tensor, zero_filled: Tensor, step: DataStep) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def stage(self, k: int, z: Tensor, zhat: Tensor, zero_filled: Tensor, encoding: Encoding) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """Return ``z_{k+1}`` and ``zhat_{k+1}``, real ``(batch, channels, ny, nx)`` like the inputs."""
-        x = self.on_replicas(lambda images: step.proximal(images, torch.exp(-self.theta[k])), zhat)
+        x = self.on_replicas(lambda images: encoding.proximal(images, torch.exp(-self.theta[k])), zhat)
         following = self.denoisers[k](x)
         if self.beta is None or k >= self.extrapolations:
             return following, following
@@ -185,13 +186,13 @@ class HQS(Reconstructor):
         return torch.complex(real, imaginary[0] if imaginary else torch.zeros_like(real))
 
     def on_replicas(self, function: Callable[[Tensor], Tensor], channels: Tensor) -> Tensor:
-        """Apply a step of `DataStep` to all replicas; with real images the real part of the result is kept."""
+        """Apply a step of `Encoding` to all replicas; with real images the real part of the result is kept."""
         if self.in_chans == 2:
             return function(channels)
         return function(torch.cat([channels, torch.zeros_like(channels)], 1))[:, : self.channels]
 
-    def _last_step(self, image: Tensor, step: DataStep) -> Tensor:
-        return step.proximal(image, torch.exp(-self.theta[-1]))
+    def _last_step(self, image: Tensor, encoding: Encoding) -> Tensor:
+        return encoding.proximal(image, torch.exp(-self.theta[-1]))
 
     def _maybe_checkpointed(self, *arguments: Any) -> tuple[Tensor, Tensor]:
         if self.checkpointing and torch.is_grad_enabled():

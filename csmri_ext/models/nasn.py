@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from csmri_ext import ops
 from csmri_ext.models.genotypes import GENOTYPES, check_genotype
-from csmri_ext.nn import DataStep, NasCell, Reconstructor, as_channels, as_complex
+from csmri_ext.nn import NasCell, ProximalSteps, Reconstructor, as_channels, as_complex
 from csmri_ext.nn.nas_cell import NasNode
+from csmri_ext.nn.proximal_steps import START
+from csmri_ext.physics import Encoding
 
 
 class ReconstructionModule(nn.Module):
@@ -84,7 +86,7 @@ class ReconstructionModule(nn.Module):
 class NasN(Reconstructor):
     """The network found by neural architecture search: ``x <- DC(R(x))`` in each cascade (NasN, section 3).
 
-    DC replaces the acquired samples (eq. 7, noiseless); with several coils it is a gradient step of size 1.
+    DC replaces the acquired samples (eq. 7, noiseless); with several coils it is the proximal step (`ProximalSteps`).
 
     Parameters
     ----------
@@ -92,6 +94,8 @@ class NasN(Reconstructor):
         Name in `GENOTYPES`, or nested pairs as `check_genotype` takes them.
     cascades, cells, channels
         Number of reconstruction modules, of cells in each, and of channels in each node; weights are never shared.
+    mu, trainable_mu
+        Of the data steps, see `ProximalSteps`.
     in_chans, peak
         As in `Reconstructor`; the paper's code scales to a maximum of 6.
 
@@ -108,6 +112,8 @@ class NasN(Reconstructor):
         cascades: int = 3,
         cells: int = 3,
         channels: int = 32,
+        mu: float = START,
+        trainable_mu: bool = False,
         in_chans: int = 2,
         peak: float | None = 6.0,
     ) -> None:
@@ -120,9 +126,10 @@ class NasN(Reconstructor):
         self.reconstructions = nn.ModuleList(
             ReconstructionModule(self.genotype, cells, channels, in_chans) for _ in range(cascades)
         )
+        self.data_steps = ProximalSteps(cascades, mu, trainable=trainable_mu)
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Alternate reconstruction modules and data consistency."""
-        for module in self.reconstructions:
-            image = step.step(as_complex(module(as_channels(image, self.in_chans))), 1.0)
+        for k, module in enumerate(self.reconstructions):
+            image = self.data_steps(encoding, as_complex(module(as_channels(image, self.in_chans))), k)
         return image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from csmri_ext.nn.data_step import DataStep
+from csmri_ext.physics import Encoding
 
 
 class Reconstructor(nn.Module):
@@ -58,21 +58,30 @@ class Reconstructor(nn.Module):
         TypeError, ValueError
             Tensors that do not fit together; both shapes are named.
         """
-        step = DataStep(kspace, mask, sens_maps, peak=self.peak)
-        return self.reconstruct(step, step.zero_filled) * step.scale
+        encoding = self.encode(kspace, mask, sens_maps)
+        return self.reconstruct(encoding, encoding.zero_filled) * encoding.scale
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+    def encode(self, kspace: Tensor, mask: Tensor, sens_maps: Tensor | None = None) -> Encoding:
+        """Return the data as `reconstruct` sees them; parameters and errors as of `forward`."""
+        if kspace.ndim == 2 or (kspace.ndim == 3 and sens_maps is not None):
+            given = "no sens_maps" if sens_maps is None else f"sens_maps {tuple(sens_maps.shape)}"
+            expected = "(batch, ny, nx)" if sens_maps is None else "(batch, coils, ny, nx)"
+            raise ValueError(f"kspace {tuple(kspace.shape)} with {given}: expected {expected}")
+        encoding = Encoding(kspace, mask, sens_maps)
+        return encoding if self.peak is None else encoding.normalized(self.peak)
+
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Compute the image from the data.
 
         Parameters
         ----------
-        step
+        encoding
             The data, scaled, behind the encoding operator.
         image
-            ``step.zero_filled``, complex ``(batch, ny, nx)``.
+            ``encoding.zero_filled``, complex ``(batch, ny, nx)``.
 
         Returns
         -------
             complex ``(batch, ny, nx)``.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not implement reconstruct(step, image)")
+        raise NotImplementedError(f"{type(self).__name__} does not implement reconstruct(encoding, image)")

@@ -1,15 +1,16 @@
-"""The physics of the acquisition: Fourier transform, sampling masks, coils and the SENSE operator."""
+"""The physics of the acquisition: Fourier transform, sampling masks, coils and the encoding operator."""
 
 from __future__ import annotations
 
-from csmri_ext.physics.coils import estimate_sens_maps
+from csmri_ext.physics.cg_sense import cg_sense
+from csmri_ext.physics.coils import estimate_sens_maps, rss
+from csmri_ext.physics.encoding import Encoding, kspace_residual
 from csmri_ext.physics.fourier import center_kspace, corner_kspace, corner_mask, fft2c, ifft2c
 from csmri_ext.physics.mask_properties import calibration_block, describe_mask, mask_hash
 from csmri_ext.physics.masks.kinds import default_center_fraction, make_mask, mask_kinds
-from csmri_ext.physics.sense import SenseOp, cg_sense, kspace_residual, rss
 
 __all__ = [
-    "SenseOp",
+    "Encoding",
     "calibration_block",
     "center_kspace",
     "cg_sense",

@@ -13,14 +13,30 @@ import torch
 from torch import Tensor
 
 from csmri_ext.physics.fourier import ifft2c
-from csmri_ext.physics.mask_properties import calibration_block
-from csmri_ext.physics.sense import rss
+from csmri_ext.physics.mask_properties import calibration_block, check_mask
 
 METHODS = ("adaptive", "low_resolution")
 SMALLEST_BLOCK = 4
 LARGEST_BLOCK = 32
 NEIGHBOURHOOD = 3
 POWER_ITERATIONS = 10
+
+
+def rss(x: Tensor, dim: int = -3) -> Tensor:
+    """Root sum of squares, ``sqrt(sum_c |x_c|^2)``: the coil combination that needs no sensitivities.
+
+    Parameters
+    ----------
+    x
+        Coil images, real or complex, any shape.
+    dim
+        Coil axis; the default fits ``(..., coils, ny, nx)``.
+
+    Returns
+    -------
+        Real, shape of `x` without the coil axis.
+    """
+    return torch.linalg.vector_norm(x, dim=dim)
 
 
 def estimate_sens_maps(kspace: Tensor, mask: Tensor | None = None, method: str = "adaptive") -> Tensor:
@@ -51,6 +67,8 @@ def estimate_sens_maps(kspace: Tensor, mask: Tensor | None = None, method: str =
 
     Raises
     ------
+    TypeError
+        A mask that is not bool.
     ValueError
         Unknown method; wrong axes; a fully sampled centre of fewer than 4 samples along an axis; no signal in it.
     """
@@ -87,6 +105,7 @@ def _tapered_center(kspace: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         sampled = (kspace != 0).any(-3)
     else:
+        check_mask(mask)
         try:
             sampled = mask.broadcast_to(kspace.shape).all(-3)
         except RuntimeError:

@@ -7,8 +7,28 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+
+def check_mask(mask: Tensor) -> None:
+    """Raise TypeError unless `mask` is a bool tensor: what every function of this package asks of a mask.
+
+    Zeros and ones of another dtype are refused as well, since a mask in float may as well be a density or k-space;
+    ``mask.bool()`` says what is meant. Weights between 0 and 1 exist in `csmri_ext.ops.data_consistency` alone.
+
+    Parameters
+    ----------
+    mask
+        Any shape.
+    """
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"mask is a {type(mask).__name__}, expected a bool tensor, True where a sample was acquired")
+    if mask.dtype != torch.bool:
+        raise TypeError(
+            f"mask {tuple(mask.shape)} is {mask.dtype}, expected bool, True where a sample was acquired (mask.bool())"
+        )
 
 
 def mask_hash(mask: Tensor | NDArray[np.bool_]) -> str:

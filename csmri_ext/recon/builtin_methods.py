@@ -50,13 +50,13 @@ def _zero_filled(problem: Problem) -> Reconstruction:
     """Apply the adjoint, ``S^H F^H y``."""
     import torch
 
-    from csmri_ext.physics import SenseOp
+    from csmri_ext.physics import Encoding
 
     mask, maps = torch.from_numpy(problem.mask), problem.sens_maps
     images = []
     for i, measured in enumerate(problem.kspace):
         kspace = torch.from_numpy(measured)
-        operator = SenseOp(None if maps is None else torch.from_numpy(maps[i]), mask)
+        operator = Encoding(None, mask, None if maps is None else torch.from_numpy(maps[i]))
         images.append(operator.adjoint(kspace[0] if maps is None else kspace).numpy())
     return Reconstruction(np.stack(images))
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from csmri_ext import ops
 from csmri_ext.errors import InputError, unknown
-from csmri_ext.nn import DataStep, NasNode, Reconstructor, as_channels, as_complex
+from csmri_ext.nn import NasNode, ProximalSteps, Reconstructor, as_channels, as_complex
 from csmri_ext.nn.nas_cell import NasEntry
+from csmri_ext.physics import Encoding
 
 SPACES: dict[str, tuple[str, ...]] = {
     "A": ("sep_conv_3x3", "dil_2_conv_3x3", "dil_3_conv_3x3", "skip", "none"),
@@ -156,6 +157,7 @@ class Supernet(Reconstructor):
         self.reconstructions = nn.ModuleList(
             SupernetModule(nodes, self.operations, cells, channels, in_chans) for _ in range(cascades)
         )
+        self.data_steps = ProximalSteps(cascades)
 
     @property
     def edges(self) -> list[int]:
@@ -166,11 +168,11 @@ class Supernet(Reconstructor):
         """All parameters but the alphas."""
         return [p for p in self.parameters() if p is not self.alphas]
 
-    def reconstruct(self, step: DataStep, image: Tensor) -> Tensor:
+    def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Alternate modules and data consistency."""
         strengths = self.alphas.softmax(1).split(self.edges)
-        for module in self.reconstructions:
-            image = step.step(as_complex(module(as_channels(image, self.in_chans), strengths)), 1.0)
+        for k, module in enumerate(self.reconstructions):
+            image = self.data_steps(encoding, as_complex(module(as_channels(image, self.in_chans), strengths)), k)
         return image
 
     def loss(self, kspace: Tensor, mask: Tensor, target: Tensor) -> Tensor:
@@ -183,6 +185,6 @@ class Supernet(Reconstructor):
         target
             The true image, complex, ``(batch, ny, nx)``, in the units of `kspace`.
         """
-        step = DataStep(kspace, mask, peak=self.peak)
-        difference = self.reconstruct(step, step.zero_filled) - target / step.scale
+        encoding = self.encode(kspace, mask)
+        difference = self.reconstruct(encoding, encoding.zero_filled) - target / encoding.scale
         return as_channels(difference, self.in_chans).abs().mean()

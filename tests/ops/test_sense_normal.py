@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import csmri_ext
 from csmri_ext.ops import reference, sense_normal
-from csmri_ext.physics import SenseOp
+from csmri_ext.physics import Encoding
 
 MASKS = {"x": (1, -1), "y": (-2, 1), "xy": (-2, -1)}
 
@@ -187,7 +187,7 @@ def test_flops_and_vmap() -> None:
 
 def test_reference_ops_switches_the_op_and_the_operator() -> None:
     image, maps, mask = random(2, 8, 12), random(3, 8, 12, seed=1), make_mask("x", 8, 12)
-    operator = SenseOp(maps, mask.reshape(-1))
+    operator = Encoding(None, mask.reshape(-1), maps)
     with csmri_ext.reference_ops():
         twin = sense_normal(image, maps, mask)
         assert torch.equal(twin, reference.sense_normal(image, maps, mask.float()))

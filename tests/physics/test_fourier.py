@@ -10,7 +10,7 @@ from torch import Tensor
 
 import csmri_ext
 from csmri_ext.bridge import bart
-from csmri_ext.physics import SenseOp, center_kspace, corner_kspace, corner_mask, fft2c, ifft2c
+from csmri_ext.physics import Encoding, center_kspace, corner_kspace, corner_mask, fft2c, ifft2c
 
 SIZES = [(8, 8), (7, 9), (7, 8), (10, 5), (1, 6), (64, 40), (33, 50)]
 
@@ -56,7 +56,7 @@ def test_empty_batches_of_the_plain_ops() -> None:
     with csmri_ext.reference_ops():
         assert csmri_ext.ops.data_consistency(kspace, kspace, mask, 1.0).shape == kspace.shape
         assert csmri_ext.ops.sense_normal(kspace[:, 0], kspace, mask).shape == (0, 4, 5)
-        operator = SenseOp(kspace, mask)
+        operator = Encoding(None, mask, kspace)
         assert operator.normal(operator.adjoint(kspace)).shape == (0, 4, 5)
 
 

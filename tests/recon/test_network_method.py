@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from csmri_ext.commands import compare, recon
 from csmri_ext.errors import InputError
-from csmri_ext.physics import SenseOp, ifft2c
+from csmri_ext.physics import Encoding, ifft2c
 from csmri_ext.recon import methods
 from csmri_ext.recon import network_method as network
 from csmri_ext.recon.methods import choose, get, register_network
@@ -33,7 +33,7 @@ class Smoothing(nn.Module):
         self.shapes.append(tuple(kspace.shape))
         assert not torch.is_grad_enabled()
         assert not self.training
-        image = ifft2c(kspace) if sens_maps is None else SenseOp(sens_maps, mask).adjoint(kspace)
+        image = ifft2c(kspace) if sens_maps is None else Encoding(None, mask, sens_maps).adjoint(kspace)
         smooth = self.filter(torch.view_as_real(image).movedim(-1, 1))
         return torch.view_as_complex(smooth.movedim(1, -1).contiguous())
 

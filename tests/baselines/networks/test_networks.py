@@ -14,8 +14,7 @@ from torch import Tensor
 import csmri_ext
 from baselines import networks
 from baselines.networks.ista_net import Stage
-from csmri_ext.nn import DataStep
-from csmri_ext.physics import SenseOp, fft2c, make_mask
+from csmri_ext.physics import Encoding, fft2c, make_mask
 
 NAMES = networks.names()
 CONSISTENT = [name for name in NAMES if networks.ENTRIES[name].data_consistent]
@@ -163,14 +162,14 @@ def test_fused_equals_reference(name: str, coils: int) -> None:
         assert error <= 2 * usual + 4 * torch.finfo(torch.float32).eps, f"{what}: {error:.1e}, the twin's {usual:.1e}"
 
 
-def test_multi_coil_data_step_is_adjoint() -> None:
+def test_multi_coil_normal_operator_is_self_adjoint() -> None:
     """The step that the networks share, against the encoding operator: <A x, y> = <x, A^H y>."""
     maps, mask = coil_maps(4, 21, 18), columns(18)
     x, y = torch.randn(1, 21, 18, dtype=torch.complex64), torch.randn(1, 4, 21, 18, dtype=torch.complex64)
-    operator = SenseOp(maps, mask)
-    assert_adjoint(operator.forward, lambda k: DataStep(k, mask, maps).zero_filled, x, y)
-    step = DataStep(y, mask, maps)
-    assert_adjoint(step.normal, step.normal, x, torch.randn_like(x))
+    operator = Encoding(None, mask, maps)
+    assert_adjoint(operator.forward, lambda k: Encoding(k, mask, maps).zero_filled, x, y)
+    encoding = Encoding(y, mask, maps)
+    assert_adjoint(encoding.normal, encoding.normal, x, torch.randn_like(x))
 
 
 TRAINING_STEPS = {"unet": 100, "hqs_net": 100}  # deep, without normalization, no data consistency at the end

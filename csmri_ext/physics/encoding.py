@@ -1,0 +1,382 @@
+"""`Encoding`: the operator ``A = M F S`` of (parallel) MRI, and the data behind it as solvers and networks use them.
+
+S multiplies the image by the coil sensitivities, F is the centred orthonormal Fourier transform and M keeps the
+acquired samples. Reference: Pruessmann et al., "Advances in sensitivity encoding with arbitrary k-space trajectories"
+(2001).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from csmri_ext.ops import (
+    PreparedKspace,
+    data_consistency_normal_term,
+    data_consistency_prepared,
+    prepare_data_consistency,
+    sense_normal,
+)
+from csmri_ext.physics.conjugate_gradients import conjugate_gradients
+from csmri_ext.physics.fourier import fft2c, ifft2c
+from csmri_ext.physics.mask_properties import check_mask
+
+CG_ITERATIONS = 10
+CG_TOLERANCE = 1e-5  # of the norm of the right-hand side
+
+
+class Encoding:
+    """Encoding operator ``A = M F S`` with its adjoint and normal operator; with data y also the steps towards them.
+
+    Prepares the data once; every step then runs fused kernels (`csmri_ext.ops`).
+
+    Parameters
+    ----------
+    kspace
+        y, complex, ``(ny, nx)`` or ``(batch, ny, nx)`` without sensitivities, else ``(coils, ny, nx)`` or ``(batch,
+        coils, ny, nx)``; zero frequency at ``n // 2``. Values that the mask excludes do not matter. A coil axis of
+        length 1 needs no sensitivities where there is a batch. None: the operator alone; `zero_filled`, `step` and
+        `proximal` then raise.
+    mask
+        M, bool, True where acquired; broadcasts to `kspace`: ``(nx,)`` or ``(ny, nx)`` for all slices, ``(batch, 1,
+        nx)`` or ``(batch, 1, 1, nx)`` for one per slice, with as many axes as k-space. None: fully sampled.
+    sens_maps
+        S, complex, ``(coils, ny, nx)`` or ``(batch, coils, ny, nx)``. None: one coil of sensitivity 1.
+
+    Attributes
+    ----------
+    mask, sens_maps
+        As given.
+    scale
+        What the data were divided by, ``(batch, 1, 1)``, or 1.0: multiply images by it to undo `normalized`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A mask that is not bool; tensors that do not fit together (both shapes are named), here and in the methods;
+        k-space of several coils without sensitivities.
+
+    Examples
+    --------
+    >>> encoding = Encoding(kspace, mask, sens_maps)
+    >>> image = encoding.zero_filled
+    >>> for network in networks:
+    ...     image = encoding.proximal(network(image), mu=0.05)
+    """
+
+    def __init__(self, kspace: Tensor | None, mask: Tensor | None, sens_maps: Tensor | None = None) -> None:
+        _check(kspace, mask, sens_maps)
+        self.mask, self.sens_maps = mask, sens_maps
+        self.scale: Tensor | float = 1.0
+        self._coil_axis = kspace is not None and kspace.ndim == 4 and sens_maps is None  # of length 1
+        self._data: PreparedKspace | None = None
+        self._zero_filled: Tensor | None = None
+        if kspace is None:
+            return
+        if self._coil_axis:
+            kspace = kspace[:, 0]
+            self.mask = mask[:, 0] if mask is not None and mask.ndim == 4 else mask
+        everything = torch.ones(kspace.shape[-1], dtype=torch.bool, device=kspace.device)
+        self._data = prepare_data_consistency(kspace, everything if self.mask is None else self.mask)
+        self._zero_filled = self._combine(data_consistency_prepared(torch.zeros_like(kspace), self._data, 1.0))
+
+    @property
+    def multi_coil(self) -> bool:
+        """Whether ``A A^H`` is not the identity on the samples, so that no closed form exists."""
+        return self.sens_maps is not None
+
+    @property
+    def zero_filled(self) -> Tensor:
+        """``A^H y``, complex ``(ny, nx)`` or ``(batch, ny, nx)``."""
+        if self._zero_filled is None:
+            raise ValueError("Encoding(None, ...) is an operator without data: pass kspace to reconstruct")
+        return self._zero_filled
+
+    def normalized(self, peak: float) -> Encoding:
+        """Return the same with the data of each slice divided by its `scale`; images times `scale` are in old units.
+
+        Parameters
+        ----------
+        peak
+            Maximum magnitude of the zero-filled image of each slice afterwards; an empty slice stays as it is.
+        """
+        highest = self.zero_filled.abs().amax((-2, -1), keepdim=True)
+        return self._divided(torch.where(highest > 0, highest / peak, 1.0))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image to k-space, ``A x = M F S x``.
+
+        Parameters
+        ----------
+        image
+            complex, ``(ny, nx)`` or ``(batch, ny, nx)``.
+
+        Returns
+        -------
+            ``(coils, ny, nx)`` or ``(batch, coils, ny, nx)``, zero where not sampled; the shape of `image` if there
+            are no sensitivities, with the coil axis of the data if they had one.
+        """
+        kspace = self._sampled(fft2c(self._to_coils(image)))
+        return kspace.unsqueeze(1) if self._coil_axis else kspace
+
+    def adjoint(self, kspace: Tensor) -> Tensor:
+        """k-space to image, ``A^H y = sum_c conj(S_c) F^H M y_c``.
+
+        Parameters
+        ----------
+        kspace
+            complex, the shape that `forward` returns.
+
+        Returns
+        -------
+            complex, ``(ny, nx)`` or ``(batch, ny, nx)``.
+        """
+        if self._coil_axis and kspace.ndim == 4:
+            kspace = kspace[:, 0]
+        if self.sens_maps is not None:
+            _require_fit(kspace, self.sens_maps, 3, f"kspace {tuple(kspace.shape)}")
+        return self._combine(ifft2c(self._sampled(kspace)))
+
+    def normal(self, image: Tensor) -> Tensor:
+        """``A^H A x = sum_c conj(S_c) F^H M F S_c x``, by fused kernels: no shift, no k-space in memory.
+
+        Parameters
+        ----------
+        image
+            complex, ``(ny, nx)`` or ``(batch, ny, nx)``; or the m replicas of a network, ``(batch, m, ny, nx)`` with
+            several coils, real ``(batch, 2 m, ny, nx)`` (the real, then the imaginary parts) with any.
+
+        Returns
+        -------
+            dtype and shape of `image`; float32 replicas for those of 16 bits.
+        """
+        if self.sens_maps is not None:
+            return _on_complex(self._multi_coil_normal, image)
+        if self._data is not None:
+            return data_consistency_normal_term(image, self._data, -1.0)
+        if self.mask is None:
+            return image
+        return sense_normal(image, None, self.mask)
+
+    def step(self, image: Tensor, eta: Tensor | float) -> Tensor:
+        """One gradient step towards the data, ``x + eta A^H (y - A x)``.
+
+        With a single coil, `eta` = 1 replaces the acquired samples and ``1 / (1 + mu)`` is `proximal`.
+
+        Parameters
+        ----------
+        image
+            complex, shape of `zero_filled`; or replicas as in `normal`, each of which takes the step.
+        eta
+            Number or real tensor of one element; differentiable.
+
+        Returns
+        -------
+            As in `normal`.
+        """
+        zero_filled = self.zero_filled
+        if self.sens_maps is None:
+            assert self._data is not None
+            return data_consistency_prepared(image, self._data, eta)
+        return _on_complex(lambda x: x + eta * (_like(zero_filled, x) - self._multi_coil_normal(x)), image)
+
+    def proximal(self, image: Tensor, mu: Tensor | float) -> Tensor:
+        """``argmin_x 1/2 ||y - A x||^2 + mu/2 ||x - image||^2``  (GA-HQS, eq. 4 and 5).
+
+        With a single coil the closed form ``step(image, 1 / (1 + mu))``. With several, at most 10 conjugate gradients
+        on ``(A^H A + mu) x = A^H y + mu image``, from `image`; a slice is done when the residual is 1e-5 of the
+        right-hand side. Differentiable: the iterations are unrolled, always all ten, so that no value has to be waited
+        for. NasN's eq. 7 weights the data instead: its lambda is ``1 / mu``.
+
+        Parameters
+        ----------
+        image
+            As in `step`.
+        mu
+            Number or real tensor of one element, > 0; differentiable.
+
+        Returns
+        -------
+            As in `normal`.
+        """
+        if not self.multi_coil:
+            return self.step(image, 1 / (1 + mu))
+        zero_filled = self.zero_filled
+
+        def solve(x: Tensor) -> Tensor:
+            target = _like(zero_filled, x)
+            increment = conjugate_gradients(
+                lambda p: self._multi_coil_normal(p) + mu * p,
+                target - self._multi_coil_normal(x),
+                iterations=CG_ITERATIONS,
+                tolerance=CG_TOLERANCE,
+                reference=target + mu * x,
+            )
+            return x + increment
+
+        return _on_complex(solve, image)
+
+    def replicas(self, m: int) -> Tensor:
+        """Return `zero_filled` m times, as real channels ``(batch, 2 m, ny, nx)``: real, then imaginary parts."""
+        parts = torch.view_as_real(self.zero_filled).movedim(-1, 1)
+        return parts.unsqueeze(2).expand(-1, -1, m, -1, -1).flatten(1, 2)
+
+    def _divided(self, scale: Tensor) -> Encoding:
+        data = self._data
+        assert data is not None
+        of_kspace = scale.unsqueeze(-3) if self.multi_coil else scale
+        samples = data.samples
+        if samples is not None:
+            per_slice = samples.unflatten(0, (scale.numel(), -1))  # coils of a slice follow each other
+            samples = (per_slice / scale.reshape(-1, *(1,) * (per_slice.ndim - 1))).flatten(0, 1)
+        result = copy.copy(self)
+        result.scale = self.scale * scale
+        result._zero_filled = self.zero_filled / scale
+        result._data = data._replace(kspace=data.kspace / of_kspace, samples=samples)
+        return result
+
+    def _multi_coil_normal(self, image: Tensor) -> Tensor:
+        sens_maps, mask = self.sens_maps, self.mask
+        assert sens_maps is not None
+        if image.ndim < 4:
+            coils = image.unsqueeze(-3) if image.ndim > 1 else image
+            _require_fit(coils, sens_maps, 2, f"image {tuple(image.shape)}")
+        else:  # replicas go between slice and coil
+            sens_maps = sens_maps.unsqueeze(1) if sens_maps.ndim == 4 else sens_maps
+            mask = mask.unsqueeze(1) if mask is not None and mask.ndim == 4 else mask
+        dtype = torch.promote_types(image.dtype, sens_maps.dtype)
+        if mask is None:
+            return sens_maps.abs().square().sum(-3) * image
+        return sense_normal(image.to(dtype), sens_maps.to(dtype), mask)
+
+    def _to_coils(self, image: Tensor) -> Tensor:
+        if self.sens_maps is None:
+            return image
+        coils = image.unsqueeze(-3) if image.ndim > 1 else image
+        _require_fit(coils, self.sens_maps, 2, f"image {tuple(image.shape)}")
+        return self.sens_maps * coils
+
+    def _combine(self, coil_images: Tensor) -> Tensor:
+        return coil_images if self.sens_maps is None else (self.sens_maps.conj() * coil_images).sum(-3)
+
+    def _sampled(self, kspace: Tensor) -> Tensor:
+        return sampled(kspace, self.mask)
+
+
+def kspace_residual(
+    kspace: Tensor, image: Tensor, mask: Tensor | None = None, sens_maps: Tensor | None = None
+) -> float:
+    """How far an image is from the measured data: ``||A x - M y|| / ||M y||``, over the whole batch.
+
+    Parameters
+    ----------
+    kspace, mask, sens_maps
+        As in `Encoding`.
+    image
+        x, complex, ``(..., ny, nx)``; a magnitude image has lost its phase and gives a meaningless number.
+
+    Returns
+    -------
+        0 for perfect consistency, 1 for a zero image.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `Encoding`; no measured energy at all.
+    """
+    measured = sampled(kspace, mask)
+    scale = torch.linalg.vector_norm(measured)
+    if scale == 0:
+        raise ValueError(f"kspace {tuple(kspace.shape)} is zero at every sampled position")
+    predicted = Encoding(None, mask, sens_maps).forward(image)
+    if predicted.shape != measured.shape:
+        raise ValueError(
+            f"image {tuple(image.shape)} has k-space {tuple(predicted.shape)}, but kspace is {tuple(kspace.shape)}"
+        )
+    return float(torch.linalg.vector_norm(predicted - measured) / scale)
+
+
+def sampled(kspace: Tensor, mask: Tensor | None) -> Tensor:
+    """``M y``: k-space with zeros wherever the mask is False, whatever was there, NaN included.
+
+    Parameters
+    ----------
+    kspace, mask
+        As in `Encoding`.
+    """
+    if mask is None:
+        return kspace
+    check_mask(mask)
+    _require_broadcast(mask.shape, kspace.shape, f"mask {tuple(mask.shape)}", f"kspace {tuple(kspace.shape)}")
+    return torch.where(mask, kspace, 0)
+
+
+def _check(kspace: Tensor | None, mask: Tensor | None, sens_maps: Tensor | None) -> None:
+    """Raise TypeError or ValueError unless the three fit together."""
+    if mask is not None:
+        check_mask(mask)
+    if sens_maps is not None:
+        if not sens_maps.is_complex():
+            raise TypeError(f"{_name(sens_maps)} is {sens_maps.dtype}, expected complex")
+        if sens_maps.ndim not in (3, 4):
+            raise ValueError(f"{_name(sens_maps)}: expected (coils, ny, nx) or (batch, coils, ny, nx)")
+        if mask is not None:
+            _require_broadcast(mask.shape[-2:], sens_maps.shape[-2:], f"mask {tuple(mask.shape)}", _name(sens_maps))
+    if kspace is None:
+        return
+    shape = f"kspace {tuple(kspace.shape)}"
+    if not kspace.is_complex():
+        raise TypeError(f"{shape} is {kspace.dtype}, expected complex")
+    if kspace.ndim not in (2, 3, 4) or 0 in kspace.shape:
+        raise ValueError(f"{shape}: expected (batch, ny, nx) or (batch, coils, ny, nx), none of them 0")
+    if mask is not None:
+        _require_broadcast(mask.shape, kspace.shape, f"mask {tuple(mask.shape)}", shape)
+    if sens_maps is None:
+        if kspace.ndim == 4 and kspace.shape[1] != 1:
+            raise ValueError(
+                f"{shape} has {kspace.shape[1]} coils, but sens_maps is None: pass sensitivities of shape "
+                f"{tuple(kspace.shape[1:])}, for example from csmri_ext.physics.estimate_sens_maps"
+            )
+        return
+    if kspace.ndim < sens_maps.ndim:
+        raise ValueError(f"{shape} has no coil axis, but {_name(sens_maps)} were given")
+    if tuple(sens_maps.shape) not in (tuple(kspace.shape), (1, *kspace.shape[-3:]), tuple(kspace.shape[-3:])):
+        raise ValueError(f"{_name(sens_maps)} do not fit {shape}: expected {tuple(kspace.shape[-3:])}")
+
+
+def _name(sens_maps: Tensor) -> str:
+    return f"sens_maps {tuple(sens_maps.shape)}"
+
+
+def _require_fit(x: Tensor, sens_maps: Tensor, n_axes: int, name: str) -> None:
+    """Equal last axes, and batches that broadcast."""
+    try:
+        torch.broadcast_shapes(x.shape, sens_maps.shape)
+        fits = x.shape[-n_axes:] == sens_maps.shape[-n_axes:]
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{name} does not fit {_name(sens_maps)}")
+
+
+def _require_broadcast(small: torch.Size, large: torch.Size, small_name: str, large_name: str) -> None:
+    sizes = zip(reversed(small), reversed(large), strict=False)
+    if len(small) > len(large) or any(n not in (1, full) for n, full in sizes):
+        raise ValueError(f"{small_name} does not broadcast to {large_name}")
+
+
+def _on_complex(function: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    """Apply a function of complex images to complex ones, or to the replicas ``(batch, 2 m, ny, nx)`` of real ones."""
+    if image.is_complex():
+        return function(image)
+    wide = image if image.dtype == torch.float64 else image.float()  # complex numbers of 16 bits are no dtype
+    result = function(torch.complex(*wide.chunk(2, dim=1)))
+    return torch.cat([result.real, result.imag], dim=1)
+
+
+def _like(zero_filled: Tensor, image: Tensor) -> Tensor:
+    """Add the axis of the replicas, if `image` has one."""
+    return zero_filled.unsqueeze(1) if image.ndim > zero_filled.ndim else zero_filled

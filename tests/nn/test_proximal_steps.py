@@ -1,0 +1,101 @@
+"""Data steps of cascades: as published with one coil, proximal with several, mu learned on request."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tolerance import relative_error
+from torch import Tensor
+
+from baselines import networks
+from csmri_ext import models
+from csmri_ext.metrics import count_parameters
+from csmri_ext.nn import ProximalSteps, Reconstructor
+from csmri_ext.physics import Encoding, fft2c, make_mask
+
+NY, NX = 20, 24
+CASCADES = {"dccnn3": 3, "modl3": 3, "rdn3": 3, "miccan": 5, "admm_csnet": 1, "nasn_2nodes": 3}
+
+
+def create(name: str, **overrides: object) -> Reconstructor:
+    torch.manual_seed(0)
+    make = models.create if name in models.names() else networks.create
+    return make(name, **overrides).eval()
+
+
+def problem(coils: int) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """An image, its samples, half of the columns, and maps of several coils."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, NY), torch.linspace(-1, 1, NX), indexing="ij")
+    image = torch.polar((x**2 + 1.3 * y**2 < 0.8) + 0.3 * (x.abs() < 0.2), 0.4 * x + 0.3)[None]
+    mask = make_mask("equispaced", (NX,), 2, 0.2, seed=1)
+    if coils == 1:
+        return image, fft2c(image) * mask, mask, None
+    angles = torch.arange(coils) * (2 * torch.pi / coils)
+    far = (x - angles.cos()[:, None, None]) ** 2 + (y - angles.sin()[:, None, None]) ** 2
+    maps = torch.polar(torch.exp(-far), angles[:, None, None] + x)
+    maps = maps / torch.linalg.vector_norm(maps, dim=0)
+    return image, fft2c(maps * image[:, None]) * mask, mask, maps
+
+
+def test_one_coil_gets_its_samples_back() -> None:
+    image, kspace, mask, _ = problem(1)
+    encoding = Encoding(kspace, mask)
+    for mu in (0.01, 3.0):
+        assert torch.equal(ProximalSteps(2, mu)(encoding, image.conj(), 1), encoding.step(image.conj(), 1.0))
+
+
+def test_several_coils_solve_the_proximal_problem() -> None:
+    image, kspace, mask, maps = problem(4)
+    encoding = Encoding(kspace, mask, maps)
+    x = ProximalSteps(2, 0.1)(encoding, image.conj(), 0)
+    residual = encoding.normal(x) + 0.1 * x - encoding.zero_filled - 0.1 * image.conj()
+    assert residual.norm() < 1e-3 * encoding.zero_filled.norm()
+
+
+@pytest.mark.parametrize("coils", [1, 4])
+def test_learned_mu(coils: int) -> None:
+    image, kspace, mask, maps = problem(coils)
+    steps, encoding = ProximalSteps(3, 0.2, trainable=True), Encoding(kspace, mask, maps)
+    x = steps(encoding, image.conj(), 1)
+    torch.testing.assert_close(x, encoding.proximal(image.conj(), 0.2))
+    (x - image).abs().square().sum().backward()
+    assert steps.log_mu.grad is not None
+    assert [bool(g) for g in steps.log_mu.grad] == [False, True, False]
+    assert list(steps.state_dict()) == ["log_mu"]
+    assert not ProximalSteps(3).state_dict()
+
+
+@pytest.mark.parametrize("mu", [0.0, -1.0, float("inf"), float("nan")])
+def test_impossible_mu(mu: float) -> None:
+    with pytest.raises(ValueError, match=f"mu is {mu}, expected a positive number"):
+        ProximalSteps(1, mu)
+
+
+@pytest.mark.parametrize("name", CASCADES)
+def test_networks_count_and_store_mu_only_when_it_is_learned(name: str) -> None:
+    plain, learned = create(name), create(name, trainable_mu=True, mu=0.3)
+    assert count_parameters(learned) == count_parameters(plain) + CASCADES[name]
+    assert set(learned.state_dict()) - set(plain.state_dict()) == {"data_steps.log_mu"}
+    assert float(learned.data_steps.log_mu.detach().exp()[0]) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("name", CASCADES)
+@torch.no_grad()
+def test_networks_unfold_the_aliasing_of_several_coils(name: str) -> None:
+    """Networks that add nothing, so that the data steps alone decide; gradient steps of size 1 stay far away."""
+    image, kspace, mask, maps = problem(6)
+    model = create(name, mu=1e-3)
+    for parameter_name, parameter in model.named_parameters():
+        if parameter_name.split(".")[0] in ("networks", "unets", "reconstructions") or "synthesis" in parameter_name:
+            parameter.zero_()
+    encoding = Encoding(kspace, mask, maps)
+    x = encoding.zero_filled
+    for _ in range(CASCADES[name]):
+        x = encoding.step(x, 1.0)
+    assert relative_error(x, image) > 0.03
+    assert relative_error(model(kspace, mask, maps), image) < 0.01
+
+
+@pytest.mark.parametrize("name", ["nasn_knee", "dccnn3"])
+def test_shipped_weights_load(name: str) -> None:
+    create(name, pretrained=True)
