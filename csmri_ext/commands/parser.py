@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
+from csmri_ext.commands.stopping import signals_stop
 from csmri_ext.errors import BAD_INPUT, InputError, expected_errors, one_line
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells report it
@@ -22,10 +27,11 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def run_command(command: Callable[[], int], *, debug: bool = False) -> int:
-    """Run `command` and return its exit code: 2 after bad input, 130 after Ctrl-C.
+    """Run `command` and return its exit code: 2 after bad input, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 
     Bad input is what the package itself diagnoses (`InputError` and the bridge's errors), and what the machine says
-    about files, memory and missing packages. Anything else is a defect of ours and keeps its traceback.
+    about files, memory and missing packages. Anything else is a defect of ours and keeps its traceback. After a signal
+    the exit code tells it whatever became of the exception on its way, so that ``train && recon`` never goes on.
 
     Parameters
     ----------
@@ -34,13 +40,43 @@ def run_command(command: Callable[[], int], *, debug: bool = False) -> int:
     debug
         Print the traceback before the line.
     """
-    try:
-        return command()
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return INTERRUPTED
-    except expected_errors() as error:
-        if debug:
-            traceback.print_exc()
-        sys.stderr.write(f"error: {one_line(error)}\n")
-        return BAD_INPUT
+    code = 0
+    with signals_stop() as received:
+        try:
+            code = command()
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except SystemExit:
+            if received.number is None:
+                raise
+        except expected_errors() as error:
+            if debug:
+                traceback.print_exc()
+            _say(f"error: {one_line(error)}")
+            code = BAD_INPUT
+        except Exception as error:
+            if received.number is None:
+                raise
+            _say(f"error: {type(error).__name__}: {one_line(error)}")
+    if received.number not in (None, signal.SIGINT):
+        _say(f"stopped by {signal.Signals(received.number).name}")
+    elif INTERRUPTED in (code, received.exit_code):
+        _say("interrupted")
+    if received.exit_code is None:
+        return code
+    _give_up_lost_output()
+    return received.exit_code
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # the terminal may be what has gone (SIGHUP)
+        sys.stderr.write(f"{text}\n")
+
+
+def _give_up_lost_output() -> None:
+    """Flush; where the terminal has gone, write nowhere, since Python would end with a code of its own (120)."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except OSError:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from csmri_ext.bridge.atomic import temporary_name
 from csmri_ext.bridge.bart_files.header import N_DIMS, CflError, CflHeader, format_header, parse_header
 from csmri_ext.bridge.bart_files.ra import read_ra
 
@@ -170,8 +171,7 @@ def _write_pair(data: Path, blocks: Iterator[NDArray[np.complex64]], header: Pat
     for path in (data, header):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
-    new_data = data.with_name(f".{data.name}.{os.getpid()}.tmp")
-    new_header = header.with_name(f".{header.name}.{os.getpid()}.tmp")
+    new_data, new_header = temporary_name(data), temporary_name(header)
     try:
         with new_data.open("wb") as file:
             for block in blocks:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from csmri_ext.bridge.bart_program.orphans import ending_with_us
+
 _RAM_DISK = Path("/dev/shm")
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -131,7 +133,7 @@ class Children:
     """Running processes that can be ended together, also those that start afterwards."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may ask for `kill` in the middle of `add`
         self._running: set[subprocess.Popen[str]] = set()
         self._killed = False
 
@@ -148,11 +150,20 @@ class Children:
             self._running.discard(process)
 
     def kill(self) -> None:
-        """End all processes, now and in future."""
+        """End all processes, now and until `allow`."""
         with self._lock:
             self._killed = True
             for process in self._running:
                 process.kill()
+
+    def allow(self) -> None:
+        """Let processes run again after `kill`."""
+        with self._lock:
+            self._killed = False
+
+
+RUNNING = Children()
+"""Every BART that this process has started: for whoever has to stop at once, from whichever thread they run."""
 
 
 def run_bart(
@@ -190,24 +201,33 @@ def run_bart(
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "DEBUG_LEVEL": level, "BART_DEBUG_LEVEL": level}
     pipe = subprocess.PIPE
     process = None
+    groups = [RUNNING] if children is None else [RUNNING, children]
     try:
-        with _interrupt_held_back():
+        with _signals_held_back():
             process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environment, text=True, errors="replace"
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=pipe,
+                stderr=pipe,
+                env=environment,
+                text=True,
+                errors="replace",
+                preexec_fn=ending_with_us(),
             )
-        if children is not None:
-            children.add(process)
+        for group in groups:
+            group.add(process)
         stdout, stderr = process.communicate(timeout=timeout)
     except OSError as error:
         raise BartError(f"cannot run {argv[0]}: {error.strerror}", argv) from error
     except subprocess.TimeoutExpired:
         raise BartError(f"bart {argv[1]} did not finish within {timeout} s{about}", argv) from None
     finally:
-        if process is not None and process.poll() is None:
-            process.kill()
-            process.communicate()
-        if process is not None and children is not None:
-            children.remove(process)
+        if process is not None:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+            for group in groups:
+                group.remove(process)
     stderr = _ANSI.sub("", stderr)
     if process.returncode != 0:
         reason = _reason(stderr, process.returncode)
@@ -216,20 +236,24 @@ def run_bart(
 
 
 @contextmanager
-def _interrupt_held_back() -> Iterator[None]:
-    """Let Ctrl-C take effect at the end only: it would make `subprocess.Popen` forget the process it has started."""
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield  # Python raises KeyboardInterrupt in the main thread only
+def _signals_held_back() -> Iterator[None]:
+    """Let Ctrl-C and the like take effect at the end: they would make `subprocess.Popen` forget what it has started."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
+    if threading.current_thread() is not threading.main_thread() or not handlers:
+        yield  # Python runs handlers in the main thread only
         return
     caught: list[Any] = []
-    signal.signal(signal.SIGINT, lambda *signal_and_frame: caught.append(signal_and_frame))
+    for number in handlers:
+        signal.signal(number, lambda *signal_and_frame: caught.append(signal_and_frame))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if caught:
-        handler(*caught[-1])
+        number, frame = caught[-1]
+        handlers[signal.Signals(number)](number, frame)
 
 
 def _reason(stderr: str, returncode: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from csmri_ext.bridge.bart_files.cfl import read_cfl, write_cfl
+from csmri_ext.bridge.bart_program.orphans import workspace
 from csmri_ext.bridge.bart_program.process import BartError, Children, find_bart, run_bart, temporary_root
 
 _LOGGER = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def bart(
     """Run one BART command on arrays.
 
     ``bart(["fft", "-u", "3"], x)`` is ``bart fft -u 3 x out`` with `x` written to, and ``out`` read from, a temporary
-    folder ``csmri_ext-bart-*`` that is removed also on errors and Ctrl-C (which end BART too).
+    folder ``csmri_ext-bart-<pid>-*`` that is removed also on errors and Ctrl-C (which end BART too).
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def _run(
         _check_inputs(str(args[0]), arrays, files)
     n_bytes = sum(8 * array.size for array in [*arrays, *files])
     folder = settings.folder or temporary_root(n_bytes)
-    with tempfile.TemporaryDirectory(prefix="csmri_ext-bart-", dir=folder) as temporary:
+    with workspace(Path(folder)) as temporary:
         outputs = [f"{temporary}/out{i}" for i in range(settings.n_outputs)]
         argv = [settings.program]
         argv += [_as_text(arg, f"{temporary}/arg{i}") for i, arg in enumerate(args)]

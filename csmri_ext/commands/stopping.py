@@ -1,0 +1,64 @@
+"""SIGINT, SIGTERM and SIGHUP end a command in order: programs it started stop, what has finished is kept."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+_BART = "csmri_ext.bridge.bart_program.process"  # looked up when needed: commands without BART need not load it
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal that ends the command; ``except KeyboardInterrupt`` and ``finally`` see Ctrl-C and the others alike."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class Received:
+    """The last signal that came, None so far; libraries may swallow the exception, the exit code must not."""
+
+    number: int | None = None
+
+    @property
+    def exit_code(self) -> int | None:
+        """As shells report it: 130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP."""
+        return None if self.number is None else 128 + self.number
+
+
+@contextmanager
+def signals_stop() -> Iterator[Received]:
+    """While the body runs, a signal kills every BART that runs, in whichever thread, and raises `Stopped`.
+
+    A signal that the parent has switched off stays off, as ``nohup`` and shells in the background ask for. Outside of
+    the main thread, where Python allows no handlers, nothing changes.
+    """
+    received = Received()
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        received.number = number
+        if _BART in sys.modules:
+            sys.modules[_BART].RUNNING.kill()
+        raise Stopped(number)
+
+    earlier: dict[signal.Signals, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+    ours = [number for number, handler in earlier.items() if handler not in (signal.SIG_IGN, None)]
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield received
+    finally:
+        for number in ours:
+            signal.signal(number, earlier[number])
+        if _BART in sys.modules:
+            sys.modules[_BART].RUNNING.allow()
