@@ -44,7 +44,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     )  # fmt: skip
     add("--init", type=Path, metavar="FILE", help="start from these weights (.safetensors) instead of random ones")
     add("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME)")
-    add("--recipe", default=PHANTOM, metavar="NAME", help="ga-hqs, nasn or phantom (default: %(default)s)")
+    add("--recipe", default=PHANTOM, metavar="NAME", help="ga-hqs, measured, nasn or phantom (default: %(default)s)")
     group = parser.add_argument_group("changes to the recipe")
     change = group.add_argument
     change("--steps", type=positive, metavar="N", help="optimiser steps")
@@ -54,6 +54,13 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     change("--masks", nargs="+", metavar="KIND", help="mask kinds, mixed")
     change("--accelerations", nargs="+", type=float, metavar="R", help="accelerations, mixed")
     change("--sizes", nargs="+", type=int, metavar="N", help="rows and columns, one per epoch in turn; 0: whole images")
+    change("--strip", type=int, metavar="N", help="rows of strips for masks of whole columns; 0: none")
+    change("--coils", nargs="+", type=positive, metavar="N", help="numbers of simulated coils, mixed; 1: one coil")
+    change("--true-maps", type=float, metavar="P", help="probability of true sensitivities instead of estimated ones")
+    change("--phase", type=float, metavar="P", help="probability of a random smooth phase")
+    change("--echo-shift", type=float, metavar="X", help="largest shift of the echo, in samples")
+    change("--noise", nargs=2, type=float, metavar=("LOW", "HIGH"), help="noise relative to the peak, log-uniform")
+    change("--target", metavar="NAME", help="what is learnt: combined (complex, by the maps) or rss")
     change("--ema", type=float, metavar="X", help="decay of the average of the weights; 0: none")
     group = parser.add_argument_group("images")
     image = group.add_argument
@@ -85,7 +92,7 @@ def _train(arguments: list[str], program: str) -> int:
         raise InputError('training needs Lightning: pip install "csmri_ext[train]"')
     import torch
 
-    from csmri_ext.data import Masks
+    from csmri_ext.data import Masks, Measurement
     from csmri_ext.models import load_weights
     from csmri_ext.recon.methods import create_network
     from csmri_ext.training import LOSSES, RECIPES, Run, fit
@@ -93,6 +100,13 @@ def _train(arguments: list[str], program: str) -> int:
     if args.recipe not in RECIPES:
         raise unknown("recipe", args.recipe, RECIPES)
     changed = {
+        "strip": args.strip,
+        "coils": args.coils and tuple(args.coils),
+        "true_maps": args.true_maps,
+        "phase": args.phase,
+        "echo_shift": args.echo_shift,
+        "noise": args.noise and tuple(args.noise),
+        "target": args.target,
         "steps": args.steps,
         "batch_size": args.batch_size,
         "learning_rate": args.learning_rate,
@@ -108,6 +122,7 @@ def _train(arguments: list[str], program: str) -> int:
     with blaming_input():
         Masks(recipe.masks, recipe.accelerations)
         _check(name, overrides)
+        Measurement(recipe.coils, recipe.true_maps, recipe.phase, recipe.echo_shift, recipe.noise, recipe.target)
     if args.threads:
         torch.set_num_threads(args.threads)
     train, validation = _images(args)

@@ -9,12 +9,14 @@ from csmri_ext.data.shards import PhantomSettings, phantom_shards
 from csmri_ext.data.transforms import Augmentation
 
 if TYPE_CHECKING:
-    from csmri_ext.data.dataset import Masks, Sample, UndersampledImages
+    from csmri_ext.data.dataset import Masks, UndersampledImages
+    from csmri_ext.data.measurement import Measurement, Sample, stacked
 
 __all__ = [
     "Augmentation",
     "Images",
     "Masks",
+    "Measurement",
     "PhantomSettings",
     "Sample",
     "UndersampledImages",
@@ -23,13 +25,18 @@ __all__ = [
     "open_images",
     "phantom_shards",
     "split_by_volume",
+    "stacked",
 ]
 
 
 def __getattr__(name: str) -> Any:
     # the sets of samples need torch, which the phantom and the files do without
-    if name in ("Masks", "Sample", "UndersampledImages"):
+    if name in ("Masks", "UndersampledImages"):
         from csmri_ext.data import dataset
 
         return getattr(dataset, name)
+    if name in ("Measurement", "Sample", "stacked"):
+        from csmri_ext.data import measurement
+
+        return getattr(measurement, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

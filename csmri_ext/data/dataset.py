@@ -7,31 +7,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from csmri_ext.data.transforms import Augmentation
-from csmri_ext.physics import fft2c, make_mask, mask_kinds
+from csmri_ext.data.measurement import Measurement, Sample
+from csmri_ext.data.transforms import Augmentation, Size, lower_size, section
+from csmri_ext.physics import make_mask, mask_kinds
+from csmri_ext.physics.masks.columns import COLUMN_RULES
 
-
-class Sample(NamedTuple):
-    """One slice, or a batch of equal sizes with a leading axis.
-
-    Attributes
-    ----------
-    kspace
-        complex64 (ny, nx), zero where nothing was acquired.
-    mask
-        bool (ny, nx).
-    target
-        complex64 (ny, nx), the image, maximum magnitude 1.
-    """
-
-    kspace: Tensor
-    mask: Tensor
-    target: Tensor
+_MOST_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -65,28 +50,58 @@ class Masks:
         number %= len(self)
         return self.kinds[number % len(self.kinds)], self.accelerations[number // len(self.kinds)]
 
+    def parts(self) -> list[Masks]:
+        """Split into the kinds of whole columns and those of the plane; a part without kinds is left out."""
+        split = [tuple(kind for kind in self.kinds if (kind in COLUMN_RULES) == whole) for whole in (True, False)]
+        return [Masks(kinds, self.accelerations) for kinds in split if kinds]
+
+    @property
+    def of_columns(self) -> bool:
+        """Whether every kind acquires whole columns."""
+        return set(self.kinds) <= set(COLUMN_RULES)
+
     def draw(self, number: int, shape: tuple[int, int], seed: int | str) -> Tensor:
         """Mask of setting `number` for images of `shape`, bool (ny, nx)."""
         kind, acceleration = self.setting(number)
         return make_mask(kind, shape, acceleration, seed=seed).expand(shape)
 
 
+class _Form(NamedTuple):
+    """What all samples of a batch share: kinds of masks, coils, size, resolution (None: each its own), and strips."""
+
+    masks: Masks
+    n_coils: int
+    size: Size
+    fraction: float | None
+    rows: int | None
+
+
 class UndersampledImages(Dataset[Sample]):
     """Images under masks, reproducible: sample i of an epoch depends on the seed, the epoch and i alone.
+
+    Samples ``k batch_size ... (k + 1) batch_size - 1`` have one shape and one number of coils: images of another size
+    are cut or lie amid zeros, so that any files can be mixed.
 
     Parameters
     ----------
     images
-        complex64 (ny, nx) each, see `csmri_ext.data.Images`.
+        complex64 (ny, nx) each, or (coils, ny, nx) where they were measured with several coils, see
+        `csmri_ext.data.Images`.
     masks
         Settings to draw from.
     size
         Rows and columns of the samples; None: those of each image.
     augmentation
         Random changes of the images; None: none.
+    measurement
+        Coils, phase and noise; None: one coil, the image as it is.
+    strip
+        Rows of the samples under masks of whole columns, which are then as wide as the image; 0: they have `size` too.
     length
         Samples of an epoch, drawn from all images at random; None: every image once, in order, mask settings in turn,
         masks that do not change from epoch to epoch (a test set).
+    batch_size
+        See above; a test set has batches of one.
     seed, epoch
         Of the random numbers.
     """
@@ -98,15 +113,18 @@ class UndersampledImages(Dataset[Sample]):
         *,
         size: int | None = None,
         augmentation: Augmentation | None = None,
+        measurement: Measurement | None = None,
+        strip: int = 0,
         length: int | None = None,
+        batch_size: int = 1,
         seed: int = 0,
         epoch: int = 0,
     ) -> None:
         if not len(images):
             raise ValueError("a set without images")
-        self.images, self.masks, self.size = images, masks, size
-        self.augmentation = augmentation or Augmentation()
-        self.length, self.seed, self.epoch = length, seed, epoch
+        self.images, self.masks, self.size, self.strip = images, masks, size, strip
+        self.augmentation, self.measurement = augmentation or Augmentation(), measurement or Measurement()
+        self.length, self.batch_size, self.seed, self.epoch = length, batch_size, seed, epoch
 
     def __len__(self) -> int:
         return len(self.images) if self.length is None else self.length
@@ -114,12 +132,43 @@ class UndersampledImages(Dataset[Sample]):
     def __getitem__(self, i: int) -> Sample:
         if not 0 <= i < len(self):
             raise IndexError(i)  # ends a for loop over the set
-        rng = np.random.default_rng([self.seed, 7, self.epoch if self.length else 0, i])
-        chosen, setting = (
-            (i, i) if self.length is None else (int(rng.integers(len(self.images))), int(rng.integers(720)))
-        )
-        image = self.augmentation(self.images[chosen], self.size, rng)
-        peak = np.abs(image).max()
-        target = torch.from_numpy(image / peak if peak > 0 else image)
-        mask = self.masks.draw(setting, image.shape, int(rng.integers(2**31)))
-        return Sample(fft2c(target) * mask, mask, target)
+        rng = np.random.default_rng([self.seed, 7, self._epoch, i])
+        setting = i if self.length is None else int(rng.integers(720))
+        form, image = self._form(i)
+        if i % self.batch_size:
+            image = self._alike(image, rng)
+        image = self.augmentation(image, form.size, rng, form.fraction)
+        if form.rows is not None and image.shape[-2] < form.rows:
+            image = section(image, (form.rows, None), rng)
+        peak = (np.linalg.norm(image, axis=0) if image.ndim == 3 else np.abs(image)).max()
+        mask = form.masks.draw(setting, (image.shape[-2], image.shape[-1]), int(rng.integers(2**31)))
+        return self.measurement(image / peak if peak > 0 else image, mask, form.n_coils, rng, form.rows)
+
+    @property
+    def _epoch(self) -> int:
+        return 0 if self.length is None else self.epoch
+
+    def _form(self, i: int) -> tuple[_Form, NDArray[np.complex64]]:
+        """Draw what the batch of sample i shares, and its first image, which has a say in it."""
+        rng = np.random.default_rng([self.seed, 11, self._epoch, i // self.batch_size])
+        image = self.images[i if self.length is None else int(rng.integers(len(self.images)))]
+        n_coils = int(rng.choice(self.measurement.coils))
+        masks, rows, size = self.masks, None, (self.size, self.size)
+        if self.strip:
+            parts = self.masks.parts()
+            masks = parts[int(rng.choice(len(parts), p=[len(part) / len(self.masks) for part in parts]))]
+            if masks.of_columns:
+                rows, size = self.strip, (None, None)
+        fraction = None
+        if self.batch_size > 1 and None in size:
+            fraction = float(rng.uniform(*self.augmentation.resolution))
+            size = lower_size(image.shape, fraction)
+        return _Form(masks, n_coils, size, fraction, rows), image
+
+    def _alike(self, first: NDArray[np.complex64], rng: np.random.Generator) -> NDArray[np.complex64]:
+        """Draw an image with as many coils as the first of the batch; after some misses that one serves again."""
+        for _ in range(_MOST_TRIES):
+            image = self.images[int(rng.integers(len(self.images)))]
+            if image.shape[:-2] == first.shape[:-2]:
+                return image
+        return first

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, DistributedSampler
 
-from csmri_ext.data.dataset import Masks, Sample, UndersampledImages
+from csmri_ext.data.dataset import Masks, UndersampledImages
 from csmri_ext.data.images import Images
+from csmri_ext.data.measurement import Measurement, Sample, stacked
 from csmri_ext.data.transforms import Augmentation
 from csmri_ext.training.recipes import Recipe
 
@@ -51,6 +52,12 @@ class ReconstructionData(lightning.LightningDataModule):
         """Mask settings of both sets."""
         return Masks(self.recipe.masks, self.recipe.accelerations)
 
+    @property
+    def measurement(self) -> Measurement:
+        """Coils, phase and noise of both sets."""
+        recipe = self.recipe
+        return Measurement(recipe.coils, recipe.true_maps, recipe.phase, recipe.echo_shift, recipe.noise, recipe.target)
+
     def train_dataloader(self) -> DataLoader[Sample]:
         """Open the set of the current epoch."""
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
@@ -58,12 +65,16 @@ class ReconstructionData(lightning.LightningDataModule):
         recipe = self.recipe
         if recipe.batch_size % processes:
             raise ValueError(f"a batch of {recipe.batch_size} slices cannot be shared by {processes} processes")
+        size = recipe.sizes[epoch % len(recipe.sizes)]
         samples = UndersampledImages(
             self.images,
             self.masks,
-            size=recipe.sizes[epoch % len(recipe.sizes)] or None,
+            size=size or None,
             augmentation=Augmentation(recipe.resolution, recipe.mirror, recipe.magnitude),
+            measurement=self.measurement,
+            strip=recipe.strip if size else 0,
             length=self.steps_per_epoch * recipe.batch_size,
+            batch_size=recipe.batch_size,
             seed=self.seed,
             epoch=epoch,
         )
@@ -72,9 +83,15 @@ class ReconstructionData(lightning.LightningDataModule):
         share: DistributedSampler[Sample] | None = None
         if processes > 1:
             share = DistributedSampler(samples, processes, rank, shuffle=False)
-        return DataLoader(samples, recipe.batch_size // processes, sampler=share, num_workers=self.workers)
+        return DataLoader(
+            samples,
+            recipe.batch_size // processes,
+            sampler=share,
+            num_workers=self.workers,
+            collate_fn=stacked,
+        )
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Open every validation slice whole, with a mask that stays."""
-        samples = UndersampledImages(self.validation_images, self.masks, seed=self.seed)
-        return DataLoader(samples, num_workers=self.workers)
+        samples = UndersampledImages(self.validation_images, self.masks, measurement=self.measurement, seed=self.seed)
+        return DataLoader(samples, num_workers=self.workers, collate_fn=stacked)

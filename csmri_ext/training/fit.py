@@ -238,8 +238,9 @@ def _claim(run: Run) -> None:
     path, wanted = run.folder / _RUN, _described(run)
     if path.is_file():
         before = json.loads(path.read_text())
+        usual = json.loads(json.dumps(asdict(Recipe(steps=0))))  # of what a recipe had not when the run began
         for key, value in {**wanted, **wanted["recipe"]}.items():
-            old = before["recipe"].get(key) if key in wanted["recipe"] else before.get(key)
+            old = before["recipe"].get(key, usual[key]) if key in wanted["recipe"] else before.get(key)
             if key not in ("recipe", "steps") and old != value:
                 raise InputError(f"{run.folder} holds a run with {key} {old!r}, not {value!r}: choose another folder")
     with replacing(path) as temporary:

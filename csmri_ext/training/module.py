@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 from torch.utils.checkpoint import checkpoint
 
-from csmri_ext.data.dataset import Sample
+from csmri_ext.data.measurement import Sample
 from csmri_ext.errors import InputError
 from csmri_ext.training.recipes import Recipe
 
@@ -56,7 +56,7 @@ class ReconstructionTask(lightning.LightningModule):
     Parameters
     ----------
     network
-        ``network(kspace, mask) -> image``, see `csmri_ext.nn.Reconstructor`.
+        ``network(kspace, mask, sens_maps) -> image``, see `csmri_ext.nn.Reconstructor`.
     recipe
         Loss, optimiser, schedule.
     settings
@@ -73,17 +73,19 @@ class ReconstructionTask(lightning.LightningModule):
         self.loss = LOSSES[recipe.loss]
         self.save_hyperparameters({"settings": settings or {}})
 
-    def forward(self, kspace: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, batch: Sample) -> Tensor:
         """Reconstruct a batch."""
+        mask = batch.mask if batch.sens_maps is None else batch.mask[:, None]
+        data = (batch.kspace, mask, batch.sens_maps)
         if self.recompute and torch.is_grad_enabled():
-            image: Tensor = checkpoint(self.network, kspace, mask, use_reentrant=False)
+            image: Tensor = checkpoint(self.network, *data, use_reentrant=False)
         else:
-            image = self.network(kspace, mask)
+            image = self.network(*data)
         return image
 
     def training_step(self, batch: Sample, _: int) -> Tensor:
         """Loss of one batch; InputError where it is not finite, for nothing after it would be."""
-        loss = self.loss(self(batch.kspace, batch.mask), batch.target)
+        loss = self.loss(self(batch), batch.target)
         self._stop_unless(bool(loss.detach().isfinite()), "the loss is not a finite number")
         self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(batch.target), sync_dist=True)
         return loss
@@ -102,7 +104,7 @@ class ReconstructionTask(lightning.LightningModule):
 
     def validation_step(self, batch: Sample, _: int) -> None:
         """PSNR of each slice, data range = maximum of its target."""
-        error = (self(batch.kspace, batch.mask).abs() - batch.target.abs()).square().mean((-2, -1))
+        error = (self(batch).abs() - batch.target.abs()).square().mean((-2, -1))
         peak = batch.target.abs().amax((-2, -1))
         psnr = 10 * torch.log10(peak.square() / error)
         self.log("val_psnr", psnr.mean(), prog_bar=True, batch_size=len(psnr), sync_dist=True)

@@ -28,8 +28,15 @@ class Recipe:
         Mask settings; each slice draws one of all combinations.
     sizes
         Rows and columns of the training images, one per epoch in turn; 0: the images as they are.
+    strip
+        Rows of the training images under masks of whole columns, which are then as wide as the image: such a mask mixes
+        pixels of one row only, so a strip is an exact problem at a part of the cost. 0: they have `sizes` too, as all
+        have in epochs of whole images.
     resolution, mirror, magnitude
         Of `csmri_ext.data.Augmentation`.
+    coils, true_maps, phase, echo_shift, noise, target
+        Of `csmri_ext.data.Measurement`. `coils` is for images without a coil axis; files of several coils keep theirs
+        unless all entries are 1.
     ema
         Decay per step of the exponential moving average of the weights that is validated and saved; 0: the weights
         themselves.
@@ -52,6 +59,13 @@ class Recipe:
     resolution: tuple[float, float] = (1.0, 1.0)
     mirror: bool = False
     magnitude: float = 0.0
+    strip: int = 0
+    coils: tuple[int, ...] = (1,)
+    true_maps: float = 0.2
+    phase: float = 0.0
+    echo_shift: float = 0.0
+    noise: tuple[float, float] = (0.0, 0.0)
+    target: str = "combined"
     ema: float = 0.0
     clip: float = 0.0
     source: str = ""
@@ -85,5 +99,27 @@ RECIPES: dict[str, Recipe] = {
         ema=0.999,
         clip=1.0,
         source="ours, for the weights that come with the package",
+    ),
+    "measured": Recipe(
+        steps=16_000,
+        batch_size=1,
+        learning_rate=1.5e-3,
+        schedule="decay",
+        warmup=300,
+        loss="l1+ssim",
+        masks=("random", "equispaced_fraction", "equispaced", "radial_golden", "radial_golden", "poisson"),
+        sizes=(*8 * (160,), 256, 0),
+        resolution=(0.5, 1.0),
+        mirror=True,
+        magnitude=0.3,
+        strip=64,
+        coils=(1, 1, 1, 4, 8, 12),
+        true_maps=0.2,
+        phase=0.7,
+        echo_shift=4.0,
+        noise=(0.001, 0.03),
+        ema=0.999,
+        clip=1.0,
+        source="ours: data as they are measured, with one coil and with several, phase, shifted echoes and noise",
     ),
 }

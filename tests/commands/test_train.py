@@ -78,3 +78,15 @@ def test_bad_input(
     assert message in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_coils_and_phase(tmp_path: Path, subjects: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_genotype(tmp_path / "found.json", GENOTYPES["2nodes"])
+    words = ["--genotype", str(tmp_path / "found.json"), "--data", str(subjects), "--accelerations", "2"]
+    words += ["--recipe", "measured", "--coils", "3", "--phase", "1", "--echo-shift", "2", "--noise", "0.01", "0.02"]
+    words += ["--true-maps", "0", "--strip", "16", "--out", str(tmp_path / "run"), *QUICK]
+    assert main(words) == 0
+    recipe = json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]
+    assert (recipe["coils"], recipe["noise"], recipe["strip"], recipe["target"]) == ([3], [0.01, 0.02], 16, "combined")
+    assert main([*words, "--target", "image"]) == 2
+    assert "target is 'image', expected combined or rss" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from csmri_ext.data import Images, PhantomSettings, phantom_shards, split_by_volume
 from csmri_ext.errors import InputError
 from csmri_ext.models import NasN, load_weights
-from csmri_ext.training import Recipe, ReconstructionTask, Run, fit
+from csmri_ext.training import RECIPES, Recipe, ReconstructionTask, Run, fit
 from csmri_ext.training.curves import read_curves
 
 RECIPE = Recipe(
@@ -211,3 +211,26 @@ def test_a_batch_that_processes_cannot_share(tmp_path: Path, images: tuple[Image
     data.trainer = type("Trainer", (), {"current_epoch": 0, "world_size": 2})()  # type: ignore[assignment]
     with pytest.raises(ValueError, match="a batch of 3 slices cannot be shared by 2 processes"):
         data.train_dataloader()
+
+
+def test_one_coil_and_several_in_one_run(tmp_path: Path, images: tuple[Images, Images]) -> None:
+    """Strips and whole images, true and estimated maps: everything that the recipe for measured data mixes."""
+    recipe = replace(
+        RECIPES["measured"], steps=6, batch_size=2, sizes=(16, 0), strip=8, coils=(1, 4), accelerations=(2.0,)
+    )
+    weights = fit(small, *images, run(tmp_path, recipe=recipe))
+    assert all(bool(tensor.isfinite().all()) for tensor in load_file(weights).values())
+    assert len(read_curves(tmp_path)["val_psnr"]) == 3
+
+
+def test_a_run_of_an_older_version_goes_on(tmp_path: Path, images: tuple[Images, Images]) -> None:
+    """What recipes had not when the run began has its default."""
+    fit(small, *images, run(tmp_path))
+    described = json.loads((tmp_path / "run.json").read_text())
+    del described["recipe"]["coils"]
+    (tmp_path / "run.json").write_text(json.dumps(described))
+    fit(small, *images, run(tmp_path))
+    del described["recipe"]["mirror"]
+    (tmp_path / "run.json").write_text(json.dumps(described))
+    with pytest.raises(InputError, match="holds a run with mirror False, not True"):
+        fit(small, *images, run(tmp_path))
