@@ -44,10 +44,37 @@ def test_every_dependency_is_pinned() -> None:
 
 
 def test_every_source_is_built() -> None:
-    """A kernel that CMake does not know is an undefined symbol at import, on the first machine that builds anew."""
-    listed = re.findall(r"csrc/\S+?\.(?:cpp|cu)\b", re.sub(r"set_source_files_properties\([^)]*\)", "", cmake_lists()))
-    sources = {str(path.relative_to(ROOT)) for path in [*ROOT.glob("csrc/**/*.cpp"), *ROOT.glob("csrc/**/*.cu")]}
-    assert sorted(listed) == sorted(sources)
+    """CMake finds sources by their names: what it would not find must not exist."""
+    patterns = ("csrc/*/*_cuda.cu", "csrc/*/*.cpp")  # *_cpu.cpp among the latter
+    assert all(pattern in cmake_lists() for pattern in (*patterns, "csrc/*/*_cpu.cpp"))
+    found = {path for pattern in patterns for path in ROOT.glob(pattern)}
+    assert found == {*ROOT.glob("csrc/**/*.cpp"), *ROOT.glob("csrc/**/*.cu")}
+    named = re.findall(r"csrc/[\w/]+\.\w+", cmake_lists())  # for an option of its own
+    assert named and all((ROOT / name).exists() for name in named)
+
+
+@pytest.mark.parametrize(
+    ("known", "chosen"),
+    [
+        ("80 90 100 120", "80-real;90-real;100"),
+        ("50 52 75 80 86 87 89 90", "75-real;80-real;86-real;90"),  # CUDA 12.0
+        ("75 80 86 87 88 89 90 100 110 103 120 121", "75-real;80-real;86-real;90-real;100"),  # CUDA 13.0
+        ("35 37 75", "75"),
+        ("103 750", None),
+    ],
+)
+def test_architectures_are_those_that_nvcc_knows(tmp_path: Path, known: str, chosen: str | None) -> None:
+    script = tmp_path / "choose.cmake"
+    listed = "\\n".join(f"compute_{name}" for name in known.split())
+    script.write_text(
+        f'include("{ROOT}/cmake/cuda_architectures.cmake")\n'
+        f'csmri_cuda_architectures("{listed}\\n" result)\nmessage(STATUS "chosen ${{result}}")\n'
+    )
+    done = subprocess.run([tool("cmake"), "-P", script], capture_output=True, text=True)
+    if chosen is None:
+        assert done.returncode != 0 and "-DCMAKE_CUDA_ARCHITECTURES" in " ".join(done.stderr.split())
+    else:
+        assert done.stdout.strip() == f"-- chosen {chosen}", done.stderr
 
 
 def cmake_lists() -> str:
@@ -61,30 +88,45 @@ def test_every_symbol_of_the_core_is_bound() -> None:
 # --- configuring: seconds, nothing is compiled ----------------------------------------------------------------------
 
 
-def configure(build: Path, *definitions: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def tool(name: str) -> str:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    command = [shutil.which("cmake", path=path) or "cmake", "-S", ROOT, "-B", build, "-G", "Ninja"]
-    command += [f"-DCMAKE_MAKE_PROGRAM={shutil.which('ninja', path=path)}", f"-DPython_EXECUTABLE={sys.executable}"]
+    return shutil.which(name, path=path) or name
+
+
+def configure(build: Path, *definitions: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [tool("cmake"), "-S", ROOT, "-B", build, "-G", "Ninja"]
+    command += [f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}", f"-DPython_EXECUTABLE={sys.executable}"]
     command += [f"-Dpybind11_DIR={pybind11.get_cmake_dir()}", *[f"-D{definition}" for definition in definitions]]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
 
 
-@pytest.mark.parametrize(
-    ("definitions", "expected"),
-    [
-        ((), {"compute_80,code=[sm_80]", "compute_90,code=[sm_90]", "compute_100,code=[compute_100,sm_100]"}),
-        (("CMAKE_CUDA_ARCHITECTURES=90a-real",), {"compute_90a,code=[sm_90a]"}),
-    ],
-)
-def test_cuda_architectures(definitions: tuple[str, ...], expected: set[str], tmp_path: Path) -> None:
+def test_cuda_architectures_of_choice(tmp_path: Path) -> None:
+    assert configured_architectures(tmp_path, "CMAKE_CUDA_ARCHITECTURES=90a-real") == {"compute_90a,code=[sm_90a]"}
+    environment = {"CUDAARCHS": "80-real"}
+    assert configured_architectures(tmp_path / "environment", **environment) == {"compute_80,code=[sm_80]"}
+
+
+def test_cuda_architectures_of_an_older_nvcc(tmp_path: Path) -> None:
+    """One that stops at sm_90, as that of CUDA 12.0 does: configuring does not ask for sm_100."""
+    older = tmp_path / "nvcc"
+    older.write_text(
+        '#!/bin/sh\nfor a in "$@"; do\n  [ "$a" = --list-gpu-arch ] && echo compute_80 && echo compute_90 && exit\n'
+        f'done\nexec {shutil.which("nvcc")} "$@"\n'
+    )
+    older.chmod(0o755)
+    found = configured_architectures(tmp_path / "build", CUDACXX=str(older))
+    assert found == {"compute_80,code=[sm_80]", "compute_90,code=[compute_90,sm_90]"}
+
+
+def configured_architectures(build: Path, *definitions: str, **environment: str) -> set[str]:
     if shutil.which("nvcc") is None:
         pytest.skip("nvcc is not installed")
-    done = configure(tmp_path, "CSMRI_CUDA=ON", *definitions)
+    done = configure(build, "CSMRI_CUDA=ON", *definitions, **environment)
     assert done.returncode == 0, done.stderr
-    flags = (tmp_path / "build.ninja").read_text()
-    assert set(re.findall(r"--generate-code=arch=(\S+?\])", flags)) == expected
+    flags = (build / "build.ninja").read_text()
     assert "libcudart_static.a" in flags
     assert "libcudart.so" not in flags
+    return set(re.findall(r"--generate-code=arch=(\S+?\])", flags))
 
 
 def test_without_nvcc(tmp_path: Path) -> None:
