@@ -252,6 +252,31 @@ def test_an_include_that_points_back_is_found(tmp_path: Path, file: str, include
     assert len(csrc_faults(tmp_path)) == 1
 
 
+def test_an_op_is_entered_where_the_pages_say() -> None:
+    """csrc/README.md and CONTRIBUTING.md count the files that an op touches: five with its stem, four that name it."""
+    op, room = "split_depthwise", "split_depthwise"
+    stem = {
+        f"csrc/{room}/{op}.hpp",
+        f"csrc/{room}/{op}_cpu.cpp",
+        f"csrc/{room}/{op}_cuda.cu",
+        f"csmri_ext/ops/{op}.py",
+        f"tests/ops/test_{op}.py",
+    }
+    entered = {
+        f"csrc/bindings/{room}.cpp",
+        "csmri_ext/ops/reference.py",
+        "csmri_ext/ops/__init__.py",
+        "tests/op_samples.py",
+    }
+    assert all((ROOT / name).exists() for name in stem | entered)
+    places = [ROOT / "CMakeLists.txt", *ROOT.glob("cmake/*"), *ROOT.glob("csrc/**/*"), *ROOT.glob("csmri_ext/ops/*.py")]
+    naming = {
+        str(f.relative_to(ROOT)) for f in places if f.suffix in {".txt", ".cmake", ".cpp", ".cu", ".hpp", ".cuh", ".py"}
+        and op in f.read_text() and f.parent.name != room
+    }  # fmt: skip
+    assert naming == {name for name in stem | entered if name.startswith(("csrc/b", "csmri_ext"))}
+
+
 def test_no_long_file_and_no_catch_all_name() -> None:
     files = [f for f in ROOT.glob("**/*.*") if f.suffix in {".py", ".cpp", ".hpp", ".cu", ".cuh", ".h"}]
     files = [f for f in files if not {".venv", "build"} & set(f.relative_to(ROOT).parts)]

@@ -12,6 +12,7 @@ replicas that share samples and weights. The packed forms are described in csrc/
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from csmri_ext import _core
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._library import address, launch, register
 
-TILE = 16  # kTile of csrc/fft/packed_kspace.hpp
+TILE = _core.KSPACE_TILE
 NO_MASK_GRADIENT = "pass mask.detach(), or learn a mask under csmri_ext.reference_ops()"
 _WEIGHTS, _MASK = {"weights": f"it is the mask: {NO_MASK_GRADIENT}"}, {"mask": NO_MASK_GRADIENT}
 _PER_IMAGE = Batching(batched=("image", "samples"), shared=("weights",))
@@ -33,7 +34,7 @@ def cover(x: Tensor) -> bool:
 
     That is documented and not a silent fallback: torch.fft is what remains where a line exceeds shared memory.
     """
-    return not x.is_cuda or max(x.shape[-2:]) <= _core.data_consistency_cuda_length
+    return not x.is_cuda or max(x.shape[-2:]) <= _core.MAX_CUDA_LENGTH
 
 
 def _replicas(image: Tensor) -> int:
@@ -57,10 +58,23 @@ def _weights_shape(mask: Tensor, axes: str) -> tuple[int, ...]:
     return (*mask.shape, 2)
 
 
-def _shape(image: Tensor, weights: Tensor, axes: str) -> Any:
+def kspace_shape(
+    batch: int, size: Sequence[int], axes: str, replicas: int = 1, batch_per_mask: int = 1
+) -> _core.KspaceShape:
+    """Return KspaceShape of csrc/fft/packed_kspace.hpp; `size` ends with ny, nx."""
+    return _core.KspaceShape(
+        batch=batch,
+        replicas=replicas,
+        batch_per_mask=batch_per_mask,
+        ny=size[-2],
+        nx=size[-1],
+        axes=_core.Axes.__members__[axes],
+    )
+
+
+def _shape(image: Tensor, weights: Tensor, axes: str) -> _core.KspaceShape:
     batch = _batch(image)
-    per_mask = max(1, batch // max(1, weights.shape[0]))
-    return _core.KspaceShape(batch, _replicas(image), per_mask, *image.shape[-2:], axes)
+    return kspace_shape(batch, image.shape, axes, _replicas(image), max(1, batch // max(1, weights.shape[0])))
 
 
 def _addressable(image: Tensor) -> Tensor:
@@ -70,23 +84,16 @@ def _addressable(image: Tensor) -> Tensor:
     return image if image.stride(-1) == 1 else image.contiguous()
 
 
-def _images(image: Tensor) -> tuple[int, int, int, int, int, int]:
-    """ComplexImages of csrc/fft/images.hpp: addresses of re and im; strides of batch, replica, row and column."""
-    start = image.data_ptr()
+def _images(image: Tensor) -> _core.ComplexImages:
+    """Return ComplexImages of csrc/fft/images.hpp."""
+    re, size = image.data_ptr(), image.element_size()
     if image.is_complex():
-        return start, start + image.element_size() // 2, 2 * image.stride(0), 0, 2 * image.stride(1), 2
-    imaginary = start + image.element_size() * image.stride(1) * _replicas(image)
-    return start, imaginary, image.stride(0), image.stride(1), image.stride(2), 1
-
-
-def _launch(name: str, image: Tensor, *arguments: Any) -> None:
-    scratch = _core.line_scratch_bytes(*image.shape[-2:])
-    launch(name, image, *arguments, scratch_bytes_per_thread=scratch)
-
-
-def _workspace(image: Tensor, axes: str) -> Tensor | None:
-    """Row transforms of the images, for masks that depend on both axes; as large as the images."""
-    return torch.empty_like(image, memory_format=torch.contiguous_format) if axes == "xy" else None
+        im, (batch, replica, row, column) = re + size // 2, (2 * image.stride(0), 0, 2 * image.stride(1), 2)
+    else:
+        im, (batch, replica, row, column) = re + size * image.stride(1) * _replicas(image), (*image.stride()[:3], 1)
+    return _core.ComplexImages(
+        re=re, im=im, batch_stride=batch, replica_stride=replica, row_stride=row, column_stride=column
+    )
 
 
 def fft_flops(image_shape: torch.Size, axes: str) -> int:
@@ -105,8 +112,16 @@ def _apply_to(
     image, eta = _addressable(image), eta.contiguous()
     samples = None if samples is None else samples.contiguous()
     shape, weights = _shape(image, weights, axes), weights.contiguous()
-    images = (_images(image), _images(_addressable(out)))
-    _launch("data_consistency", image, shape, *images, address(samples), address(weights), address(eta), add_image)
+    args = _core.DataConsistencyArgs(
+        shape=shape,
+        image=_images(image),
+        out=_images(_addressable(out)),
+        samples=address(samples),
+        weights=address(weights),
+        eta=address(eta),
+        add_image=add_image,
+    )
+    launch("data_consistency", image, args)
 
 
 def _apply(image: Tensor, samples: Tensor | None, weights: Tensor, eta: Tensor, axes: str, add_image: bool) -> Tensor:
@@ -175,11 +190,18 @@ def _apply_backward(
         return grad_image, grad_eta.zero_()
     grad, image, weights, eta = _addressable(grad), _addressable(image), weights.contiguous(), eta.contiguous()
     samples = None if samples is None else samples.contiguous()
-    shape, workspace = _shape(image, weights, axes), _workspace(image, axes)
-    partials = eta.new_empty(_core.data_consistency_partials(shape), dtype=torch.float64)
-    images = (_images(grad), _images(image), _images(_addressable(grad_image)))
-    tensors = (samples, weights, eta, grad_eta, partials, workspace)
-    _launch("data_consistency_backward", image, shape, *images, *map(address, tensors), add_image)
+    args = _core.DataConsistencyBackwardArgs(
+        shape=_shape(image, weights, axes),
+        grad=_images(grad),
+        image=_images(image),
+        grad_image=_images(_addressable(grad_image)),
+        samples=address(samples),
+        weights=address(weights),
+        eta=address(eta),
+        grad_eta=address(grad_eta),
+        add_image=add_image,
+    )
+    launch("data_consistency_backward", image, args)
     return grad_image, grad_eta
 
 
@@ -313,9 +335,10 @@ def _measure(image: Tensor, weights: Tensor, axes: str) -> Tensor:
     if image.numel() == 0:
         return samples
     image, weights = _addressable(image), weights.contiguous()
-    workspace = _workspace(image, axes)
-    tensors = (weights, samples, workspace)
-    _launch("data_consistency_measure", image, _shape(image, weights, axes), _images(image), *map(address, tensors))
+    args = _core.MeasureArgs(
+        shape=_shape(image, weights, axes), image=_images(image), weights=address(weights), samples=address(samples)
+    )
+    launch("data_consistency_measure", image, args)
     return samples
 
 
@@ -364,27 +387,29 @@ def smallest_masks(mask: Tensor, shape: torch.Size) -> tuple[str, Tensor]:
     return "xy", mask
 
 
-def _pack_shape(batch: int, ny: int, nx: int, mask: Tensor, axes: str) -> Any:
-    return _core.KspaceShape(batch, 1, max(1, batch // max(1, mask.shape[0])), ny, nx, axes)
+def _pack_args(kspace: Tensor, mask: Tensor, samples: Tensor, axes: str) -> _core.PackArgs:
+    batch = kspace.shape[0]
+    return _core.PackArgs(
+        shape=kspace_shape(batch, kspace.shape, axes, batch_per_mask=max(1, batch // max(1, mask.shape[0]))),
+        kspace=address(kspace),
+        mask=address(mask),
+        samples=address(samples),
+    )
 
 
 def _pack(kspace: Tensor, mask: Tensor, axes: str) -> Tensor:
     kspace, mask = kspace.contiguous(), mask.contiguous()
-    batch, ny, nx = kspace.shape
-    samples = mask.new_zeros(_samples_shape(batch, kspace.shape, axes))
+    samples = mask.new_zeros(_samples_shape(kspace.shape[0], kspace.shape, axes))
     if kspace.numel():
-        tensors = (kspace, mask, samples)
-        _launch("data_consistency_pack", kspace, _pack_shape(batch, ny, nx, mask, axes), *map(address, tensors))
+        launch("data_consistency_pack", kspace, _pack_args(kspace, mask, samples, axes))
     return samples
 
 
 def _unpack(samples: Tensor, mask: Tensor, axes: str, ny: int, nx: int) -> Tensor:
     samples, mask = samples.contiguous(), mask.contiguous()
-    batch = samples.shape[0]
-    kspace = samples.new_zeros((batch, ny, nx), dtype=samples.dtype.to_complex())
+    kspace = samples.new_zeros((samples.shape[0], ny, nx), dtype=samples.dtype.to_complex())
     if kspace.numel():
-        tensors = (kspace, mask, samples)
-        _launch("data_consistency_unpack", kspace, _pack_shape(batch, ny, nx, mask, axes), *map(address, tensors))
+        launch("data_consistency_unpack", kspace, _pack_args(kspace, mask, samples, axes))
     return kspace
 
 
@@ -392,10 +417,11 @@ def _pack_mask(mask: Tensor, axes: str, ny: int, nx: int) -> Tensor:
     mask = mask.contiguous()
     weights = mask.new_zeros(_weights_shape(mask, axes))
     if mask.numel():
-        shape = _core.KspaceShape(mask.shape[0], 1, 1, ny, nx, axes)
-        scratch = _core.line_scratch_bytes(ny, nx)
+        shape = kspace_shape(mask.shape[0], (ny, nx), axes)
         launch(
-            "data_consistency_pack_mask", mask, shape, address(mask), address(weights), scratch_bytes_per_thread=scratch
+            "data_consistency_pack_mask",
+            mask,
+            _core.PackMaskArgs(shape=shape, mask=address(mask), weights=address(weights)),
         )
     return weights
 

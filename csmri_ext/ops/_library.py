@@ -96,20 +96,20 @@ def register(
     return op
 
 
-def launch(name: str, like: Tensor, *arguments: Any, scratch_bytes_per_thread: int = 0) -> None:
-    """Run the kernel ``_core.<name>_<device>_<dtype>`` for the device and dtype of `like`.
+def launch(name: str, like: Tensor, args: Any) -> None:
+    """Run the kernel ``_core.<name>_<device>_<dtype>(args, workspace)`` for the device and dtype of `like`.
 
-    CPU kernels get, after `arguments`, the address of a 64-byte aligned scratch buffer and the number of threads:
-    torch's own, since OpenMP's default differs from it in a fresh Python thread. CUDA kernels get the device index and
-    the current stream. Neither allocates; neither waits for a GPU.
+    The workspace is as csrc/core/workspace.hpp says: scratch of the size that the kernel asks for, and on the CPU the
+    number of threads, torch's own, since OpenMP's default differs from it in a fresh Python thread; on a GPU the device
+    and the current stream. Kernels neither allocate nor wait for a GPU.
     """
-    kernel = kernel_for(name, like)
+    kernel, scratch_bytes = kernel_for(name, like), kernel_for(f"{name}_scratch_bytes", like)
+    threads = 1 if like.is_cuda else torch.get_num_threads()
+    scratch = torch.empty(scratch_bytes(args, threads), dtype=torch.uint8, device=like.device)
+    device, stream = 0, 0
     if like.is_cuda:
-        kernel(*arguments, like.device.index, torch.cuda.current_stream(like.device).cuda_stream)
-    else:
-        threads = torch.get_num_threads()
-        scratch = torch.empty(scratch_bytes_per_thread * threads, dtype=torch.uint8)
-        kernel(*arguments, scratch.data_ptr(), threads)
+        device, stream = like.device.index, torch.cuda.current_stream(like.device).cuda_stream
+    kernel(args, _core.Workspace(scratch=address(scratch), threads=threads, device=device, stream=stream))
 
 
 def autocasting(device: torch.device) -> bool:

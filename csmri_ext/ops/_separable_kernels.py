@@ -1,34 +1,41 @@
-"""From tensors to the kernels of NasN operations: layouts, terms, scratch."""
+"""From tensors to the kernels of NasN operations: layouts and terms."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from csmri_ext import _core
-from csmri_ext.ops._library import address, kernel_for, launch, tf32_allowed
+from csmri_ext.ops._library import address, launch, tf32_allowed
 
-MAX_TERMS = 32  # csrc/rows/separable.hpp
-# name -> (enum class Separable, number of weights)
-OPERATIONS: dict[str, tuple[int | None, int]] = {
-    "conv_1x1": (0, 1),
-    "sep_conv_3x3": (1, 2),
-    "dil_2_conv_3x3": (2, 2),
-    "dil_3_conv_3x3": (3, 2),
-    "conv_9x1_1x9": (4, 2),
-    "skip": (6, 0),
-    "none": (None, 0),
+MAX_TERMS = _core.MAX_TERMS
+RELU_CONV = "relu_conv"  # the op of that name: `backward` knows it, a node does not
+CODES = {
+    "conv_1x1": _core.Separable.pointwise,
+    "sep_conv_3x3": _core.Separable.dilation1,
+    "dil_2_conv_3x3": _core.Separable.dilation2,
+    "dil_3_conv_3x3": _core.Separable.dilation3,
+    "conv_9x1_1x9": _core.Separable.column_row,
+    "skip": _core.Separable.skip,
+    RELU_CONV: _core.Separable.relu_conv,
 }
-
-RELU_CONV = 5  # "relu_conv" below, the op of that name: no operation of a node
+# operation of a node -> number of its weights
+OPERATIONS = {
+    "conv_1x1": 1,
+    "sep_conv_3x3": 2,
+    "dil_2_conv_3x3": 2,
+    "dil_3_conv_3x3": 2,
+    "conv_9x1_1x9": 2,
+    "skip": 0,
+    "none": 0,
+}
 
 
 def n_weights(operation: str) -> int:
     """Return how many weight tensors an operation has."""
-    return OPERATIONS[operation][1]
+    return OPERATIONS[operation]
 
 
 def grouped(operations: Sequence[str], flat: Sequence[Tensor]) -> list[list[Tensor]]:
@@ -63,9 +70,9 @@ def in_pixels(x: Tensor) -> tuple[Tensor, int]:
     return x.contiguous(memory_format=torch.channels_last), channels
 
 
-def extents(x: Tensor) -> tuple[int, int, int]:
-    """Return batch, ny, nx."""
-    return x.shape[0], x.shape[2], x.shape[3]
+def extents(x: Tensor) -> dict[str, int]:
+    """Return the extents that the arguments of all kernels have."""
+    return {"batch": x.shape[0], "ny": x.shape[2], "nx": x.shape[3]}
 
 
 def _addresses(weights: Sequence[Tensor]) -> tuple[int, int]:
@@ -78,10 +85,22 @@ class Term:
     """One operation on one input, held in a form that a kernel can read."""
 
     def __init__(self, operation: str, x: Tensor, weights: Sequence[Tensor]) -> None:
-        self.x, self.pixel = in_pixels(x)
+        self.x, pixel = in_pixels(x)
         self.weights = [w.contiguous() for w in weights]
-        code = RELU_CONV if operation == "relu_conv" else OPERATIONS[operation][0]
-        self.packed = (code, x.shape[1], address(self.x), self.pixel, *_addresses(self.weights))
+        first, second = _addresses(self.weights)
+        self.packed = _core.NodeTerm(
+            operation=CODES[operation],
+            x=address(self.x),
+            channels=x.shape[1],
+            pixel=pixel,
+            first=first,
+            second=second,
+        )
+
+
+def _optional(x: Tensor | None) -> tuple[Tensor | None, int]:
+    """Return `in_pixels` of x, or nothing."""
+    return (None, 0) if x is None else in_pixels(x)
 
 
 def forward(
@@ -92,12 +111,15 @@ def forward(
     ``skip`` may have one weight, a factor. Operations that read the same tensor read its rows once.
     """
     terms = [Term(*t) for t in zip(operations, inputs, weights, strict=True) if t[0] != "none"]
-    packed = [term.packed for term in terms]
-    outputs, sizes = out.shape[1], extents(out)
-    scratch = 0 if out.is_cuda else _kernel("separable_node_scratch", out)(packed, outputs, sizes)
-    target = (address(out), in_pixels(out)[1])
-    tf32 = tf32_allowed(out)
-    launch("separable_node", out, packed, outputs, sizes, target, tf32, scratch_bytes_per_thread=scratch)
+    args = _core.SeparableNodeArgs(
+        term=[term.packed for term in terms],
+        out=address(out),
+        outputs=out.shape[1],
+        out_pixel=in_pixels(out)[1],
+        tf32=tf32_allowed(out),
+        **extents(out),
+    )
+    launch("separable_node", out, args)
 
 
 def backward(
@@ -113,23 +135,26 @@ def backward(
 
     `operation` has weights. `grad_x` is channels_last; `addend` may be the same tensor, or None for 0.
     """
-    term, sizes, outputs = Term(operation, x, weights), extents(x), grad.shape[1]
+    term, outputs = Term(operation, x, weights), grad.shape[1]
     grad, grad_pixel = in_pixels(grad)
     grads = [w.new_empty(w.shape) for w in weights] if need_weight else []
-    if x.is_cuda:
-        n_bytes = kernel_for("separable_node_backward_workspace", x)(term.packed, outputs, sizes)
-        scratch, workspace = 0, x.new_empty(n_bytes, dtype=torch.uint8)
-    else:
-        scratch, n_partials = _kernel("separable_node_backward_scratch", x)(term.packed, outputs, sizes)
-        workspace = x.new_empty(n_partials if need_weight else 0)
-    added, added_pixel = (None, 0) if addend is None else in_pixels(addend)
-    written_pixel = 0 if grad_x is None else in_pixels(grad_x)[1]
-    arguments = (
-        term.packed, outputs, sizes, (address(grad), grad_pixel), (address(added), added_pixel),
-        (address(grad_x), written_pixel), *_addresses(grads), address(workspace),
-        tf32_allowed(x),
-    )  # fmt: skip
-    launch("separable_node_backward", x, *arguments, scratch_bytes_per_thread=scratch)
+    grad_first, grad_second = _addresses(grads)
+    addend, addend_pixel = _optional(addend)
+    args = _core.SeparableNodeBackwardArgs(
+        term=term.packed,
+        grad=address(grad),
+        outputs=outputs,
+        grad_pixel=grad_pixel,
+        addend=address(addend),
+        addend_pixel=addend_pixel,
+        grad_x=address(grad_x),
+        grad_x_pixel=_optional(grad_x)[1],
+        grad_first=grad_first,
+        grad_second=grad_second,
+        tf32=tf32_allowed(x),
+        **extents(x),
+    )
+    launch("separable_node_backward", x, args)
     return grads
 
 
@@ -140,15 +165,22 @@ def scaled_skip_backward(
 
     On the CPU; on a GPU `edge_backward` does it.
     """
-    (x, pixel), (grad, grad_pixel) = in_pixels(x), in_pixels(grad)
-    added, added_pixel = (None, 0) if addend is None else in_pixels(addend)
-    partials = torch.empty(0 if grad_factor is None else x.shape[0] * x.shape[2], dtype=torch.float64)
-    arguments = (
-        x.shape[1], extents(x), (address(x), pixel), address(factor), (address(grad), grad_pixel),
-        (address(added), added_pixel), (address(grad_x), 0 if grad_x is None else in_pixels(grad_x)[1]),
-        address(grad_factor), address(partials),
-    )  # fmt: skip
-    launch("scaled_skip_backward", x, *arguments)
+    (x, pixel), (grad, grad_pixel), (addend, addend_pixel) = in_pixels(x), in_pixels(grad), _optional(addend)
+    args = _core.ScaledSkipBackwardArgs(
+        x=address(x),
+        channels=x.shape[1],
+        pixel=pixel,
+        factor=address(factor),
+        grad=address(grad),
+        grad_pixel=grad_pixel,
+        addend=address(addend),
+        addend_pixel=addend_pixel,
+        grad_x=address(grad_x),
+        grad_x_pixel=_optional(grad_x)[1],
+        grad_factor=address(grad_factor),
+        **extents(x),
+    )
+    launch("scaled_skip_backward", x, args)
 
 
 def edge_backward(
@@ -167,47 +199,60 @@ def edge_backward(
     tensor, or None for 0. Unless `grad_alphas` is None, write the scalars' gradients there and return those of each
     operation's weights. The operations are neither ``conv_9x1_1x9`` nor ``none``.
     """
-    (x, pixel), (grad, grad_pixel) = in_pixels(x), in_pixels(grad)
+    (x, pixel), (grad, grad_pixel), (addend, addend_pixel) = in_pixels(x), in_pixels(grad), _optional(addend)
     need_weight = grad_alphas is not None
     grads = [[w.new_empty(w.shape) for w in own] if need_weight else [] for own in weights]
     weights = [[w.contiguous() for w in own] for own in weights]
     wanted: Sequence[Tensor | None] = grad_alphas or [None] * len(operations)
     terms = []
     for operation, alpha, own, grad_alpha, own_grads in zip(operations, alphas, weights, wanted, grads, strict=True):
-        code = OPERATIONS[operation][0]
-        terms.append((code, address(alpha), *_addresses(own), address(grad_alpha), *_addresses(own_grads)))
-    written = (address(grad_x), 0 if grad_x is None else in_pixels(grad_x)[1])
-    shape = (terms, x.shape[1], grad.shape[1], extents(x), written, need_weight)
-    n_bytes = kernel_for("supernet_edge_backward_workspace", x)(*shape)
-    workspace = x.new_empty(n_bytes, dtype=torch.uint8)
-    added, added_pixel = (None, 0) if addend is None else in_pixels(addend)
-    arguments = (
-        (address(x), pixel), (address(grad), grad_pixel), (address(added), added_pixel), address(workspace),
-        tf32_allowed(x),
-    )  # fmt: skip
-    launch("supernet_edge_backward", x, *shape, *arguments)
+        (first, second), (grad_first, grad_second) = _addresses(own), _addresses(own_grads)
+        term = _core.EdgeTerm(
+            operation=CODES[operation],
+            alpha=address(alpha),
+            first=first,
+            second=second,
+            grad_alpha=address(grad_alpha),
+            grad_first=grad_first,
+            grad_second=grad_second,
+        )
+        terms.append(term)
+    args = _core.SupernetEdgeBackwardArgs(
+        term=terms,
+        x=address(x),
+        channels=x.shape[1],
+        pixel=pixel,
+        grad=address(grad),
+        outputs=grad.shape[1],
+        grad_pixel=grad_pixel,
+        addend=address(addend),
+        addend_pixel=addend_pixel,
+        grad_x=address(grad_x),
+        grad_x_pixel=_optional(grad_x)[1],
+        need_weight=need_weight,
+        tf32=tf32_allowed(x),
+        **extents(x),
+    )
+    launch("supernet_edge_backward", x, args)
     return grads
 
 
 def relu_conv(x: Tensor, weight: Tensor, residual: Tensor | None, out: Tensor) -> None:
     """Write ``residual + weight * relu(x)`` into `out`, channels_last."""
-    x, pixel = in_pixels(x)
-    weight, sizes = weight.contiguous(), extents(x)
-    added, added_pixel = (None, 0) if residual is None else in_pixels(residual)
-    shape = (x.shape[1], out.shape[1], sizes)
-    arguments = (
-        *shape,
-        (address(x), pixel),
-        address(weight),
-        (address(added), added_pixel),
-        (address(out), out.shape[1]),
+    (x, pixel), (residual, residual_pixel), weight = in_pixels(x), _optional(residual), weight.contiguous()
+    args = _core.ReluConvArgs(
+        x=address(x),
+        channels=x.shape[1],
+        pixel=pixel,
+        weight=address(weight),
+        residual=address(residual),
+        residual_pixel=residual_pixel,
+        out=address(out),
+        outputs=out.shape[1],
+        out_pixel=out.shape[1],
+        **extents(x),
     )
-    scratch = 0 if x.is_cuda else _kernel("relu_conv_scratch", x)(*shape)
-    launch("relu_conv", x, *arguments, scratch_bytes_per_thread=scratch)
-
-
-def _kernel(name: str, like: Tensor) -> Any:
-    return getattr(_core, f"{name}_{'f64' if like.dtype == torch.float64 else 'f32'}")
+    launch("relu_conv", x, args)
 
 
 def multiply_adds(operation: str, channels: int, outputs: int) -> int:

@@ -12,7 +12,7 @@ from csmri_ext import _core
 from csmri_ext.ops import reference
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._derivatives import VjpProblem
-from csmri_ext.ops._library import address, autocast_dtype, autocasting, kernel_for, launch, register, sum_dtype
+from csmri_ext.ops._library import address, autocast_dtype, autocasting, launch, register, sum_dtype
 
 _WIDE_REGISTERS = _core.simd_level() != "baseline"
 
@@ -93,16 +93,24 @@ def _empty(like: Tensor) -> Tensor:
     return torch.empty(tuple(like.shape), dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
 
 
-def _extents(x: Tensor, expand: Tensor) -> tuple[int, int, int, int, int]:
-    return x.shape[0], x.shape[2], x.shape[3], x.shape[1], expand.shape[0]
+def _extents(x: Tensor, expand: Tensor) -> dict[str, int]:
+    """Return the extents that the arguments of both kernels have."""
+    batch, channels, ny, nx = x.shape
+    return {"batch": batch, "ny": ny, "nx": nx, "channels": channels, "hidden": expand.shape[0]}
 
 
-def _forward(x: Tensor, *weights: Tensor) -> Tensor:
-    x, out, extents = _pixels(x), _empty(x), _extents(x, weights[0])
-    weights = tuple(w.contiguous() for w in weights)
-    scratch = 0 if x.is_cuda else kernel_for("hsab_feed_forward_scratch_bytes", x)(extents)
-    arguments = ([*map(address, (x, *weights, out))], extents)
-    launch("hsab_feed_forward", x, *arguments, scratch_bytes_per_thread=scratch)
+def _forward(x: Tensor, expand: Tensor, depthwise: Tensor, contract: Tensor) -> Tensor:
+    x, out = _pixels(x), _empty(x)
+    expand, depthwise, contract = expand.contiguous(), depthwise.contiguous(), contract.contiguous()
+    args = _core.HsabFeedForwardArgs(
+        x=address(x),
+        expand=address(expand),
+        depthwise=address(depthwise),
+        contract=address(contract),
+        out=address(out),
+        **_extents(x, expand),
+    )
+    launch("hsab_feed_forward", x, args)
     return out
 
 
@@ -111,13 +119,23 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     if x.is_cuda:
         return _backward_of_torch(grad, x, expand, depthwise, contract)
-    grad, x, extents = _pixels(grad), _pixels(x), _extents(x, expand)
-    weights = [w.contiguous() for w in (expand, depthwise, contract)]
-    grads = _empty_gradients(grad, x, *weights)
-    scratch, n_partials = kernel_for("hsab_feed_forward_backward_workspace", x)(extents)
-    partials = x.new_empty(n_partials)
-    arguments = ([*map(address, (grad, x, *weights, *grads, partials))], extents)
-    launch("hsab_feed_forward_backward", x, *arguments, scratch_bytes_per_thread=scratch)
+    grad, x = _pixels(grad), _pixels(x)
+    expand, depthwise, contract = expand.contiguous(), depthwise.contiguous(), contract.contiguous()
+    grads = _empty_gradients(grad, x, expand, depthwise, contract)
+    grad_x, grad_expand, grad_depthwise, grad_contract = grads
+    args = _core.HsabFeedForwardBackwardArgs(
+        grad_out=address(grad),
+        x=address(x),
+        expand=address(expand),
+        depthwise=address(depthwise),
+        contract=address(contract),
+        grad_x=address(grad_x),
+        grad_expand=address(grad_expand),
+        grad_depthwise=address(grad_depthwise),
+        grad_contract=address(grad_contract),
+        **_extents(x, expand),
+    )
+    launch("hsab_feed_forward_backward", x, args)
     return grads
 
 

@@ -131,16 +131,27 @@ def _forward(
     image, pixel = kernels.in_pixels(image)
     weights = [w.contiguous() for w in weights]
     per_cell = 2 + sum(map(kernels.n_weights, operations))
-    module = (image.shape[1], weights[0].shape[0], (len(weights) - 3) // per_cell, composite)
     pairs, nodes, start = list(zip(operations, sources, strict=True)), [], 0
     for n in edges:
-        nodes.append([(kernels.OPERATIONS[o][0], s) for o, s in pairs[start : start + n] if o != "none"])
+        kept = [(kernels.CODES[o], s) for o, s in pairs[start : start + n] if o != "none"]
+        nodes.append([_core.CascadeEdge(operation=code, source=source) for code, source in kept])
         start += n
-    shape, threads = (module, nodes, kernels.extents(image)), torch.get_num_threads()
-    suffix = "f64" if image.dtype == torch.float64 else "f32"
-    scratch = getattr(_core, f"nasn_cascade_scratch_{suffix}")(*shape, threads)
-    tensors = (address(image), pixel), (address(out), out.shape[1]), [address(w) for w in weights]
-    launch("nasn_cascade", image, *shape, *tensors, scratch_bytes_per_thread=-(-scratch // threads))
+    args = _core.NasnCascadeArgs(
+        shape=_core.CascadeShape(
+            in_channels=image.shape[1],
+            channels=weights[0].shape[0],
+            cells=(len(weights) - 3) // per_cell,
+            composite=composite,
+            nodes=nodes,
+        ),
+        image=address(image),
+        pixel=pixel,
+        out=address(out),
+        out_pixel=out.shape[1],
+        weights=[address(w) for w in weights],
+        **kernels.extents(image),
+    )
+    launch("nasn_cascade", image, args)
     return out
 
 

@@ -12,10 +12,9 @@ from csmri_ext import _core
 from csmri_ext.ops import reference
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._derivatives import VjpProblem
-from csmri_ext.ops._library import address, autocast_dtype, autocasting, kernel_for, launch, register
+from csmri_ext.ops._library import address, autocast_dtype, autocasting, launch, register
 
-KERNEL_SIZES = (3, 5, 7, 9)
-MAX_PARTS = 3
+KERNEL_SIZES, MAX_BRANCHES, MAX_PARTS = _core.KERNEL_SIZES, _core.MAX_BRANCHES, _core.MAX_PARTS
 
 
 def pyramid_attention(
@@ -99,10 +98,10 @@ def pyramid_convolution(
 def check(parts: list[Tensor], weights: list[Tensor], groups: list[int], scales: Tensor | None) -> None:
     """Raise TypeError or ValueError unless everything fits together."""
     name = "pyramid_attention"
-    if not 1 <= len(parts) <= MAX_PARTS or not 1 <= len(weights) <= len(KERNEL_SIZES) or len(groups) != len(weights):
+    if not 1 <= len(parts) <= MAX_PARTS or not 1 <= len(weights) <= MAX_BRANCHES or len(groups) != len(weights):
         raise ValueError(
             f"{name}: {len(parts)} parts, {len(weights)} weights, {len(groups)} groups; expected 1 to {MAX_PARTS} "
-            f"parts and 1 to {len(KERNEL_SIZES)} weights with one group number each"
+            f"parts and 1 to {MAX_BRANCHES} weights with one group number each"
         )
     tensors = [*parts, *weights, *([] if scales is None else [scales])]
     if len({t.device for t in tensors}) > 1:
@@ -135,22 +134,17 @@ def check(parts: list[Tensor], weights: list[Tensor], groups: list[int], scales:
             raise ValueError(f"{name}: {shapes}; every branch has as many outputs as the first, {weights[0].shape[0]}")
 
 
-def _shape(parts: list[Tensor], weights: list[Tensor], groups: list[int]) -> Any:
+def _shape(parts: list[Tensor], weights: list[Tensor], groups: list[int]) -> _core.PyramidShape:
     batch, _, ny, nx = parts[0].shape
     return _core.PyramidShape(
-        batch, ny, nx, [p.shape[1] for p in parts], [w.shape[-1] for w in weights], groups, weights[0].shape[0]
+        batch=batch,
+        ny=ny,
+        nx=nx,
+        part_channels=[p.shape[1] for p in parts],
+        kernel=[w.shape[-1] for w in weights],
+        groups=groups,
+        branch_channels=weights[0].shape[0],
     )
-
-
-def _launch(name: str, like: Tensor, shape: Any, *arguments: Any) -> None:
-    """Run a kernel, the last of whose arguments is its workspace: on CUDA a tensor, on the CPU scratch per thread."""
-    if like.is_cuda:
-        workspace = like.new_empty(kernel_for(f"{name}_workspace", like)(shape), dtype=torch.uint8)
-        return launch(name, like, shape, *arguments, address(workspace))
-    threads = torch.get_num_threads()
-    n_bytes = kernel_for("pyramid_attention_scratch_bytes", like)(shape, threads)
-    per_thread = -(-n_bytes // threads)  # rounded up: part of it is shared
-    return launch(name, like, shape, *arguments, 0, scratch_bytes_per_thread=per_thread)
 
 
 def _forward(
@@ -158,11 +152,17 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     parts, weights, scales = [p.contiguous() for p in parts], [w.contiguous() for w in weights], scales.contiguous()
     features, mean, maximum, argmax = _empty_outputs(parts, weights)
-    arguments = (
-        [address(p) for p in parts], address(scales), [address(w) for w in weights],
-        address(features), address(mean), address(maximum), address(argmax),
-    )  # fmt: skip
-    _launch("pyramid_attention", parts[0], _shape(parts, weights, groups), *arguments)
+    args = _core.PyramidArgs(
+        shape=_shape(parts, weights, groups),
+        part=[address(p) for p in parts],
+        scale=address(scales),
+        weight=[address(w) for w in weights],
+        features=address(features),
+        mean=address(mean),
+        maximum=address(maximum),
+        argmax=address(argmax),
+    )
+    launch("pyramid_attention", parts[0], args)
     return features, mean, maximum, argmax
 
 
@@ -185,11 +185,19 @@ def _backward(
     parts, weights, scales = [p.contiguous() for p in parts], [w.contiguous() for w in weights], scales.contiguous()
     grad_x = [p.new_empty(p.shape) for p in parts] if need_x else []
     grad_weight = [w.new_empty(w.shape) for w in weights] if need_weight else []
-    arguments = (
-        [address(p) for p in parts], address(scales), [address(w) for w in weights], *map(address, grads),
-        address(argmax), [address(g) for g in grad_x], [address(g) for g in grad_weight],
-    )  # fmt: skip
-    _launch("pyramid_attention_backward", parts[0], _shape(parts, weights, groups), *arguments)
+    args = _core.PyramidBackwardArgs(
+        shape=_shape(parts, weights, groups),
+        part=[address(p) for p in parts],
+        scale=address(scales),
+        weight=[address(w) for w in weights],
+        grad_features=address(grads[0]),
+        grad_mean=address(grads[1]),
+        grad_maximum=address(grads[2]),
+        argmax=address(argmax),
+        grad_x=[address(g) for g in grad_x],
+        grad_weight=[address(g) for g in grad_weight],
+    )
+    launch("pyramid_attention_backward", parts[0], args)
     return grad_x, grad_weight
 
 

@@ -73,7 +73,7 @@ def _forward(x: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:
 
 def _backward(grad: Tensor, x: Tensor, weight: Tensor, need_x: bool, need_weight: bool) -> tuple[Tensor, Tensor]:
     grad_x, _ = outputs = _empty_gradients(grad, x, weight, need_x, need_weight)
-    grads = kernels.backward("relu_conv", x, [weight], grad, grad_x if need_x else None, None, need_weight)
+    grads = kernels.backward(kernels.RELU_CONV, x, [weight], grad, grad_x if need_x else None, None, need_weight)
     return (grad_x, grads[0]) if need_weight else outputs
 
 

@@ -112,19 +112,17 @@ def _normal(images: Tensor, sens_maps: Tensor, weights: Tensor, axes: str) -> Te
         return images.new_zeros(images.shape)
     images, sens_maps, weights = images.contiguous(), sens_maps.contiguous(), weights.contiguous()
     out = images.new_empty(images.shape)
-    shape = _core.KspaceShape(n * coils, 1, n * coils // weights.shape[0], ny, nx, axes)
-    workspace = images.new_empty(_core.sense_normal_workspace(shape, coils), dtype=weights.dtype)
-    launch(
-        "sense_normal",
-        images,
-        shape,
-        coils,
-        address(images),
-        address(sens_maps),
-        0 if sens_maps.shape[0] == 1 else 2 * coils * ny * nx,
-        *map(address, (weights, out, workspace)),
-        scratch_bytes_per_thread=_core.line_scratch_bytes(ny, nx),
+    coil_images = n * coils
+    args = _core.SenseNormalArgs(
+        shape=kernels.kspace_shape(coil_images, (ny, nx), axes, batch_per_mask=coil_images // weights.shape[0]),
+        coils=coils,
+        image=address(images),
+        sens_maps=address(sens_maps),
+        sens_maps_stride=0 if sens_maps.shape[0] == 1 else 2 * coils * ny * nx,
+        weights=address(weights),
+        out=address(out),
     )
+    launch("sense_normal", images, args)
     return out
 
 

@@ -13,7 +13,7 @@ from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._derivatives import VjpProblem
 from csmri_ext.ops._library import address, autocast_dtype, autocasting, launch, register, sum_dtype
 
-MAX_SPLITS = 16
+MAX_SPLITS = _core.MAX_SPLITS
 
 
 def split_depthwise(x: Tensor, weight: Tensor) -> Tensor:
@@ -76,33 +76,39 @@ def check(x: Tensor, weight: Tensor) -> None:
         )
 
 
-def _extents(x: Tensor, weight: Tensor) -> tuple[int, int, int, int, int]:
-    return x.shape[0], weight.shape[0] + 1, weight.shape[1], x.shape[2], x.shape[3]
-
-
-def _scratch(x: Tensor, rings: int) -> int:
-    scratch: int = _core.split_depthwise_scratch_bytes(rings, x.shape[3], x.element_size(), 1)
-    return scratch
+def _extents(x: Tensor, weight: Tensor) -> dict[str, int]:
+    """Return the extents that the arguments of both kernels have."""
+    return {
+        "batch": x.shape[0],
+        "splits": weight.shape[0] + 1,
+        "channels": weight.shape[1],
+        "ny": x.shape[2],
+        "nx": x.shape[3],
+    }
 
 
 def _forward(x: Tensor, weight: Tensor) -> Tensor:
     x, weight = x.contiguous(), weight.contiguous()
     out = x.new_empty(x.shape)
-    rings = weight.shape[0]
-    arguments = (address(x), address(weight), address(out), _extents(x, weight))
-    launch("split_depthwise", x, *arguments, scratch_bytes_per_thread=_scratch(x, rings))
+    args = _core.SplitDepthwiseArgs(x=address(x), weight=address(weight), out=address(out), **_extents(x, weight))
+    launch("split_depthwise", x, args)
     return out
 
 
 def _backward(grad_out: Tensor, x: Tensor, out: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     grad_out, x, out, weight = grad_out.contiguous(), x.contiguous(), out.contiguous(), weight.contiguous()
     grad_x = x.new_empty(x.shape)
-    extents, wide = _extents(x, weight), sum_dtype(x.dtype)
-    per_image = x.new_empty((x.shape[0], *weight.shape), dtype=wide)
-    partials = x.new_empty(_core.split_depthwise_partials(*extents), dtype=wide) if x.is_cuda else None
-    tensors = (grad_out, x, out, weight, grad_x, per_image, partials)
-    arguments = (*map(address, tensors), extents)
-    launch("split_depthwise_backward", x, *arguments, scratch_bytes_per_thread=_scratch(x, 2 * weight.shape[0]))
+    per_image = x.new_empty((x.shape[0], *weight.shape), dtype=sum_dtype(x.dtype))
+    args = _core.SplitDepthwiseBackwardArgs(
+        grad_out=address(grad_out),
+        x=address(x),
+        out=address(out),
+        weight=address(weight),
+        grad_x=address(grad_x),
+        grad_weight=address(per_image),
+        **_extents(x, weight),
+    )
+    launch("split_depthwise_backward", x, args)
     return grad_x, per_image.sum(0).to(weight.dtype)
 
 

@@ -1,53 +1,228 @@
-// What the binding files share.
+// What the binding files share. A kernel takes one struct of arguments, by name, and a workspace:
+//
+//     _core.<op>_cpu_f32(_core.<Op>Args(x=..., weight=..., ...), _core.Workspace(scratch=..., threads=..., ...))
+//
+// The structs are those of the rooms, Args<T> with T = void: addresses are integers in Python, and one class serves all
+// dtypes. Shapes, dtypes and devices are checked in csmri_ext/ops. Everything here runs without the GIL's protection:
+// the module has no state but what core/simd.cpp and fft/line_plan.cpp guard themselves.
 #pragma once
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <cstdint>
+#include <cstring>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "core/simd.hpp"
-#include "data_consistency/data_consistency.hpp"
+#include "core/storage.hpp"
+#include "core/workspace.hpp"
 #ifdef CSMRI_WITH_CUDA
 #include <cuda_runtime.h>
 #endif
 
+namespace csmri {
+namespace bindings {
+
+// --- structs with named fields ----------------------------------------------------------------------------------
 using Address = std::uintptr_t;
 
-template <class T>
-T* pointer(Address address) {
-  return reinterpret_cast<T*>(address);
-}
-
-// Kernels end with two integers that say where they run: on the CPU scratch memory and a number of threads, on a GPU
-// the device and a stream. run calls cpu(level, work) or cuda(stream).
-template <bool kCuda, class Cpu, class Cuda>
-void run(std::int64_t where, std::int64_t how, const Cpu& cpu, [[maybe_unused]] const Cuda& cuda) {
-  pybind11::gil_scoped_release release;
-  if constexpr (!kCuda) {
-    const csmri::CpuWork work{pointer<void>(static_cast<Address>(where)), static_cast<int>(how)};
-    csmri::at_simd_level([&](auto level) { cpu(level, work); });
-  } else {
-#ifdef CSMRI_WITH_CUDA
-    struct DeviceGuard {
-      int before = 0;
-      explicit DeviceGuard(int device) {
-        cudaError_t error = cudaGetDevice(&before);
-        if (error == cudaSuccess) error = cudaSetDevice(device);
-        if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
-      }
-      ~DeviceGuard() { cudaSetDevice(before); }
-    };
-    const DeviceGuard guard(static_cast<int>(where));
-    cuda(pointer<void>(static_cast<Address>(how)));
-#endif
+// What Python gives for a member of type M, and sees of it.
+template <class M>
+struct Conversion {
+  using Given = M;
+  static void write(M& to, const Given& value, const char*) { to = value; }
+  static Given read(const M& from) { return from; }
+};
+template <class P>
+struct Conversion<P*> {
+  using Given = Address;
+  static void write(P*& to, Given value, const char*) { to = reinterpret_cast<P*>(value); }
+  static Given read(P* from) { return reinterpret_cast<Address>(from); }
+};
+template <class M, std::size_t kCount>
+struct Conversion<M[kCount]> {
+  using Given = std::vector<typename Conversion<M>::Given>;
+  static void write(M (&to)[kCount], const Given& values, const char* name) {
+    if (values.size() > kCount)
+      throw std::length_error(std::string(name) + " has " + std::to_string(values.size()) + " elements, at most " +
+                              std::to_string(kCount) + " fit");
+    for (std::size_t i = 0; i < values.size(); ++i) Conversion<M>::write(to[i], values[i], name);
   }
+  static Given read(const M (&from)[kCount]) {
+    Given values;
+    for (const M& element : from) values.push_back(Conversion<M>::read(element));
+    return values;
+  }
+};
+template <class P>
+struct Conversion<std::vector<P*>> {
+  using Given = std::vector<Address>;
+  static void write(std::vector<P*>& to, const Given& values, const char*) {
+    to.clear();
+    for (Address value : values) to.push_back(reinterpret_cast<P*>(value));
+  }
+  static Given read(const std::vector<P*>& from) {
+    Given values;
+    for (P* element : from) values.push_back(reinterpret_cast<Address>(element));
+    return values;
+  }
+};
+
+template <class Struct, class M>
+struct Field {
+  using Given = typename Conversion<M>::Given;
+  const char* name;
+  M Struct::* member;
+  void write(Struct& to, const Given& value) const { Conversion<M>::write(to.*member, value, name); }
+};
+template <class Struct, class M>
+Field<Struct, M> field(const char* name, M Struct::* member) {
+  return {name, member};
 }
 
-template <class Args>
-const Args& with(Args& args, const csmri::CpuWork& work) {
-  args.scratch = work.scratch, args.threads = work.threads;
-  return args;
+// An array, and the member that counts its elements.
+template <class Struct, class M>
+struct CountedField {
+  using Given = typename Conversion<M>::Given;
+  const char* name;
+  M Struct::* member;
+  int Struct::* count;
+  void write(Struct& to, const Given& values) const {
+    Conversion<M>::write(to.*member, values, name);
+    to.*count = static_cast<int>(values.size());
+  }
+};
+template <class Struct, class M>
+CountedField<Struct, M> field(const char* name, M Struct::* member, int Struct::* count) {
+  return {name, member, count};
 }
 
-void define_separable(pybind11::module_& m);  // the operations of NasN
+// A class of that name in Python, made from keyword arguments, one for each field.
+template <class Struct, class... Fields>
+void define_struct(pybind11::module_& m, const char* name, const Fields&... fields) {
+  pybind11::class_<Struct> defined(m, name);
+  defined.def(pybind11::init([fields...](const typename Fields::Given&... given) {
+                Struct made{};
+                (fields.write(made, given), ...);
+                return made;
+              }),
+              pybind11::kw_only(), pybind11::arg(fields.name)...);
+  const auto readable = [&](const auto& of) {
+    defined.def_property_readonly(of.name, [member = of.member](const Struct& self) {
+      using M = std::remove_reference_t<decltype(std::declval<Struct&>().*member)>;
+      return Conversion<M>::read(self.*member);
+    });
+  };
+  (readable(fields), ...);
+}
+
+// --- kernels ------------------------------------------------------------------------------------------------------
+// Args<void> as Args<T>: the same bytes, since pointers to numbers look alike whatever the numbers.
+template <template <class> class Args, class T>
+struct Typed {
+  static Args<T> of(const Args<void>& given) {
+    static_assert(sizeof(Args<T>) == sizeof(Args<void>) && std::is_trivially_copyable_v<Args<T>>);
+    Args<T> args;
+    std::memcpy(&args, &given, sizeof args);
+    return args;
+  }
+};
+
+template <class T>
+constexpr const char* kSuffix = nullptr;
+template <>
+inline constexpr const char* kSuffix<float> = "f32";
+template <>
+inline constexpr const char* kSuffix<double> = "f64";
+template <>
+inline constexpr const char* kSuffix<BFloat16> = "bf16";
+template <>
+inline constexpr const char* kSuffix<Float16> = "f16";
+
+template <class... T>
+struct Types {};
+using Real = Types<float, double>;
+using Stored = Types<float, double, BFloat16, Float16>;
+
+constexpr auto kNoScratch = [](auto&&...) { return std::int64_t{0}; };
+
+#ifdef CSMRI_WITH_CUDA
+struct DeviceGuard {
+  int before = 0;
+  explicit DeviceGuard(int device) {
+    cudaError_t error = cudaGetDevice(&before);
+    if (error == cudaSuccess) error = cudaSetDevice(device);
+    if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
+  }
+  ~DeviceGuard() { cudaSetDevice(before); }
+};
+#endif
+
+// <name>_cpu_<dtype>(args, work) and <name>_scratch_bytes_cpu_<dtype>(args, threads) for float32 and float64, of
+// run(level, args, work) and scratch_bytes(level, args, threads).
+template <template <class> class Args, class Run, class ScratchBytes>
+void define_cpu(pybind11::module_& m, const std::string& name, const Run& run, const ScratchBytes& scratch_bytes) {
+  const auto define = [&](auto zero) {
+    using T = decltype(zero);
+    const std::string suffix = std::string("_cpu_") + kSuffix<T>;
+    m.def((name + suffix).c_str(),
+          [run](const Args<void>& given, const Workspace& work) {
+            const pybind11::gil_scoped_release release;
+            const Args<T> args = Typed<Args, T>::of(given);
+            at_simd_level([&](auto level) { run(level, args, work); });
+          },
+          pybind11::arg("args"), pybind11::arg("work"));
+    m.def((name + "_scratch_bytes" + suffix).c_str(),
+          [scratch_bytes](const Args<void>& given, [[maybe_unused]] int threads) -> std::int64_t {
+            const Args<T> args = Typed<Args, T>::of(given);
+            return at_simd_level([&](auto level) -> std::int64_t { return scratch_bytes(level, args, threads); });
+          },
+          pybind11::arg("args"), pybind11::arg("threads"));
+  };
+  define(float{});
+  define(double{});
+}
+
+// The same of a build with CUDA, <name>_cuda_<dtype> for the dtypes T, of run(args, work) and scratch_bytes(args).
+template <template <class> class Args, class... T, class Run, class ScratchBytes>
+void define_cuda([[maybe_unused]] pybind11::module_& m, [[maybe_unused]] const std::string& name, Types<T...>,
+                 [[maybe_unused]] const Run& run, [[maybe_unused]] const ScratchBytes& scratch_bytes) {
+#ifdef CSMRI_WITH_CUDA
+  const auto define = [&](auto zero) {
+    using U = decltype(zero);
+    const std::string suffix = std::string("_cuda_") + kSuffix<U>;
+    m.def((name + suffix).c_str(),
+          [run](const Args<void>& given, const Workspace& work) {
+            const pybind11::gil_scoped_release release;
+            const DeviceGuard guard(work.device);
+            run(Typed<Args, U>::of(given), work);
+          },
+          pybind11::arg("args"), pybind11::arg("work"));
+    m.def((name + "_scratch_bytes" + suffix).c_str(),
+          [scratch_bytes](const Args<void>& given, int) -> std::int64_t {
+            return scratch_bytes(Typed<Args, U>::of(given));
+          },
+          pybind11::arg("args"), pybind11::arg("threads"));
+  };
+  (define(T{}), ...);
+#endif
+}
+
+// --- rooms --------------------------------------------------------------------------------------------------------
+// Each binding file has one object of this type; module.cpp calls their functions, shared structs first.
+struct Room {
+  enum class Kind { shared, op };
+  using Define = void (*)(pybind11::module_&);
+  Room(Kind kind, Define define) { all().emplace_back(kind, define); }
+  static std::vector<std::pair<Kind, Define>>& all() {
+    static std::vector<std::pair<Kind, Define>> rooms;
+    return rooms;
+  }
+};
+
+}  // namespace bindings
+}  // namespace csmri

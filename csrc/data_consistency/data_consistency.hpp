@@ -39,14 +39,9 @@ struct DataConsistencyBackwardArgs {
   const T* samples;  // or null: y = 0
   const T* weights;
   const T* eta;
-  T* grad_eta;       // one value
-  double* partials;  // data_consistency_partials(shape) values of work space
-  T* workspace;      // Axes::xy only: batch * replicas * ny * nx * 2 values; else may be null
+  T* grad_eta;  // one value
   bool add_image;
 };
-constexpr std::int64_t data_consistency_partials(const KspaceShape& s) {
-  return s.batch * s.replicas * (s.axes == Axes::x ? s.ny : s.nx);  // one per line; a backend may use fewer
-}
 
 // samples += sum over replicas of 1/n DFT x, where weights are not zero (Axes::xy: everywhere), onto zeros that the
 // caller has written. n = n_line (Axes::xy: ny nx). This is the adjoint of `samples` in DataConsistencyArgs without its
@@ -56,8 +51,7 @@ struct MeasureArgs {
   KspaceShape shape;
   ComplexImages<const T> image;
   const T* weights;
-  T* samples;    // (batch, tiles, n_line, 2, kTile)
-  T* workspace;  // Axes::xy only: batch * replicas * ny * nx * 2 values; else may be null
+  T* samples;  // (batch, tiles, n_line, 2, kTile)
 };
 
 // pack: kspace -> samples. unpack, its adjoint: samples -> kspace. shape.replicas is 1. The caller has filled what is
@@ -78,33 +72,48 @@ struct PackMaskArgs {
   T* weights;
 };
 
-// CPU: one entry per instruction set (core/simd.hpp).
+// CPU: one entry per instruction set (core/simd.hpp). T is float or double.
 template <Simd L, class T>
-void data_consistency_cpu(const DataConsistencyArgs<T>& args, const CpuWork& work);
+void data_consistency_cpu(const DataConsistencyArgs<T>& args, const Workspace& work);
 template <Simd L, class T>
-void data_consistency_backward_cpu(const DataConsistencyBackwardArgs<T>& args, const CpuWork& work);
+void data_consistency_backward_cpu(const DataConsistencyBackwardArgs<T>& args, const Workspace& work);
 template <Simd L, class T>
-void data_consistency_measure_cpu(const MeasureArgs<T>& args, const CpuWork& work);
+void data_consistency_measure_cpu(const MeasureArgs<T>& args, const Workspace& work);
 template <Simd L, class T>
-void data_consistency_pack_cpu(const PackArgs<T>& args, const CpuWork& work);
+void data_consistency_pack_cpu(const PackArgs<T>& args, const Workspace& work);
 template <Simd L, class T>
-void data_consistency_unpack_cpu(const PackArgs<T>& args, const CpuWork& work);
+void data_consistency_unpack_cpu(const PackArgs<T>& args, const Workspace& work);
 template <Simd L, class T>
-void data_consistency_pack_mask_cpu(const PackMaskArgs<T>& args, const CpuWork& work);
+void data_consistency_pack_mask_cpu(const PackMaskArgs<T>& args, const Workspace& work);
 
-// CUDA: enqueued on `stream` (a cudaStream_t) of the current device. Never allocates, never waits; every pointer is on
-// the device. Throws std::runtime_error with CUDA's message.
+template <Simd L, class T>
+std::int64_t data_consistency_scratch_bytes(const DataConsistencyArgs<T>& args, int threads);
+template <Simd L, class T>
+std::int64_t data_consistency_backward_scratch_bytes(const DataConsistencyBackwardArgs<T>& args, int threads);
+template <Simd L, class T>
+std::int64_t data_consistency_measure_scratch_bytes(const MeasureArgs<T>& args, int threads);
+// Of pack and of unpack.
+template <Simd L, class T>
+std::int64_t data_consistency_pack_scratch_bytes(const PackArgs<T>& args, int threads);
+
+// CUDA: enqueued on work.stream. Never allocates, never waits; every pointer is on the device. Throws
+// std::runtime_error with CUDA's message.
 template <class T>
-void data_consistency_cuda(const DataConsistencyArgs<T>& args, void* stream);
+void data_consistency_cuda(const DataConsistencyArgs<T>& args, const Workspace& work);
 template <class T>
-void data_consistency_backward_cuda(const DataConsistencyBackwardArgs<T>& args, void* stream);
+void data_consistency_backward_cuda(const DataConsistencyBackwardArgs<T>& args, const Workspace& work);
 template <class T>
-void data_consistency_measure_cuda(const MeasureArgs<T>& args, void* stream);
+void data_consistency_measure_cuda(const MeasureArgs<T>& args, const Workspace& work);
 template <class T>
-void data_consistency_pack_cuda(const PackArgs<T>& args, void* stream);
+void data_consistency_pack_cuda(const PackArgs<T>& args, const Workspace& work);
 template <class T>
-void data_consistency_unpack_cuda(const PackArgs<T>& args, void* stream);
+void data_consistency_unpack_cuda(const PackArgs<T>& args, const Workspace& work);
 template <class T>
-void data_consistency_pack_mask_cuda(const PackMaskArgs<T>& args, void* stream);
+void data_consistency_pack_mask_cuda(const PackMaskArgs<T>& args, const Workspace& work);
+
+template <class T>
+std::int64_t data_consistency_backward_cuda_scratch_bytes(const DataConsistencyBackwardArgs<T>& args);
+template <class T>
+std::int64_t data_consistency_measure_cuda_scratch_bytes(const MeasureArgs<T>& args);
 
 }  // namespace csmri

@@ -33,19 +33,36 @@ T normalisation(const KspaceShape& s) {
   return static_cast<T>(1 / n);
 }
 
+// Scratch of a call: lines of the threads, row transforms of the images for Axes::xy, one partial for each block of
+// lines.
+template <class T>
+struct CallScratch {
+  T* spectra;
+  double* partials;
+  std::int64_t bytes;
+
+  CallScratch(const KspaceShape& s, const Workspace& work, bool sums) {
+    ScratchCursor cursor(work.scratch);
+    cursor.take<char>(work.threads * line_scratch_bytes(s.ny, s.nx));  // LineBuffers
+    spectra = cursor.take<T>(s.axes == Axes::xy ? s.n_values() : 0);
+    partials = cursor.take<double>(sums ? s.n_lines() : 0);  // a block has at least one line
+    bytes = cursor.bytes();
+  }
+};
+
 }  // namespace
 
 template <Simd L, class T>
-void data_consistency_cpu(const DataConsistencyArgs<T>& a, const CpuWork& cpu) {
+void data_consistency_cpu(const DataConsistencyArgs<T>& a, const Workspace& work) {
   const KspaceShape& s = a.shape;
   const Along along = line_axis(s);
   const LinePlan<T>& plan = line_plan<T>(static_cast<int>(n_elements(s, along)));
   const T scale = normalisation<T>(s), identity = a.add_image ? scale : T(0), eta = scale * *a.eta;
   const bool both = s.axes == Axes::xy;
-  if (both) transform_rows(s, a.image, a.out, false, cpu);
+  if (both) transform_rows(s, a.image, a.out, false, work);
   const ComplexImages<const T> from = both ? as_const(a.out) : a.image;
   const bool streamed = !both && streams(a.out, s, along);
-  for_blocks<T>(s, s.batch * s.replicas, ceil_div(n_lines(s, along), kLanes<T>), cpu,
+  for_blocks<T>(s, s.batch * s.replicas, ceil_div(n_lines(s, along), kLanes<T>), work,
                 [&](std::int64_t image, std::int64_t block, const LineBuffers<T>& buffers) {
                   const std::int64_t first = block * kLanes<T>, item = image / s.replicas;
                   const Line<T> w = buffers.first;
@@ -54,11 +71,11 @@ void data_consistency_cpu(const DataConsistencyArgs<T>& a, const CpuWork& cpu) {
                               buffers.work);
                   store_lines(lines_of(a.out, s, image, along), first, w, streamed);
                 });
-  if (both) transform_rows(s, as_const(a.out), a.out, true, cpu);
+  if (both) transform_rows(s, as_const(a.out), a.out, true, work);
 }
 
 template <Simd L, class T>
-void data_consistency_backward_cpu(const DataConsistencyBackwardArgs<T>& a, const CpuWork& cpu) {
+void data_consistency_backward_cpu(const DataConsistencyBackwardArgs<T>& a, const Workspace& work) {
   const KspaceShape& s = a.shape;
   const Along along = line_axis(s);
   const std::int64_t n_blocks = ceil_div(n_lines(s, along), kLanes<T>);
@@ -67,14 +84,15 @@ void data_consistency_backward_cpu(const DataConsistencyBackwardArgs<T>& a, cons
   const bool both = s.axes == Axes::xy;
   const bool streamed = !both && streams(a.grad_image, s, along);
   ComplexImages<const T> grad = a.grad, image_of = a.image;
+  const CallScratch<T> call(s, work, true);
   if (both) {
-    const ComplexImages<T> workspace = workspace_images(s, a.workspace);
-    transform_rows(s, a.grad, a.grad_image, false, cpu);
-    transform_rows(s, a.image, workspace, false, cpu);
+    const ComplexImages<T> spectra = images_at(s, call.spectra);
+    transform_rows(s, a.grad, a.grad_image, false, work);
+    transform_rows(s, a.image, spectra, false, work);
     grad = as_const(a.grad_image);
-    image_of = as_const(workspace);
+    image_of = as_const(spectra);
   }
-  for_blocks<T>(s, s.batch * s.replicas, n_blocks, cpu,
+  for_blocks<T>(s, s.batch * s.replicas, n_blocks, work,
                 [&](std::int64_t image, std::int64_t block, const LineBuffers<T>& buffers) {
                   const std::int64_t first = block * kLanes<T>, item = image / s.replicas;
                   const Line<T> g = buffers.first, x = buffers.second;
@@ -83,21 +101,21 @@ void data_consistency_backward_cpu(const DataConsistencyBackwardArgs<T>& a, cons
                   forward_line(plan, x, buffers.work);
                   load_lines(lines_of(grad, s, image, along), first, g);
                   forward_line(plan, g, buffers.work);
-                  a.partials[image * n_blocks + block] = both ? residual_product<true>(diagonal, plan.n, g, x)
-                                                              : residual_product<false>(diagonal, plan.n, g, x);
+                  call.partials[image * n_blocks + block] = both ? residual_product<true>(diagonal, plan.n, g, x)
+                                                                 : residual_product<false>(diagonal, plan.n, g, x);
                   diagonal.samples = nullptr;
                   apply_diagonal(diagonal, plan.n, g);
                   inverse_line(plan, g, buffers.work);
                   store_lines(lines_of(a.grad_image, s, image, along), first, g, streamed);
                 });
-  if (both) transform_rows(s, as_const(a.grad_image), a.grad_image, true, cpu);
+  if (both) transform_rows(s, as_const(a.grad_image), a.grad_image, true, work);
   double total = 0;
-  for (std::int64_t i = 0; i < s.batch * s.replicas * n_blocks; ++i) total += a.partials[i];
+  for (std::int64_t i = 0; i < s.batch * s.replicas * n_blocks; ++i) total += call.partials[i];
   *a.grad_eta = static_cast<T>(total * static_cast<double>(scale));
 }
 
 template <Simd L, class T>
-void data_consistency_measure_cpu(const MeasureArgs<T>& a, const CpuWork& cpu) {
+void data_consistency_measure_cpu(const MeasureArgs<T>& a, const Workspace& work) {
   const KspaceShape& s = a.shape;
   const Along along = line_axis(s);
   const LinePlan<T>& plan = line_plan<T>(static_cast<int>(n_elements(s, along)));
@@ -105,11 +123,11 @@ void data_consistency_measure_cpu(const MeasureArgs<T>& a, const CpuWork& cpu) {
   ComplexImages<const T> from = a.image;
   const bool both = s.axes == Axes::xy;
   if (both) {
-    const ComplexImages<T> workspace = workspace_images(s, a.workspace);
-    transform_rows(s, a.image, workspace, false, cpu);
-    from = as_const(workspace);
+    const ComplexImages<T> spectra = images_at(s, CallScratch<T>(s, work, false).spectra);
+    transform_rows(s, a.image, spectra, false, work);
+    from = as_const(spectra);
   }
-  for_blocks<T>(s, s.batch, ceil_div(n_lines(s, along), kLanes<T>), cpu,
+  for_blocks<T>(s, s.batch, ceil_div(n_lines(s, along), kLanes<T>), work,
                 [&](std::int64_t item, std::int64_t block, const LineBuffers<T>& buffers) {
                   const std::int64_t first = block * kLanes<T>;
                   const Line<T> w = buffers.first;
@@ -129,11 +147,28 @@ void data_consistency_measure_cpu(const MeasureArgs<T>& a, const CpuWork& cpu) {
                 });
 }
 
-template void data_consistency_cpu<kSimd, float>(const DataConsistencyArgs<float>&, const CpuWork&);
-template void data_consistency_cpu<kSimd, double>(const DataConsistencyArgs<double>&, const CpuWork&);
-template void data_consistency_backward_cpu<kSimd, float>(const DataConsistencyBackwardArgs<float>&, const CpuWork&);
-template void data_consistency_backward_cpu<kSimd, double>(const DataConsistencyBackwardArgs<double>&, const CpuWork&);
-template void data_consistency_measure_cpu<kSimd, float>(const MeasureArgs<float>&, const CpuWork&);
-template void data_consistency_measure_cpu<kSimd, double>(const MeasureArgs<double>&, const CpuWork&);
+template <Simd L, class T>
+std::int64_t data_consistency_scratch_bytes(const DataConsistencyArgs<T>& a, int threads) {
+  return threads * line_scratch_bytes(a.shape.ny, a.shape.nx);
+}
+template <Simd L, class T>
+std::int64_t data_consistency_backward_scratch_bytes(const DataConsistencyBackwardArgs<T>& a, int threads) {
+  return CallScratch<T>(a.shape, {nullptr, threads, 0, nullptr}, true).bytes;
+}
+template <Simd L, class T>
+std::int64_t data_consistency_measure_scratch_bytes(const MeasureArgs<T>& a, int threads) {
+  return CallScratch<T>(a.shape, {nullptr, threads, 0, nullptr}, false).bytes;
+}
+
+#define INSTANTIATE(T)                                                                                              \
+  template void data_consistency_cpu<kSimd>(const DataConsistencyArgs<T>&, const Workspace&);                       \
+  template std::int64_t data_consistency_scratch_bytes<kSimd>(const DataConsistencyArgs<T>&, int);                  \
+  template void data_consistency_backward_cpu<kSimd>(const DataConsistencyBackwardArgs<T>&, const Workspace&);      \
+  template std::int64_t data_consistency_backward_scratch_bytes<kSimd>(const DataConsistencyBackwardArgs<T>&, int); \
+  template void data_consistency_measure_cpu<kSimd>(const MeasureArgs<T>&, const Workspace&);                       \
+  template std::int64_t data_consistency_measure_scratch_bytes<kSimd>(const MeasureArgs<T>&, int);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
 
 }  // namespace csmri

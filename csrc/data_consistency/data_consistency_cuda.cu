@@ -53,27 +53,43 @@ __global__ void __launch_bounds__(256) sum_partials_kernel(const double* partial
   if (t == 0) *out = static_cast<T>(sums[0]);
 }
 
+// Scratch of the backward pass: row transforms of the images for Axes::xy, one partial for each line.
+template <class T>
+struct CallScratch {
+  T* spectra;
+  double* partials;
+  std::int64_t bytes;
+
+  CallScratch(const KspaceShape& s, void* scratch) {
+    ScratchCursor cursor(scratch);
+    spectra = cursor.take<T>(s.axes == Axes::xy ? s.n_values() : 0);
+    partials = cursor.take<double>(s.n_lines());
+    bytes = cursor.bytes();
+  }
+};
+
 }  // namespace
 
 template <class T>
-void data_consistency_cuda(const DataConsistencyArgs<T>& args, void* stream) {
-  if (args.shape.axes != Axes::xy) return run(diagonal_pass(args, args.image, args.out), stream);
-  transform_rows(args.shape, args.image, args.out, false, stream);
-  run(diagonal_pass(args, read_only(args.out), args.out), stream);
-  transform_rows(args.shape, read_only(args.out), args.out, true, stream);
+void data_consistency_cuda(const DataConsistencyArgs<T>& args, const Workspace& work) {
+  if (args.shape.axes != Axes::xy) return run(diagonal_pass(args, args.image, args.out), work.stream);
+  transform_rows(args.shape, args.image, args.out, false, work.stream);
+  run(diagonal_pass(args, read_only(args.out), args.out), work.stream);
+  transform_rows(args.shape, read_only(args.out), args.out, true, work.stream);
 }
 
 template <class T>
-void data_consistency_backward_cuda(const DataConsistencyBackwardArgs<T>& args, void* stream) {
+void data_consistency_backward_cuda(const DataConsistencyBackwardArgs<T>& args, const Workspace& work) {
   const KspaceShape& shape = args.shape;
   BackwardPass<T> backward{};
-  backward.partials = args.partials;
+  const CallScratch<T> call(shape, work.scratch);
+  backward.partials = call.partials;
   if (shape.axes == Axes::xy) {
     const std::int64_t image_size = 2 * shape.ny * shape.nx;
-    const ComplexImages<T> spectra{args.workspace, args.workspace + 1, shape.replicas * image_size,
-                                   image_size,     2 * shape.nx,       2};
-    transform_rows(shape, args.image, spectra, false, stream);
-    transform_rows(shape, args.grad, args.grad_image, false, stream);
+    const ComplexImages<T> spectra{call.spectra, call.spectra + 1, shape.replicas * image_size,
+                                   image_size,   2 * shape.nx,     2};
+    transform_rows(shape, args.image, spectra, false, work.stream);
+    transform_rows(shape, args.grad, args.grad_image, false, work.stream);
     backward.pass = diagonal_pass(args, read_only(args.grad_image), args.grad_image);
     backward.image = read_only(spectra);
   } else {
@@ -81,15 +97,22 @@ void data_consistency_backward_cuda(const DataConsistencyBackwardArgs<T>& args, 
     backward.image = args.image;
   }
   backward.image_pairs = is_interleaved(backward.image);
-  run(backward, stream);
-  if (shape.axes == Axes::xy) transform_rows(shape, read_only(args.grad_image), args.grad_image, true, stream);
-  launch(sum_partials_kernel<T>, {dim3(1), dim3(256), 256 * sizeof(double), static_cast<cudaStream_t>(stream)},
-         args.partials, backward.pass.images * backward.pass.lanes, args.grad_eta);
+  run(backward, work.stream);
+  if (shape.axes == Axes::xy) transform_rows(shape, read_only(args.grad_image), args.grad_image, true, work.stream);
+  launch(sum_partials_kernel<T>, {dim3(1), dim3(256), 256 * sizeof(double), static_cast<cudaStream_t>(work.stream)},
+         call.partials, backward.pass.images * backward.pass.lanes, args.grad_eta);
 }
 
-template void data_consistency_cuda<float>(const DataConsistencyArgs<float>&, void*);
-template void data_consistency_cuda<double>(const DataConsistencyArgs<double>&, void*);
-template void data_consistency_backward_cuda<float>(const DataConsistencyBackwardArgs<float>&, void*);
-template void data_consistency_backward_cuda<double>(const DataConsistencyBackwardArgs<double>&, void*);
+template <class T>
+std::int64_t data_consistency_backward_cuda_scratch_bytes(const DataConsistencyBackwardArgs<T>& args) {
+  return CallScratch<T>(args.shape, nullptr).bytes;
+}
+
+template std::int64_t data_consistency_backward_cuda_scratch_bytes(const DataConsistencyBackwardArgs<float>&);
+template std::int64_t data_consistency_backward_cuda_scratch_bytes(const DataConsistencyBackwardArgs<double>&);
+template void data_consistency_cuda<float>(const DataConsistencyArgs<float>&, const Workspace&);
+template void data_consistency_cuda<double>(const DataConsistencyArgs<double>&, const Workspace&);
+template void data_consistency_backward_cuda<float>(const DataConsistencyBackwardArgs<float>&, const Workspace&);
+template void data_consistency_backward_cuda<double>(const DataConsistencyBackwardArgs<double>&, const Workspace&);
 
 }  // namespace csmri

@@ -46,8 +46,8 @@ struct HybridSpace {
 
   // f(batch item, acquired slots, their mask, buffers)
   template <class F>
-  void for_acquired(const T* mask, const CpuWork& cpu, const F& f) const {
-    for_blocks<T>(s, s.batch, ceil_div(line.n, kLanes<T>), cpu,
+  void for_acquired(const T* mask, const Workspace& work, const F& f) const {
+    for_blocks<T>(s, s.batch, ceil_div(line.n, kLanes<T>), work,
                   [&](std::int64_t item, std::int64_t chunk, const LineBuffers<T>& buffers) {
                     const T* m = mask + item / s.batch_per_mask * line.n;
                     const AcquiredSlots<T> slots(line, m, chunk);
@@ -72,9 +72,9 @@ struct HybridSpace {
 };
 
 template <class T>
-void pack_hybrid(const PackArgs<T>& a, const CpuWork& cpu) {
+void pack_hybrid(const PackArgs<T>& a, const Workspace& work) {
   const HybridSpace<T> h(a.shape);
-  h.for_acquired(a.mask, cpu, [&](std::int64_t item, const auto& slots, const T* m, const LineBuffers<T>& buffers) {
+  h.for_acquired(a.mask, work, [&](std::int64_t item, const auto& slots, const T* m, const LineBuffers<T>& buffers) {
     const T* kspace = a.kspace + item * a.shape.ny * a.shape.nx * 2;
     for (int t = 0; t < h.across.n; ++t) {
       buffers.first[t] = Complex<Vec<T>>{};
@@ -98,9 +98,9 @@ void pack_hybrid(const PackArgs<T>& a, const CpuWork& cpu) {
 }
 
 template <class T>
-void unpack_hybrid(const PackArgs<T>& a, const CpuWork& cpu) {
+void unpack_hybrid(const PackArgs<T>& a, const Workspace& work) {
   const HybridSpace<T> h(a.shape);
-  h.for_acquired(a.mask, cpu, [&](std::int64_t item, const auto& slots, const T* m, const LineBuffers<T>& buffers) {
+  h.for_acquired(a.mask, work, [&](std::int64_t item, const auto& slots, const T* m, const LineBuffers<T>& buffers) {
     for (int i = 0; i < h.across.n; ++i) {
       buffers.first[i] = Complex<Vec<T>>{};
       for (int lane = 0; lane < slots.count; ++lane) {
@@ -125,9 +125,9 @@ void unpack_hybrid(const PackArgs<T>& a, const CpuWork& cpu) {
 
 // Axes::xy: f(index of k-space, index of the mask, index of the sample, factor) for every point of every batch item.
 template <class T, class F>
-void for_points(const KspaceShape& s, const T* mask, const CpuWork& cpu, const F& f) {
+void for_points(const KspaceShape& s, const T* mask, const Workspace& work, const F& f) {
   const LinePlan<T>&x = line_plan<T>(static_cast<int>(s.nx)), &y = line_plan<T>(static_cast<int>(s.ny));
-  parallel_tasks(s.batch * n_tiles(s), cpu.threads, [&](std::int64_t task, int) {
+  parallel_tasks(s.batch * n_tiles(s), work.threads, [&](std::int64_t task, int) {
     const std::int64_t item = task / n_tiles(s), tile = task % n_tiles(s);
     for (int sy = 0; sy < y.n; ++sy)
       for (int sx = static_cast<int>(tile * kTile); sx < x.n && sx < (tile + 1) * kTile; ++sx) {
@@ -147,9 +147,9 @@ constexpr std::int64_t sample_offset(std::int64_t weight_offset) {
 }  // namespace
 
 template <Simd L, class T>
-void data_consistency_pack_cpu(const PackArgs<T>& a, const CpuWork& cpu) {
-  if (a.shape.axes != Axes::xy) return pack_hybrid(a, cpu);
-  for_points<T>(a.shape, a.mask, cpu, [&](std::int64_t point, T m, std::int64_t weight, Complex<T> centring) {
+void data_consistency_pack_cpu(const PackArgs<T>& a, const Workspace& work) {
+  if (a.shape.axes != Axes::xy) return pack_hybrid(a, work);
+  for_points<T>(a.shape, a.mask, work, [&](std::int64_t point, T m, std::int64_t weight, Complex<T> centring) {
     const Complex<T> y = {m * a.kspace[2 * point], m * a.kspace[2 * point + 1]},
                      v = rotate<1>(y, centring.re, centring.im);
     a.samples[sample_offset(weight)] = v.re;
@@ -158,9 +158,9 @@ void data_consistency_pack_cpu(const PackArgs<T>& a, const CpuWork& cpu) {
 }
 
 template <Simd L, class T>
-void data_consistency_unpack_cpu(const PackArgs<T>& a, const CpuWork& cpu) {
-  if (a.shape.axes != Axes::xy) return unpack_hybrid(a, cpu);
-  for_points<T>(a.shape, a.mask, cpu, [&](std::int64_t point, T m, std::int64_t weight, Complex<T> centring) {
+void data_consistency_unpack_cpu(const PackArgs<T>& a, const Workspace& work) {
+  if (a.shape.axes != Axes::xy) return unpack_hybrid(a, work);
+  for_points<T>(a.shape, a.mask, work, [&](std::int64_t point, T m, std::int64_t weight, Complex<T> centring) {
     const Complex<T> y = {a.samples[sample_offset(weight)], a.samples[sample_offset(weight) + kTile]};
     const Complex<T> v = rotate<-1>(y, centring.re, centring.im);
     a.kspace[2 * point] = m * v.re;
@@ -169,10 +169,10 @@ void data_consistency_unpack_cpu(const PackArgs<T>& a, const CpuWork& cpu) {
 }
 
 template <Simd L, class T>
-void data_consistency_pack_mask_cpu(const PackMaskArgs<T>& a, const CpuWork& cpu) {
+void data_consistency_pack_mask_cpu(const PackMaskArgs<T>& a, const Workspace& work) {
   const KspaceShape& s = a.shape;
   if (s.axes == Axes::xy) {
-    for_points<T>(s, a.mask, cpu, [&](std::int64_t, T m, std::int64_t weight, Complex<T>) { a.weights[weight] = m; });
+    for_points<T>(s, a.mask, work, [&](std::int64_t, T m, std::int64_t weight, Complex<T>) { a.weights[weight] = m; });
     return;
   }
   const LinePlan<T>& plan = line_plan<T>(static_cast<int>(n_elements(s, line_axis(s))));
@@ -187,11 +187,19 @@ void data_consistency_pack_mask_cpu(const PackMaskArgs<T>& a, const CpuWork& cpu
   }
 }
 
-template void data_consistency_pack_cpu<kSimd, float>(const PackArgs<float>&, const CpuWork&);
-template void data_consistency_pack_cpu<kSimd, double>(const PackArgs<double>&, const CpuWork&);
-template void data_consistency_unpack_cpu<kSimd, float>(const PackArgs<float>&, const CpuWork&);
-template void data_consistency_unpack_cpu<kSimd, double>(const PackArgs<double>&, const CpuWork&);
-template void data_consistency_pack_mask_cpu<kSimd, float>(const PackMaskArgs<float>&, const CpuWork&);
-template void data_consistency_pack_mask_cpu<kSimd, double>(const PackMaskArgs<double>&, const CpuWork&);
+template <Simd L, class T>
+std::int64_t data_consistency_pack_scratch_bytes(const PackArgs<T>& a, int threads) {
+  return threads * line_scratch_bytes(a.shape.ny, a.shape.nx);
+}
+
+template void data_consistency_pack_cpu<kSimd, float>(const PackArgs<float>&, const Workspace&);
+template void data_consistency_pack_cpu<kSimd, double>(const PackArgs<double>&, const Workspace&);
+template void data_consistency_unpack_cpu<kSimd, float>(const PackArgs<float>&, const Workspace&);
+template void data_consistency_unpack_cpu<kSimd, double>(const PackArgs<double>&, const Workspace&);
+template void data_consistency_pack_mask_cpu<kSimd, float>(const PackMaskArgs<float>&, const Workspace&);
+template void data_consistency_pack_mask_cpu<kSimd, double>(const PackMaskArgs<double>&, const Workspace&);
+
+template std::int64_t data_consistency_pack_scratch_bytes<kSimd>(const PackArgs<float>&, int);
+template std::int64_t data_consistency_pack_scratch_bytes<kSimd>(const PackArgs<double>&, int);
 
 }  // namespace csmri

@@ -5,6 +5,7 @@
 // one, 8 bytes of each 32-byte sector: not worth a tile for a kernel that runs once.
 #include "data_consistency/data_consistency.hpp"
 #include "fft/any_length.cuh"
+#include "fft/passes.cuh"
 
 namespace csmri {
 namespace {
@@ -188,18 +189,18 @@ void launch_measure(const MeasurePass<T>& pass, std::int64_t batch, void* stream
 }  // namespace
 
 template <class T>
-void data_consistency_pack_cuda(const PackArgs<T>& args, void* stream) {
-  launch_pack<T, false>(args, stream);
+void data_consistency_pack_cuda(const PackArgs<T>& args, const Workspace& work) {
+  launch_pack<T, false>(args, work.stream);
 }
 template <class T>
-void data_consistency_unpack_cuda(const PackArgs<T>& args, void* stream) {
-  launch_pack<T, true>(args, stream);
+void data_consistency_unpack_cuda(const PackArgs<T>& args, const Workspace& work) {
+  launch_pack<T, true>(args, work.stream);
 }
 
 template <class T>
-void data_consistency_pack_mask_cuda(const PackMaskArgs<T>& args, void* stream) {
+void data_consistency_pack_mask_cuda(const PackMaskArgs<T>& args, const Workspace& work) {
   const PackedAxes axes(args.shape);
-  const auto on = static_cast<cudaStream_t>(stream);
+  const auto on = static_cast<cudaStream_t>(work.stream);
   if (args.shape.axes == Axes::xy) {
     const std::int64_t blocks = args.shape.batch * ((axes.lanes + kTile - 1) / kTile) * axes.n;
     launch(pack_mask_2d_kernel<T>, {dim3(static_cast<unsigned>(blocks)), dim3(static_cast<unsigned>(kTile)), 0, on},
@@ -211,7 +212,7 @@ void data_consistency_pack_mask_cuda(const PackMaskArgs<T>& args, void* stream) 
 }
 
 template <class T>
-void data_consistency_measure_cuda(const MeasureArgs<T>& args, void* stream) {
+void data_consistency_measure_cuda(const MeasureArgs<T>& args, const Workspace& work) {
   const KspaceShape& shape = args.shape;
   const PackedAxes axes(shape);
   MeasurePass<T> pass{};
@@ -222,25 +223,33 @@ void data_consistency_measure_cuda(const MeasureArgs<T>& args, void* stream) {
   pass.scale = T(1) / static_cast<T>(axes.n);
   pass.samples = args.samples, pass.weights = args.weights;
   if (shape.axes == Axes::xy) {
-    const ComplexImages<T> work{args.workspace, args.workspace + 1, 2 * shape.ny * shape.nx, 0, 2 * shape.nx, 2};
+    T* const spectra = static_cast<T*>(work.scratch);
+    const ComplexImages<T> transformed{spectra, spectra + 1, 2 * shape.ny * shape.nx, 0, 2 * shape.nx, 2};
     MeasurePass<T> rows = pass;
     rows.n = axes.lanes, rows.lanes = axes.n, rows.along_x = true;
     rows.scale = T(1) / static_cast<T>(axes.lanes);
-    rows.samples = nullptr, rows.out = work;
-    launch_measure(rows, shape.batch, stream);
-    pass.in = {work.re, work.im, work.batch_stride, work.replica_stride, work.row_stride, work.column_stride};
+    rows.samples = nullptr, rows.out = transformed;
+    launch_measure(rows, shape.batch, work.stream);
+    pass.in = read_only(transformed);
     pass.replicas = 1, pass.weights = nullptr;
   }
-  launch_measure(pass, shape.batch, stream);
+  launch_measure(pass, shape.batch, work.stream);
 }
 
-template void data_consistency_pack_cuda<float>(const PackArgs<float>&, void*);
-template void data_consistency_pack_cuda<double>(const PackArgs<double>&, void*);
-template void data_consistency_unpack_cuda<float>(const PackArgs<float>&, void*);
-template void data_consistency_unpack_cuda<double>(const PackArgs<double>&, void*);
-template void data_consistency_pack_mask_cuda<float>(const PackMaskArgs<float>&, void*);
-template void data_consistency_pack_mask_cuda<double>(const PackMaskArgs<double>&, void*);
-template void data_consistency_measure_cuda<float>(const MeasureArgs<float>&, void*);
-template void data_consistency_measure_cuda<double>(const MeasureArgs<double>&, void*);
+template <class T>
+std::int64_t data_consistency_measure_cuda_scratch_bytes(const MeasureArgs<T>& args) {
+  return args.shape.axes == Axes::xy ? args.shape.n_values() * std::int64_t{sizeof(T)} : 0;
+}
+
+template std::int64_t data_consistency_measure_cuda_scratch_bytes(const MeasureArgs<float>&);
+template std::int64_t data_consistency_measure_cuda_scratch_bytes(const MeasureArgs<double>&);
+template void data_consistency_pack_cuda<float>(const PackArgs<float>&, const Workspace&);
+template void data_consistency_pack_cuda<double>(const PackArgs<double>&, const Workspace&);
+template void data_consistency_unpack_cuda<float>(const PackArgs<float>&, const Workspace&);
+template void data_consistency_unpack_cuda<double>(const PackArgs<double>&, const Workspace&);
+template void data_consistency_pack_mask_cuda<float>(const PackMaskArgs<float>&, const Workspace&);
+template void data_consistency_pack_mask_cuda<double>(const PackMaskArgs<double>&, const Workspace&);
+template void data_consistency_measure_cuda<float>(const MeasureArgs<float>&, const Workspace&);
+template void data_consistency_measure_cuda<double>(const MeasureArgs<double>&, const Workspace&);
 
 }  // namespace csmri

@@ -28,9 +28,9 @@ template <class T>
 Lines<const T> as_const(const Lines<T>& x) {
   return {x.re, x.im, x.n, x.count, x.element_stride, x.line_stride, x.interleaved};
 }
-// A workspace of batch * replicas * ny * nx complex numbers.
+// batch * replicas * ny * nx complex numbers side by side.
 template <class T>
-ComplexImages<T> workspace_images(const KspaceShape& s, T* p) {
+ComplexImages<T> images_at(const KspaceShape& s, T* p) {
   return {p, p + 1, 2 * s.replicas * s.ny * s.nx, 2 * s.ny * s.nx, 2 * s.nx, 2};
 }
 
@@ -59,8 +59,8 @@ template <class T>
 struct LineBuffers {
   Line<T> first, second, third, fourth, work;
 
-  LineBuffers(const KspaceShape& s, const CpuWork& cpu, int thread) {
-    char* p = static_cast<char*>(cpu.scratch) + thread * line_scratch_bytes(s.ny, s.nx);
+  LineBuffers(const KspaceShape& s, const Workspace& workspace, int thread) {
+    char* p = static_cast<char*>(workspace.scratch) + thread * line_scratch_bytes(s.ny, s.nx);
     const std::int64_t line = (s.nx > s.ny ? s.nx : s.ny) * std::int64_t{sizeof(Complex<Vec<T>>)};
     first = reinterpret_cast<Line<T>>(p);
     second = reinterpret_cast<Line<T>>(p + line);
@@ -72,9 +72,9 @@ struct LineBuffers {
 
 // f(group, block, buffers) for every block of lines of each of n_groups images.
 template <class T, class F>
-void for_blocks(const KspaceShape& s, std::int64_t n_groups, std::int64_t n_blocks, const CpuWork& cpu, const F& f) {
-  parallel_tasks(n_groups * n_blocks, cpu.threads, [&](std::int64_t task, int thread) {
-    f(task / n_blocks, task % n_blocks, LineBuffers<T>(s, cpu, thread));
+void for_blocks(const KspaceShape& s, std::int64_t n_groups, std::int64_t n_blocks, const Workspace& work, const F& f) {
+  parallel_tasks(n_groups * n_blocks, work.threads, [&](std::int64_t task, int thread) {
+    f(task / n_blocks, task % n_blocks, LineBuffers<T>(s, work, thread));
   });
 }
 
@@ -105,9 +105,9 @@ LineDiagonal<T> block_diagonal(const KspaceShape& s, T identity, T eta, const T*
 // Images -> images, every row transformed; in place if both are the same.
 template <class T>
 void transform_rows(const KspaceShape& s, const ComplexImages<const T>& from, const ComplexImages<T>& to, bool inverse,
-                    const CpuWork& cpu) {
+                    const Workspace& work) {
   const LinePlan<T>& plan = line_plan<T>(static_cast<int>(s.nx));
-  for_blocks<T>(s, s.batch * s.replicas, ceil_div(s.ny, kLanes<T>), cpu,
+  for_blocks<T>(s, s.batch * s.replicas, ceil_div(s.ny, kLanes<T>), work,
                 [&](std::int64_t image, std::int64_t block, const LineBuffers<T>& buffers) {
                   const std::int64_t first = block * kLanes<T>;
                   load_lines(lines_of(from, s, image, Along::x), first, buffers.first);

@@ -47,8 +47,8 @@ int work_elements(const LinePlan<T>& plan) {
   return plan.convolution ? plan.convolution->n : 0;
 }
 
-// Bytes that one thread transforms lines of images (ny, nx) in: four lines of up to 64-byte vectors, and a padded line
-// (less than 4 n) for lengths with large primes.
+// Bytes of scratch in which one thread transforms lines of images (ny, nx): four lines of up to 64-byte vectors, and a
+// padded line (less than 4 n) for lengths with large primes.
 constexpr std::int64_t line_scratch_bytes(std::int64_t ny, std::int64_t nx) { return 8 * (ny > nx ? ny : nx) * 2 * 64; }
 
 // The plan of a length, made at first use and kept for good (a process meets few lengths). n >= 1, T float or double.

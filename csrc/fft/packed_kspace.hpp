@@ -38,6 +38,9 @@ struct KspaceShape {
   std::int64_t batch_per_mask;   // batch item b uses mask b / batch_per_mask
   std::int64_t ny, nx;
   Axes axes;
+
+  std::int64_t n_values() const { return batch * replicas * ny * nx * 2; }  // of all images, real and imaginary
+  std::int64_t n_lines() const { return batch * replicas * (axes == Axes::x ? ny : nx); }
 };
 
 }  // namespace csmri

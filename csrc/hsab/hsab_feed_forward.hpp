@@ -10,6 +10,7 @@
 
 #include "core/simd.hpp"
 #include "core/storage.hpp"
+#include "core/workspace.hpp"
 
 namespace csmri {
 
@@ -21,8 +22,6 @@ struct HsabFeedForwardArgs {
   const T* contract;   // V: (channels, hidden)
   T* out;              // (batch, ny, nx, channels)
   std::int64_t batch, ny, nx, channels, hidden;
-  void* scratch;  // CPU only: threads * hsab_feed_forward_scratch_bytes, 64-byte aligned
-  int threads;    // CPU only
 };
 
 template <class T>
@@ -36,30 +35,22 @@ struct HsabFeedForwardBackwardArgs {
   T* grad_expand;      // as expand
   T* grad_depthwise;   // as depthwise
   T* grad_contract;    // as contract
-  T* partials;         // hsab_feed_forward_partials values: weight gradients of each band of rows
   std::int64_t batch, ny, nx, channels, hidden;
-  void* scratch;  // threads * hsab_feed_forward_backward_scratch_bytes, 64-byte aligned
-  int threads;
 };
 
 // T is float or double.
 template <Simd L, class T>
-void hsab_feed_forward_cpu(const HsabFeedForwardArgs<T>& args);
+void hsab_feed_forward_cpu(const HsabFeedForwardArgs<T>& args, const Workspace& work);
 template <Simd L, class T>
-void hsab_feed_forward_backward_cpu(const HsabFeedForwardBackwardArgs<T>& args);
+std::int64_t hsab_feed_forward_scratch_bytes(const HsabFeedForwardArgs<T>& args, int threads);
+template <Simd L, class T>
+void hsab_feed_forward_backward_cpu(const HsabFeedForwardBackwardArgs<T>& args, const Workspace& work);
+template <Simd L, class T>
+std::int64_t hsab_feed_forward_backward_scratch_bytes(const HsabFeedForwardBackwardArgs<T>& args, int threads);
 
-// Bytes of scratch per thread; only extents of args are read.
-template <Simd L, class T>
-std::int64_t hsab_feed_forward_scratch_bytes(const HsabFeedForwardArgs<T>& args);
-template <Simd L, class T>
-std::int64_t hsab_feed_forward_backward_scratch_bytes(const HsabFeedForwardBackwardArgs<T>& args);
-template <Simd L, class T>
-std::int64_t hsab_feed_forward_partials(const HsabFeedForwardBackwardArgs<T>& args);
-
-// CUDA, forward only: enqueued on `stream` (a cudaStream_t) of the current device; T is float, double, BFloat16 or
-// Float16, sums are Sum<T>. Never allocates, never waits; every pointer is on the device. Throws std::runtime_error
-// with CUDA's message.
+// CUDA, forward only: enqueued on work.stream; T is float, double, BFloat16 or Float16, sums are Sum<T>. Never
+// allocates, never waits; every pointer is on the device. Throws std::runtime_error with CUDA's message.
 template <class T>
-void hsab_feed_forward_cuda(const HsabFeedForwardArgs<T>& args, void* stream);
+void hsab_feed_forward_cuda(const HsabFeedForwardArgs<T>& args, const Workspace& work);
 
 }  // namespace csmri

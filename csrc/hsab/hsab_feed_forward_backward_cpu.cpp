@@ -201,15 +201,15 @@ class GroupOfBand {
 
 // The sums of all bands of all images, in order, in the layout of the weights.
 template <class T>
-void reduce_partials(const Args<T>& a) {
+void reduce_partials(const Args<T>& a, const T* partials, int threads) {
   const std::int64_t n = a.batch * n_bands(a), stride = sums_of_band(a), group = sums_of_group(a),
                      channels = round_up_to(a.channels, kBlock<T>);
-  parallel_for(a.hidden, a.threads, [&](std::int64_t k) {
+  parallel_for(a.hidden, threads, [&](std::int64_t k) {
     const std::int64_t base = k / kBlock<T> * group, lane = k % kBlock<T>;
     const auto total = [&](std::int64_t row, std::int64_t column) {
       double sum = 0;
       for (std::int64_t i = 0; i < n; ++i)
-        sum += static_cast<double>(a.partials[i * stride + base + row * kBlock<T> + column]);
+        sum += static_cast<double>(partials[i * stride + base + row * kBlock<T> + column]);
       return static_cast<T>(sum);
     };
     for (int tap = 0; tap < 9; ++tap) a.grad_depthwise[k * 9 + tap] = total(tap, lane);
@@ -220,46 +220,52 @@ void reduce_partials(const Args<T>& a) {
   });
 }
 
+// Scratch of a call: the layouts of the threads, then the partials, sums_of_band of each band of each image.
+template <class T>
+struct CallScratch {
+  char* layouts;
+  T* partials;
+  std::int64_t layout_bytes, bytes;
+
+  CallScratch(const Args<T>& a, void* scratch, int threads) : layout_bytes(Layout<T>(a, nullptr).bytes) {
+    ScratchCursor cursor(scratch);
+    layouts = cursor.take<char>(threads * layout_bytes);
+    partials = cursor.take<T>(a.batch * n_bands(a) * sums_of_band(a));
+    bytes = cursor.bytes();
+  }
+};
+
 }  // namespace
 
 template <Simd L, class T>
-void hsab_feed_forward_backward_cpu(const HsabFeedForwardBackwardArgs<T>& a) {
-  const std::int64_t bands = n_bands(a), tasks = a.batch * bands,
-                     bytes = hsab_feed_forward_backward_scratch_bytes<L, T>(a),
-                     runs = std::clamp<std::int64_t>(a.threads, 1, std::max<std::int64_t>(tasks, 1));
-  std::fill_n(a.partials, tasks * sums_of_band(a), T(0));
+void hsab_feed_forward_backward_cpu(const HsabFeedForwardBackwardArgs<T>& a, const Workspace& work) {
+  const std::int64_t bands = n_bands(a), tasks = a.batch * bands;
+  const CallScratch<T> call(a, work.scratch, work.threads);
+  std::fill_n(call.partials, tasks * sums_of_band(a), T(0));
   if (tasks > 0 && a.nx > 0)
-    parallel_for(runs, a.threads, [&](std::int64_t run) {
-      char* const scratch = static_cast<char*>(a.scratch) + run * bytes;
+    parallel_runs(tasks, work.threads, [&](std::int64_t run, std::int64_t first, std::int64_t last) {
+      char* const scratch = call.layouts + run * call.layout_bytes;
       const Layout<T> layout(a, scratch);
       std::fill_n(scratch, layout.zero_from, char(0));
       pack(a, layout);
-      for (std::int64_t i = tasks * run / runs; i < tasks * (run + 1) / runs; ++i) {
+      for (std::int64_t i = first; i < last; ++i) {
         const std::int64_t y0 = i % bands * kBandRows, y1 = std::min(a.ny, y0 + kBandRows);
+        T* const sums = call.partials + i * sums_of_band(a);
         for (std::int64_t g = 0; g < groups_of<T>(a.hidden); ++g)
-          GroupOfBand<T>(a, layout, i / bands, y0, y1, g, a.partials + i * sums_of_band(a) + g * sums_of_group(a))
-              .run();
+          GroupOfBand<T>(a, layout, i / bands, y0, y1, g, sums + g * sums_of_group(a)).run();
       }
     });
-  reduce_partials(a);
+  reduce_partials(a, call.partials, work.threads);
 }
 
 template <Simd L, class T>
-std::int64_t hsab_feed_forward_backward_scratch_bytes(const HsabFeedForwardBackwardArgs<T>& a) {
-  return Layout<T>(a, nullptr).bytes;
+std::int64_t hsab_feed_forward_backward_scratch_bytes(const HsabFeedForwardBackwardArgs<T>& a, int threads) {
+  return CallScratch<T>(a, nullptr, threads).bytes;
 }
 
-template <Simd L, class T>
-std::int64_t hsab_feed_forward_partials(const HsabFeedForwardBackwardArgs<T>& a) {
-  return a.batch * n_bands(a) * sums_of_band(a);
-}
-
-#define CSMRI_INSTANTIATE(T)                                                                                       \
-  template void hsab_feed_forward_backward_cpu<kSimd, T>(const HsabFeedForwardBackwardArgs<T>&);                   \
-  template std::int64_t hsab_feed_forward_backward_scratch_bytes<kSimd, T>(const HsabFeedForwardBackwardArgs<T>&); \
-  template std::int64_t hsab_feed_forward_partials<kSimd, T>(const HsabFeedForwardBackwardArgs<T>&);
-CSMRI_INSTANTIATE(float)
-CSMRI_INSTANTIATE(double)
-#undef CSMRI_INSTANTIATE
+template void hsab_feed_forward_backward_cpu<kSimd>(const Args<float>&, const Workspace&);
+template void hsab_feed_forward_backward_cpu<kSimd>(const Args<double>&, const Workspace&);
+template std::int64_t hsab_feed_forward_backward_scratch_bytes<kSimd>(const Args<float>&, int);
+template std::int64_t hsab_feed_forward_backward_scratch_bytes<kSimd>(const Args<double>&, int);
 
 }  // namespace csmri

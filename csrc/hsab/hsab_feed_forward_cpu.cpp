@@ -111,34 +111,29 @@ void forward_rows(const HsabFeedForwardArgs<T>& a, const Layout<T>& l, std::int6
 }  // namespace
 
 template <Simd L, class T>
-void hsab_feed_forward_cpu(const HsabFeedForwardArgs<T>& a) {
-  const std::int64_t rows = a.batch * a.ny,
-                     runs = std::clamp<std::int64_t>(a.threads, 1, std::max<std::int64_t>(rows, 1));
-  const std::int64_t bytes = hsab_feed_forward_scratch_bytes<L, T>(a);
+void hsab_feed_forward_cpu(const HsabFeedForwardArgs<T>& a, const Workspace& work) {
+  const std::int64_t rows = a.batch * a.ny, bytes = Layout<T>(a, nullptr).bytes;
   if (rows == 0 || a.nx == 0) return;
-  parallel_for(runs, a.threads, [&](std::int64_t run) {
-    char* const scratch = static_cast<char*>(a.scratch) + run * bytes;
+  parallel_runs(rows, work.threads, [&](std::int64_t run, std::int64_t first, std::int64_t last) {
+    char* const scratch = static_cast<char*>(work.scratch) + run * bytes;
     const Layout<T> layout(a, scratch);
     std::fill_n(scratch, layout.zero_from, char(0));
     pack_pointwise(a.expand, a.hidden, a.channels, a.channels, 1, layout.expand);
     pack_depthwise(a.depthwise, a.hidden, 9, false, layout.depthwise);
     pack_pointwise(a.contract, a.channels, a.hidden, a.hidden, 1, layout.contract);
-    for (std::int64_t y = rows * run / runs, end = rows * (run + 1) / runs; y < end;) {
-      const std::int64_t image = y / a.ny, last = std::min(end, (image + 1) * a.ny);
-      forward_rows(a, layout, image, y - image * a.ny, last - image * a.ny);
-      y = last;
-    }
+    for_images(first, last, a.ny,
+               [&](std::int64_t image, std::int64_t y0, std::int64_t y1) { forward_rows(a, layout, image, y0, y1); });
   });
 }
 
 template <Simd L, class T>
-std::int64_t hsab_feed_forward_scratch_bytes(const HsabFeedForwardArgs<T>& a) {
-  return Layout<T>(a, nullptr).bytes;
+std::int64_t hsab_feed_forward_scratch_bytes(const HsabFeedForwardArgs<T>& a, int threads) {
+  return threads * Layout<T>(a, nullptr).bytes;
 }
 
-template void hsab_feed_forward_cpu<kSimd, float>(const HsabFeedForwardArgs<float>&);
-template void hsab_feed_forward_cpu<kSimd, double>(const HsabFeedForwardArgs<double>&);
-template std::int64_t hsab_feed_forward_scratch_bytes<kSimd, float>(const HsabFeedForwardArgs<float>&);
-template std::int64_t hsab_feed_forward_scratch_bytes<kSimd, double>(const HsabFeedForwardArgs<double>&);
+template void hsab_feed_forward_cpu<kSimd>(const HsabFeedForwardArgs<float>&, const Workspace&);
+template void hsab_feed_forward_cpu<kSimd>(const HsabFeedForwardArgs<double>&, const Workspace&);
+template std::int64_t hsab_feed_forward_scratch_bytes<kSimd>(const HsabFeedForwardArgs<float>&, int);
+template std::int64_t hsab_feed_forward_scratch_bytes<kSimd>(const HsabFeedForwardArgs<double>&, int);
 
 }  // namespace csmri

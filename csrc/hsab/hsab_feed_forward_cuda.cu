@@ -114,20 +114,20 @@ __global__ void __launch_bounds__(kThreads) feed_forward_kernel(HsabFeedForwardA
 }  // namespace
 
 template <class T>
-void hsab_feed_forward_cuda(const HsabFeedForwardArgs<T>& args, void* stream) {
+void hsab_feed_forward_cuda(const HsabFeedForwardArgs<T>& args, const Workspace& work) {
   const std::int64_t down = (args.ny + kRows - 1) / kRows, across = (args.nx + kPixels - 1) / kPixels;
   const std::int64_t outputs = kGroups<Sum<T>> * kChunk, groups = (args.channels + outputs - 1) / outputs;
   launch(feed_forward_kernel<T>,
          {dim3(static_cast<unsigned>(args.batch * down * across), static_cast<unsigned>(groups)), dim3(kThreads),
-          kShared * sizeof(Sum<T>), static_cast<cudaStream_t>(stream)},
+          kShared * sizeof(Sum<T>), static_cast<cudaStream_t>(work.stream)},
          args);
 }
 
-template void hsab_feed_forward_cuda<float>(const HsabFeedForwardArgs<float>&, void*);
+template void hsab_feed_forward_cuda<float>(const HsabFeedForwardArgs<float>&, const Workspace&);
 #ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template void hsab_feed_forward_cuda<double>(const HsabFeedForwardArgs<double>&, void*);
-template void hsab_feed_forward_cuda<BFloat16>(const HsabFeedForwardArgs<BFloat16>&, void*);
-template void hsab_feed_forward_cuda<Float16>(const HsabFeedForwardArgs<Float16>&, void*);
+template void hsab_feed_forward_cuda<double>(const HsabFeedForwardArgs<double>&, const Workspace&);
+template void hsab_feed_forward_cuda<BFloat16>(const HsabFeedForwardArgs<BFloat16>&, const Workspace&);
+template void hsab_feed_forward_cuda<Float16>(const HsabFeedForwardArgs<Float16>&, const Workspace&);
 #endif
 
 }  // namespace csmri

@@ -1,4 +1,4 @@
-// What the CUDA backward kernels of the NasN operations share: how pixels are dealt out to blocks, the workspace, and
+// What the CUDA backward kernels of the NasN operations share: how pixels are dealt out to blocks, scratch, and
 // the steps that one operation's kernels and those of a whole edge have in common. A block adds up what its warps have,
 // and leaves one part per weight; a last kernel adds the parts in order, in float64. No atomics: the bits depend on
 // nothing but the shape of the image.
@@ -39,15 +39,17 @@ std::int64_t count(const Blocks& blocks, const Args& args) {
   return args.batch * blocks.down() * blocks.across();
 }
 
-// args.scratch: g (batch, ny, nx, channels) and the parts of the gradients of `first`, unless the operation has
+// Scratch: g (batch, ny, nx, channels) and the parts of the gradients of `first`, unless the operation has
 // `second` alone; the parts of the gradients of `second`; parts are (blocks, elements of the weight).
 template <class T>
-struct Workspace {
+struct BackwardScratch {
   using S = Sum<T>;
   std::int64_t g_size, first_size, second_size;  // elements of g and of the weights
   std::int64_t first_blocks, second_blocks;
+  S* g;
 
-  explicit Workspace(const SeparableNodeBackwardArgs<T>& args) {
+  explicit BackwardScratch(const SeparableNodeBackwardArgs<T>& args, void* scratch = nullptr)
+      : g(static_cast<S*>(scratch)) {
     const bool column_row = args.term.operation == Separable::column_row;
     const bool relu_conv = args.term.operation == Separable::relu_conv;
     const bool second_alone = relu_conv || args.term.operation == Separable::pointwise;
@@ -61,13 +63,10 @@ struct Workspace {
   std::int64_t bytes() const {
     return (g_size + first_blocks * first_size + second_blocks * second_size) * static_cast<std::int64_t>(sizeof(S));
   }
-  S* g(const SeparableNodeBackwardArgs<T>& args) const { return static_cast<S*>(args.scratch); }
   // Null: no weight gradients are wanted.
-  S* first_parts(const SeparableNodeBackwardArgs<T>& args) const {
-    return args.grad_second ? g(args) + g_size : nullptr;
-  }
+  S* first_parts(const SeparableNodeBackwardArgs<T>& args) const { return args.grad_second ? g + g_size : nullptr; }
   S* second_parts(const SeparableNodeBackwardArgs<T>& args) const {
-    return args.grad_second ? g(args) + g_size + first_blocks * first_size : nullptr;
+    return args.grad_second ? g + g_size + first_blocks * first_size : nullptr;
   }
 };
 
@@ -179,11 +178,11 @@ void sum_parts(const Sum<T>* parts, std::int64_t blocks, std::int64_t size, T* g
 
 // Enqueues the backward pass of 9x1, 1x9.
 template <class T>
-void column_row_backward_cuda(const SeparableNodeBackwardArgs<T>& args, void* stream);
+void column_row_backward_cuda(const SeparableNodeBackwardArgs<T>& args, const Workspace& work);
 
 // Enqueues the backward pass of relu_conv.
 template <class T>
-void relu_conv_backward_cuda(const SeparableNodeBackwardArgs<T>& args, void* stream);
+void relu_conv_backward_cuda(const SeparableNodeBackwardArgs<T>& args, const Workspace& work);
 
 }  // namespace node
 }  // namespace csmri

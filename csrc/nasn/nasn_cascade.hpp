@@ -7,8 +7,10 @@
 // precision. The zero padding of the tensor between them makes border pixels special: they have kernels of their own.
 #pragma once
 #include <cstdint>
+#include <vector>
 
 #include "core/simd.hpp"
+#include "core/workspace.hpp"
 #include "nasn/schedule.hpp"
 
 namespace csmri {
@@ -22,15 +24,12 @@ struct NasnCascadeArgs {
   std::int64_t out_pixel;
   std::vector<const T*> weights;  // in the order of schedule.hpp, in the layouts of separable_node.hpp
   std::int64_t batch, ny, nx;
-  void* scratch;  // nasn_cascade_scratch_bytes, 64-byte aligned
-  int threads;
 };
 
 // T is float or double. At most kMaxTerms nodes, and edges of a node.
 template <Simd L, class T>
-void nasn_cascade_cpu(const NasnCascadeArgs<T>& args);
-// Reads shape, extents and threads only.
+void nasn_cascade_cpu(const NasnCascadeArgs<T>& args, const Workspace& work);
 template <Simd L, class T>
-std::int64_t nasn_cascade_scratch_bytes(const NasnCascadeArgs<T>& args);
+std::int64_t nasn_cascade_scratch_bytes(const NasnCascadeArgs<T>& args, int threads);
 
 }  // namespace csmri

@@ -49,12 +49,12 @@ struct Plan {
   std::int64_t packed_size = 0, ring_size = 0, zeros_size = 0, filtered = 0, column = 0, parts = 0;
   int teams, threads;
 
-  explicit Plan(const NasnCascadeArgs<T>& a)
+  Plan(const NasnCascadeArgs<T>& a, int threads_)
       : schedule(cascade_schedule(a.shape, kRowsPerStep)),
         strips(a.nx, schedule.lag),
         width(strips.widest()),
-        teams(static_cast<int>(std::clamp<std::int64_t>(a.batch, 1, std::max(a.threads, 1)))),
-        threads(std::max(a.threads, 1)) {
+        teams(static_cast<int>(std::clamp<std::int64_t>(a.batch, 1, std::max(threads_, 1)))),
+        threads(std::max(threads_, 1)) {
     const std::int64_t channels = a.shape.channels, in_channels = a.shape.in_channels;
     for (const CascadeTensor& tensor : schedule.tensors) {
       const std::int64_t row = row_size<T>(width, tensor.channels);
@@ -257,10 +257,10 @@ class Worker {
 }  // namespace
 
 template <Simd L, class T>
-void nasn_cascade_cpu(const NasnCascadeArgs<T>& a) {
+void nasn_cascade_cpu(const NasnCascadeArgs<T>& a, const Workspace& work) {
   if (a.batch == 0 || a.ny == 0 || a.nx == 0) return;
-  const Plan<T> plan(a);
-  const Memory<T> memory(plan, a.scratch);
+  const Plan<T> plan(a, work.threads);
+  const Memory<T> memory(plan, work.scratch);
   std::fill_n(memory.zeros, plan.zeros_size, T(0));
   pack_weights(a, plan, memory);
   std::vector<TeamBarrier> barriers(plan.teams);
@@ -283,14 +283,14 @@ void nasn_cascade_cpu(const NasnCascadeArgs<T>& a) {
 }
 
 template <Simd L, class T>
-std::int64_t nasn_cascade_scratch_bytes(const NasnCascadeArgs<T>& a) {
-  const Plan<T> plan(a);
+std::int64_t nasn_cascade_scratch_bytes(const NasnCascadeArgs<T>& a, int threads) {
+  const Plan<T> plan(a, threads);
   return Memory<T>(plan, nullptr).bytes;
 }
 
-template void nasn_cascade_cpu<kSimd, float>(const NasnCascadeArgs<float>&);
-template void nasn_cascade_cpu<kSimd, double>(const NasnCascadeArgs<double>&);
-template std::int64_t nasn_cascade_scratch_bytes<kSimd, float>(const NasnCascadeArgs<float>&);
-template std::int64_t nasn_cascade_scratch_bytes<kSimd, double>(const NasnCascadeArgs<double>&);
+template void nasn_cascade_cpu<kSimd>(const NasnCascadeArgs<float>&, const Workspace&);
+template void nasn_cascade_cpu<kSimd>(const NasnCascadeArgs<double>&, const Workspace&);
+template std::int64_t nasn_cascade_scratch_bytes<kSimd>(const NasnCascadeArgs<float>&, int);
+template std::int64_t nasn_cascade_scratch_bytes<kSimd>(const NasnCascadeArgs<double>&, int);
 
 }  // namespace csmri

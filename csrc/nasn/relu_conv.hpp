@@ -9,6 +9,7 @@
 
 #include "core/simd.hpp"
 #include "core/storage.hpp"
+#include "core/workspace.hpp"
 
 namespace csmri {
 
@@ -22,20 +23,16 @@ struct ReluConvArgs {
   T* out;  // (batch, ny, nx, outputs)
   std::int64_t outputs, out_pixel;
   std::int64_t batch, ny, nx;
-  void* scratch;  // threads * relu_conv_scratch_bytes, 64-byte aligned
-  int threads;
 };
 
 // T is float or double.
 template <Simd L, class T>
-void relu_conv_cpu(const ReluConvArgs<T>& args);
-
-// Bytes of scratch per thread; only extents and channels of args are read.
+void relu_conv_cpu(const ReluConvArgs<T>& args, const Workspace& work);
 template <Simd L, class T>
-std::int64_t relu_conv_scratch_bytes(const ReluConvArgs<T>& args);
+std::int64_t relu_conv_scratch_bytes(const ReluConvArgs<T>& args, int threads);
 
-// CUDA: as separable_node_cuda; no scratch.
+// CUDA: as separable_node_cuda.
 template <class T>
-void relu_conv_cuda(const ReluConvArgs<T>& args, void* stream);
+void relu_conv_cuda(const ReluConvArgs<T>& args, const Workspace& work);
 
 }  // namespace csmri

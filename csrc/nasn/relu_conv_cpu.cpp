@@ -51,31 +51,27 @@ void convolve_rows(const ReluConvArgs<T>& a, const Layout<T>& l, std::int64_t im
 }  // namespace
 
 template <Simd L, class T>
-void relu_conv_cpu(const ReluConvArgs<T>& a) {
-  const std::int64_t rows = a.batch * a.ny, bytes = relu_conv_scratch_bytes<L, T>(a),
-                     runs = std::clamp<std::int64_t>(a.threads, 1, std::max<std::int64_t>(rows, 1));
+void relu_conv_cpu(const ReluConvArgs<T>& a, const Workspace& work) {
+  const std::int64_t rows = a.batch * a.ny, bytes = Layout<T>(a, nullptr).bytes;
   if (rows == 0 || a.nx == 0) return;
-  parallel_for(runs, a.threads, [&](std::int64_t run) {
-    char* const scratch = static_cast<char*>(a.scratch) + run * bytes;
+  parallel_runs(rows, work.threads, [&](std::int64_t run, std::int64_t first, std::int64_t last) {
+    char* const scratch = static_cast<char*>(work.scratch) + run * bytes;
     const Layout<T> layout(a, scratch);
     std::fill_n(scratch, layout.zero_from, char(0));
     pack_taps(a.weight, a.outputs, 9 * a.channels, a.channels, layout.weight);
-    for (std::int64_t y = rows * run / runs, end = rows * (run + 1) / runs; y < end;) {
-      const std::int64_t image = y / a.ny, last = std::min(end, (image + 1) * a.ny);
-      convolve_rows(a, layout, image, y - image * a.ny, last - image * a.ny);
-      y = last;
-    }
+    for_images(first, last, a.ny,
+               [&](std::int64_t image, std::int64_t y0, std::int64_t y1) { convolve_rows(a, layout, image, y0, y1); });
   });
 }
 
 template <Simd L, class T>
-std::int64_t relu_conv_scratch_bytes(const ReluConvArgs<T>& a) {
-  return Layout<T>(a, nullptr).bytes;
+std::int64_t relu_conv_scratch_bytes(const ReluConvArgs<T>& a, int threads) {
+  return threads * Layout<T>(a, nullptr).bytes;
 }
 
-template void relu_conv_cpu<kSimd, float>(const ReluConvArgs<float>&);
-template void relu_conv_cpu<kSimd, double>(const ReluConvArgs<double>&);
-template std::int64_t relu_conv_scratch_bytes<kSimd, float>(const ReluConvArgs<float>&);
-template std::int64_t relu_conv_scratch_bytes<kSimd, double>(const ReluConvArgs<double>&);
+template void relu_conv_cpu<kSimd>(const ReluConvArgs<float>&, const Workspace&);
+template void relu_conv_cpu<kSimd>(const ReluConvArgs<double>&, const Workspace&);
+template std::int64_t relu_conv_scratch_bytes<kSimd>(const ReluConvArgs<float>&, int);
+template std::int64_t relu_conv_scratch_bytes<kSimd>(const ReluConvArgs<double>&, int);
 
 }  // namespace csmri

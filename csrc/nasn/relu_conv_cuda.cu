@@ -143,31 +143,31 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 template <class T>
-void relu_conv_cuda(const ReluConvArgs<T>& args, void* stream) {
+void relu_conv_cuda(const ReluConvArgs<T>& args, const Workspace& work) {
   const std::int64_t blocks = args.batch * ceil_div(args.ny, kWarps) * ceil_div(args.nx, kAcross);
   launch(relu_conv_kernel<T>,
          {dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(ceil_div(args.outputs, kPair))), dim3(kThreads), 0,
-          static_cast<cudaStream_t>(stream)},
+          static_cast<cudaStream_t>(work.stream)},
          args);
 }
 
 template <class T>
-void node::relu_conv_backward_cuda(const SeparableNodeBackwardArgs<T>& args, void* stream) {
-  const Workspace<T> work(args);
+void node::relu_conv_backward_cuda(const SeparableNodeBackwardArgs<T>& args, const Workspace& work) {
+  const BackwardScratch<T> scratch(args, work.scratch);
   const Blocks blocks = blocks_along_x(args);
-  Sum<T>* const parts = work.second_parts(args);
+  Sum<T>* const parts = scratch.second_parts(args);
   const auto pairs = static_cast<unsigned>(parts ? ceil_div(args.outputs, kPair) : 1);
   launch(relu_conv_gradient_kernel<T>,
          {dim3(static_cast<unsigned>(count(blocks, args)), static_cast<unsigned>(ceil_div(args.term.channels, kChunk)),
                pairs),
-          dim3(kThreads), 9 * kThreads * sizeof(Sum<T>), static_cast<cudaStream_t>(stream)},
+          dim3(kThreads), 9 * kThreads * sizeof(Sum<T>), static_cast<cudaStream_t>(work.stream)},
          args, blocks, parts);
-  if (parts) sum_parts(parts, work.second_blocks, work.second_size, args.grad_second, stream);
+  if (parts) sum_parts(parts, scratch.second_blocks, scratch.second_size, args.grad_second, work.stream);
 }
 
-#define INSTANTIATE(T)                                            \
-  template void relu_conv_cuda<T>(const ReluConvArgs<T>&, void*); \
-  template void node::relu_conv_backward_cuda<T>(const SeparableNodeBackwardArgs<T>&, void*);
+#define INSTANTIATE(T)                                                       \
+  template void relu_conv_cuda<T>(const ReluConvArgs<T>&, const Workspace&); \
+  template void node::relu_conv_backward_cuda<T>(const SeparableNodeBackwardArgs<T>&, const Workspace&);
 INSTANTIATE(float)
 #ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
 INSTANTIATE(double)

@@ -19,6 +19,7 @@
 
 #include "core/simd.hpp"
 #include "core/storage.hpp"
+#include "core/workspace.hpp"
 #include "rows/separable.hpp"
 
 namespace csmri {
@@ -30,8 +31,6 @@ struct SeparableNodeArgs {
   T* out;       // (batch, ny, nx, outputs)
   std::int64_t outputs, out_pixel;
   std::int64_t batch, ny, nx;
-  void* scratch;  // threads * separable_node_scratch_bytes, 64-byte aligned
-  int threads;
   bool tf32;  // CUDA: factors of float32 point-wise products may be rounded to tf32
 };
 
@@ -48,37 +47,29 @@ struct SeparableNodeBackwardArgs {
   std::int64_t grad_x_pixel;
   T* grad_first;   // as term.first, or null
   T* grad_second;  // as term.second; null: no weight gradients are wanted
-  T* partials;     // separable_node_partials values, or null with grad_second
   std::int64_t batch, ny, nx;
-  void* scratch;  // threads * separable_node_backward_scratch_bytes, 64-byte aligned
-  int threads;
   bool tf32;  // as in SeparableNodeArgs
 };
 
 // T is float or double. column_row and skip need channels == outputs.
 template <Simd L, class T>
-void separable_node_cpu(const SeparableNodeArgs<T>& args);
+void separable_node_cpu(const SeparableNodeArgs<T>& args, const Workspace& work);
 template <Simd L, class T>
-void separable_node_backward_cpu(const SeparableNodeBackwardArgs<T>& args);
+std::int64_t separable_node_scratch_bytes(const SeparableNodeArgs<T>& args, int threads);
+template <Simd L, class T>
+void separable_node_backward_cpu(const SeparableNodeBackwardArgs<T>& args, const Workspace& work);
+template <Simd L, class T>
+std::int64_t separable_node_backward_scratch_bytes(const SeparableNodeBackwardArgs<T>& args, int threads);
 
-// Bytes of scratch per thread; only extents, channels and operations of args are read.
-template <Simd L, class T>
-std::int64_t separable_node_scratch_bytes(const SeparableNodeArgs<T>& args);
-template <Simd L, class T>
-std::int64_t separable_node_backward_scratch_bytes(const SeparableNodeBackwardArgs<T>& args);
-template <Simd L, class T>
-std::int64_t separable_node_partials(const SeparableNodeBackwardArgs<T>& args);
-
-// CUDA: enqueued on `stream` (a cudaStream_t) of the current device; T is float, double, BFloat16 or Float16, sums are
-// Sum<T>. Point-wise products of float are as exact as float32's, or rounded to tf32 with args.tf32; those of 16-bit
-// types are always made in tf32, which holds what they store exactly. Never allocates, never waits; every pointer is on
-// the device. scratch: separable_node_backward_cuda_workspace bytes for the backward pass, nothing for the forward;
-// partials and threads are not used. Throws std::runtime_error with CUDA's message.
+// CUDA: enqueued on work.stream; T is float, double, BFloat16 or Float16, sums are Sum<T>. Point-wise products of float
+// are as exact as float32's, or rounded to tf32 with args.tf32; those of 16-bit types are always made in tf32, which
+// holds what they store exactly. Never allocates, never waits; every pointer is on the device. Throws
+// std::runtime_error with CUDA's message.
 template <class T>
-void separable_node_cuda(const SeparableNodeArgs<T>& args, void* stream);
+void separable_node_cuda(const SeparableNodeArgs<T>& args, const Workspace& work);
 template <class T>
-void separable_node_backward_cuda(const SeparableNodeBackwardArgs<T>& args, void* stream);
+void separable_node_backward_cuda(const SeparableNodeBackwardArgs<T>& args, const Workspace& work);
 template <class T>
-std::int64_t separable_node_backward_cuda_workspace(const SeparableNodeBackwardArgs<T>& args);
+std::int64_t separable_node_backward_cuda_scratch_bytes(const SeparableNodeBackwardArgs<T>& args);
 
 }  // namespace csmri

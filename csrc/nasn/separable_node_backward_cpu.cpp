@@ -65,9 +65,10 @@ struct Layout {
 template <class T>
 class Rows {
  public:
-  Rows(const SeparableNodeBackwardArgs<T>& a, const Layout<T>& l, std::int64_t image)
+  Rows(const SeparableNodeBackwardArgs<T>& a, const Layout<T>& l, T* partials, std::int64_t image)
       : a_(a),
         l_(l),
+        partials_(partials),
         image_(image),
         channels_(a.term.channels),
         groups_(groups_of<T>(channels_)),
@@ -94,7 +95,7 @@ class Rows {
  private:
   T* partial(std::int64_t y) const {
     if (!a_.grad_second) return nullptr;
-    return a_.partials + (image_ * n_bands(a_) + y / kBandRows) * (sums_first(a_) + sums_second(a_));
+    return partials_ + (image_ * n_bands(a_) + y / kBandRows) * (sums_first(a_) + sums_second(a_));
   }
 
   void load_x(std::int64_t y) {
@@ -249,6 +250,7 @@ class Rows {
 
   const SeparableNodeBackwardArgs<T>& a_;
   const Layout<T>& l_;
+  T* const partials_;
   const std::int64_t image_, channels_, groups_, group_, products_;
   const int radius_;
   const RowRing<T> x_, g_;
@@ -257,12 +259,12 @@ class Rows {
 
 // The sums of all bands of all images, in order, in the layout of the weights.
 template <class T>
-void reduce_partials(const SeparableNodeBackwardArgs<T>& a) {
+void reduce_partials(const SeparableNodeBackwardArgs<T>& a, const T* partials) {
   const std::int64_t n_first = sums_first(a), stride = n_first + sums_second(a), n = a.batch * n_bands(a),
                      channels = a.term.channels, groups = groups_of<T>(channels);
   const auto total = [&](std::int64_t at) {
     double sum = 0;
-    for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(a.partials[i * stride + at]);
+    for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(partials[i * stride + at]);
     return static_cast<T>(sum);
   };
   const auto taps = [&](T* to, std::int64_t offset) {
@@ -295,46 +297,52 @@ void pack(const SeparableNodeBackwardArgs<T>& a, const Layout<T>& l) {
     pack_pointwise(t.second, t.channels, 1, a.outputs, t.channels, l.second);
 }
 
+// Scratch of a call: the layouts of the threads, then, if weight gradients are wanted, the partials of each band of
+// each image.
+template <class T>
+struct CallScratch {
+  char* layouts;
+  T* partials;
+  std::int64_t layout_bytes, n_partials, bytes;
+
+  CallScratch(const SeparableNodeBackwardArgs<T>& a, void* scratch, int threads)
+      : layout_bytes(Layout<T>(a, nullptr).bytes),
+        n_partials(a.grad_second ? a.batch * n_bands(a) * (sums_first(a) + sums_second(a)) : 0) {
+    ScratchCursor cursor(scratch);
+    layouts = cursor.take<char>(threads * layout_bytes);
+    partials = cursor.take<T>(n_partials);
+    bytes = cursor.bytes();
+  }
+};
+
 }  // namespace
 
 template <Simd L, class T>
-void separable_node_backward_cpu(const SeparableNodeBackwardArgs<T>& a) {
-  const std::int64_t bands = n_bands(a), tasks = a.batch * bands,
-                     bytes = separable_node_backward_scratch_bytes<L, T>(a),
-                     runs = std::clamp<std::int64_t>(a.threads, 1, std::max<std::int64_t>(tasks, 1));
-  if (a.grad_second) std::fill_n(a.partials, tasks * (sums_first(a) + sums_second(a)), T(0));
+void separable_node_backward_cpu(const SeparableNodeBackwardArgs<T>& a, const Workspace& work) {
+  const std::int64_t bands = n_bands(a), tasks = a.batch * bands;
+  const CallScratch<T> call(a, work.scratch, work.threads);
+  std::fill_n(call.partials, call.n_partials, T(0));
   if (tasks > 0 && a.nx > 0)
-    parallel_for(runs, a.threads, [&](std::int64_t run) {
-      char* const scratch = static_cast<char*>(a.scratch) + run * bytes;
+    parallel_runs(tasks, work.threads, [&](std::int64_t run, std::int64_t first, std::int64_t last) {
+      char* const scratch = call.layouts + run * call.layout_bytes;
       const Layout<T> layout(a, scratch);
       std::fill_n(scratch, layout.zero_from, char(0));
       pack(a, layout);
-      for (std::int64_t i = tasks * run / runs, end = tasks * (run + 1) / runs; i < end;) {
-        const std::int64_t image = i / bands, last = std::min(end, (image + 1) * bands);
-        Rows<T>(a, layout, image)
-            .run((i - image * bands) * kBandRows, std::min(a.ny, (last - image * bands) * kBandRows));
-        i = last;
-      }
+      for_images(first, last, bands, [&](std::int64_t image, std::int64_t band0, std::int64_t band1) {
+        Rows<T>(a, layout, call.partials, image).run(band0 * kBandRows, std::min(a.ny, band1 * kBandRows));
+      });
     });
-  if (a.grad_second) reduce_partials(a);
+  if (a.grad_second) reduce_partials(a, call.partials);
 }
 
 template <Simd L, class T>
-std::int64_t separable_node_backward_scratch_bytes(const SeparableNodeBackwardArgs<T>& a) {
-  return Layout<T>(a, nullptr).bytes;
+std::int64_t separable_node_backward_scratch_bytes(const SeparableNodeBackwardArgs<T>& a, int threads) {
+  return CallScratch<T>(a, nullptr, threads).bytes;
 }
 
-template <Simd L, class T>
-std::int64_t separable_node_partials(const SeparableNodeBackwardArgs<T>& a) {
-  return a.batch * n_bands(a) * (sums_first(a) + sums_second(a));
-}
-
-#define CSMRI_INSTANTIATE(T)                                                                                  \
-  template void separable_node_backward_cpu<kSimd, T>(const SeparableNodeBackwardArgs<T>&);                   \
-  template std::int64_t separable_node_backward_scratch_bytes<kSimd, T>(const SeparableNodeBackwardArgs<T>&); \
-  template std::int64_t separable_node_partials<kSimd, T>(const SeparableNodeBackwardArgs<T>&);
-CSMRI_INSTANTIATE(float)
-CSMRI_INSTANTIATE(double)
-#undef CSMRI_INSTANTIATE
+template void separable_node_backward_cpu<kSimd>(const SeparableNodeBackwardArgs<float>&, const Workspace&);
+template void separable_node_backward_cpu<kSimd>(const SeparableNodeBackwardArgs<double>&, const Workspace&);
+template std::int64_t separable_node_backward_scratch_bytes<kSimd>(const SeparableNodeBackwardArgs<float>&, int);
+template std::int64_t separable_node_backward_scratch_bytes<kSimd>(const SeparableNodeBackwardArgs<double>&, int);
 
 }  // namespace csmri

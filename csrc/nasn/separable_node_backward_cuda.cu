@@ -104,42 +104,43 @@ void node::sum_parts(const Sum<T>* parts, std::int64_t blocks, std::int64_t size
 }
 
 template <class T>
-std::int64_t separable_node_backward_cuda_workspace(const SeparableNodeBackwardArgs<T>& args) {
-  return Workspace<T>(args).bytes();
+std::int64_t separable_node_backward_cuda_scratch_bytes(const SeparableNodeBackwardArgs<T>& args) {
+  return BackwardScratch<T>(args).bytes();
 }
 
 template <class T>
-void separable_node_backward_cuda(const SeparableNodeBackwardArgs<T>& args, void* stream) {
+void separable_node_backward_cuda(const SeparableNodeBackwardArgs<T>& args, const Workspace& work) {
   using S = Sum<T>;
-  if (args.term.operation == Separable::column_row) return column_row_backward_cuda(args, stream);
-  if (args.term.operation == Separable::relu_conv) return relu_conv_backward_cuda(args, stream);
+  if (args.term.operation == Separable::column_row) return column_row_backward_cuda(args, work);
+  if (args.term.operation == Separable::relu_conv) return relu_conv_backward_cuda(args, work);
   const bool pointwise = args.term.operation == Separable::pointwise;
-  const Workspace<T> work(args);
+  const BackwardScratch<T> scratch(args, work.scratch);
   const Blocks blocks = blocks_along_x(args);
   const auto n_blocks = static_cast<unsigned>(count(blocks, args));
   const auto chunks = static_cast<unsigned>(ceil_div(args.term.channels, kChunk));
-  const auto grids = static_cast<unsigned>(work.second_parts(args) ? ceil_div(args.outputs, kChunk) : 1);
-  const auto queue = static_cast<cudaStream_t>(stream);
+  const auto grids = static_cast<unsigned>(scratch.second_parts(args) ? ceil_div(args.outputs, kChunk) : 1);
+  const auto queue = static_cast<cudaStream_t>(work.stream);
   const LaunchShape shape{dim3(n_blocks, chunks, grids), dim3(kThreads), 2 * kWarps * kSquare * sizeof(S), queue};
   with_products<T>(args.tf32, [&](auto tf32) {
-    launch(point_gradient_kernel<tf32(), T>, shape, args, blocks, pointwise ? static_cast<S*>(nullptr) : work.g(args),
-           work.second_parts(args));
+    launch(point_gradient_kernel<tf32(), T>, shape, args, blocks, pointwise ? static_cast<S*>(nullptr) : scratch.g,
+           scratch.second_parts(args));
   });
   const auto depthwise = [&](auto kernel) {
-    launch(kernel, {dim3(n_blocks, chunks), dim3(kThreads), 9 * kThreads * sizeof(S), queue}, args, blocks,
-           work.g(args), work.first_parts(args));
+    launch(kernel, {dim3(n_blocks, chunks), dim3(kThreads), 9 * kThreads * sizeof(S), queue}, args, blocks, scratch.g,
+           scratch.first_parts(args));
   };
   if (args.term.operation == Separable::dilation1) depthwise(depth_gradient_kernel<1, T>);
   if (args.term.operation == Separable::dilation2) depthwise(depth_gradient_kernel<2, T>);
   if (args.term.operation == Separable::dilation3) depthwise(depth_gradient_kernel<3, T>);
   if (!args.grad_second) return;
-  if (!pointwise) sum_parts(work.first_parts(args), work.first_blocks, work.first_size, args.grad_first, stream);
-  sum_parts(work.second_parts(args), work.second_blocks, work.second_size, args.grad_second, stream);
+  if (!pointwise)
+    sum_parts(scratch.first_parts(args), scratch.first_blocks, scratch.first_size, args.grad_first, work.stream);
+  sum_parts(scratch.second_parts(args), scratch.second_blocks, scratch.second_size, args.grad_second, work.stream);
 }
 
-#define INSTANTIATE(T)                                                                               \
-  template void separable_node_backward_cuda<T>(const SeparableNodeBackwardArgs<T>&, void*);         \
-  template std::int64_t separable_node_backward_cuda_workspace(const SeparableNodeBackwardArgs<T>&); \
+#define INSTANTIATE(T)                                                                                   \
+  template void separable_node_backward_cuda<T>(const SeparableNodeBackwardArgs<T>&, const Workspace&);  \
+  template std::int64_t separable_node_backward_cuda_scratch_bytes(const SeparableNodeBackwardArgs<T>&); \
   template void node::sum_parts<T>(const Sum<T>*, std::int64_t, std::int64_t, T*, void*);
 INSTANTIATE(float)
 #ifndef CSMRI_ONLY_FLOAT  // a test may build fewer

@@ -98,27 +98,27 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 template <class T>
-void node::column_row_backward_cuda(const SeparableNodeBackwardArgs<T>& args, void* stream) {
-  const Workspace<T> work(args);
+void node::column_row_backward_cuda(const SeparableNodeBackwardArgs<T>& args, const Workspace& work) {
+  const BackwardScratch<T> scratch(args, work.scratch);
   const auto chunks = static_cast<unsigned>(ceil_div(args.term.channels, kChunk));
   const std::size_t shared = 9 * kThreads * sizeof(Sum<T>);
   const Blocks along_x = blocks_along_x(args), along_y = blocks_along_y(args);
   const auto shape = [&](const Blocks& blocks) {
     return LaunchShape{dim3(static_cast<unsigned>(count(blocks, args)), chunks), dim3(kThreads), shared,
-                       static_cast<cudaStream_t>(stream)};
+                       static_cast<cudaStream_t>(work.stream)};
   };
-  launch(row_gradient_kernel<T>, shape(along_x), args, along_x, work.g(args), work.second_parts(args));
-  launch(column_gradient_kernel<T>, shape(along_y), args, along_y, work.g(args), work.first_parts(args));
+  launch(row_gradient_kernel<T>, shape(along_x), args, along_x, scratch.g, scratch.second_parts(args));
+  launch(column_gradient_kernel<T>, shape(along_y), args, along_y, scratch.g, scratch.first_parts(args));
   if (!args.grad_second) return;
-  sum_parts(work.first_parts(args), work.first_blocks, work.first_size, args.grad_first, stream);
-  sum_parts(work.second_parts(args), work.second_blocks, work.second_size, args.grad_second, stream);
+  sum_parts(scratch.first_parts(args), scratch.first_blocks, scratch.first_size, args.grad_first, work.stream);
+  sum_parts(scratch.second_parts(args), scratch.second_blocks, scratch.second_size, args.grad_second, work.stream);
 }
 
-template void node::column_row_backward_cuda<float>(const SeparableNodeBackwardArgs<float>&, void*);
+template void node::column_row_backward_cuda<float>(const SeparableNodeBackwardArgs<float>&, const Workspace&);
 #ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template void node::column_row_backward_cuda<double>(const SeparableNodeBackwardArgs<double>&, void*);
-template void node::column_row_backward_cuda<BFloat16>(const SeparableNodeBackwardArgs<BFloat16>&, void*);
-template void node::column_row_backward_cuda<Float16>(const SeparableNodeBackwardArgs<Float16>&, void*);
+template void node::column_row_backward_cuda<double>(const SeparableNodeBackwardArgs<double>&, const Workspace&);
+template void node::column_row_backward_cuda<BFloat16>(const SeparableNodeBackwardArgs<BFloat16>&, const Workspace&);
+template void node::column_row_backward_cuda<Float16>(const SeparableNodeBackwardArgs<Float16>&, const Workspace&);
 #endif
 
 }  // namespace csmri

@@ -145,33 +145,28 @@ void forward_rows(const SeparableNodeArgs<T>& a, const Layout<T>& l, std::int64_
 }  // namespace
 
 template <Simd L, class T>
-void separable_node_cpu(const SeparableNodeArgs<T>& a) {
-  const std::int64_t rows = a.batch * a.ny,
-                     runs = std::clamp<std::int64_t>(a.threads, 1, std::max<std::int64_t>(rows, 1));
-  const std::int64_t bytes = separable_node_scratch_bytes<L, T>(a);
+void separable_node_cpu(const SeparableNodeArgs<T>& a, const Workspace& work) {
+  const std::int64_t rows = a.batch * a.ny, bytes = Layout<T>(a, nullptr).bytes;
   if (rows == 0 || a.nx == 0) return;
-  parallel_for(runs, a.threads, [&](std::int64_t run) {
-    char* const scratch = static_cast<char*>(a.scratch) + run * bytes;
+  parallel_runs(rows, work.threads, [&](std::int64_t run, std::int64_t first, std::int64_t last) {
+    char* const scratch = static_cast<char*>(work.scratch) + run * bytes;
     const Layout<T> layout(a, scratch);
     std::fill_n(scratch, layout.zero_from, char(0));
     for (int i = 0; i < a.n_terms; ++i) pack_term(a.term[i], a.outputs, layout.first[i], layout.second[i]);
-    for (std::int64_t y = rows * run / runs, end = rows * (run + 1) / runs; y < end;) {
-      const std::int64_t image = y / a.ny, last = std::min(end, (image + 1) * a.ny);
-      forward_rows(a, layout, image, y - image * a.ny, last - image * a.ny);
-      y = last;
-    }
+    for_images(first, last, a.ny,
+               [&](std::int64_t image, std::int64_t y0, std::int64_t y1) { forward_rows(a, layout, image, y0, y1); });
     stream_fence();
   });
 }
 
 template <Simd L, class T>
-std::int64_t separable_node_scratch_bytes(const SeparableNodeArgs<T>& a) {
-  return Layout<T>(a, nullptr).bytes;
+std::int64_t separable_node_scratch_bytes(const SeparableNodeArgs<T>& a, int threads) {
+  return threads * Layout<T>(a, nullptr).bytes;
 }
 
-template void separable_node_cpu<kSimd, float>(const SeparableNodeArgs<float>&);
-template void separable_node_cpu<kSimd, double>(const SeparableNodeArgs<double>&);
-template std::int64_t separable_node_scratch_bytes<kSimd, float>(const SeparableNodeArgs<float>&);
-template std::int64_t separable_node_scratch_bytes<kSimd, double>(const SeparableNodeArgs<double>&);
+template void separable_node_cpu<kSimd>(const SeparableNodeArgs<float>&, const Workspace&);
+template void separable_node_cpu<kSimd>(const SeparableNodeArgs<double>&, const Workspace&);
+template std::int64_t separable_node_scratch_bytes<kSimd>(const SeparableNodeArgs<float>&, int);
+template std::int64_t separable_node_scratch_bytes<kSimd>(const SeparableNodeArgs<double>&, int);
 
 }  // namespace csmri

@@ -68,18 +68,18 @@ __global__ void __launch_bounds__(kThreads, kBlocks<Sum<T> >) node_kernel(Separa
 }  // namespace
 
 template <class T>
-void separable_node_cuda(const SeparableNodeArgs<T>& args, void* stream) {
+void separable_node_cuda(const SeparableNodeArgs<T>& args, const Workspace& work) {
   const std::int64_t blocks = args.batch * ceil_div(args.ny, kWarps) * ceil_div(args.nx, kPixels);
   const LaunchShape shape{dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(ceil_div(args.outputs, kChunk))),
-                          dim3(kThreads), kWarps * kTile * sizeof(Sum<T>), static_cast<cudaStream_t>(stream)};
+                          dim3(kThreads), kWarps * kTile * sizeof(Sum<T>), static_cast<cudaStream_t>(work.stream)};
   with_products<T>(args.tf32, [&](auto tf32) { launch(node_kernel<tf32(), T>, shape, args); });
 }
 
-template void separable_node_cuda<float>(const SeparableNodeArgs<float>&, void*);
+template void separable_node_cuda<float>(const SeparableNodeArgs<float>&, const Workspace&);
 #ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template void separable_node_cuda<double>(const SeparableNodeArgs<double>&, void*);
-template void separable_node_cuda<BFloat16>(const SeparableNodeArgs<BFloat16>&, void*);
-template void separable_node_cuda<Float16>(const SeparableNodeArgs<Float16>&, void*);
+template void separable_node_cuda<double>(const SeparableNodeArgs<double>&, const Workspace&);
+template void separable_node_cuda<BFloat16>(const SeparableNodeArgs<BFloat16>&, const Workspace&);
+template void separable_node_cuda<Float16>(const SeparableNodeArgs<Float16>&, const Workspace&);
 #endif
 
 }  // namespace csmri

@@ -14,6 +14,7 @@
 
 #include "core/simd.hpp"
 #include "core/storage.hpp"
+#include "core/workspace.hpp"
 #include "rows/separable.hpp"
 
 namespace csmri {
@@ -43,16 +44,14 @@ struct SupernetEdgeBackwardArgs {
   std::int64_t grad_x_pixel;
   bool need_weight;  // whether the gradients in `term` are wanted
   std::int64_t batch, ny, nx;
-  void* scratch;  // supernet_edge_backward_cuda_workspace bytes
-  bool tf32;      // as in SeparableNodeArgs
+  bool tf32;  // as in SeparableNodeArgs
 };
 
-// As the CUDA functions of separable_node.hpp. The workspace depends on extents, channels, operations, on whether there
-// is a grad_x, and on need_weight.
+// As the CUDA functions of separable_node.hpp.
 template <class T>
-void supernet_edge_backward_cuda(const SupernetEdgeBackwardArgs<T>& args, void* stream);
+void supernet_edge_backward_cuda(const SupernetEdgeBackwardArgs<T>& args, const Workspace& work);
 template <class T>
-std::int64_t supernet_edge_backward_cuda_workspace(const SupernetEdgeBackwardArgs<T>& args);
+std::int64_t supernet_edge_backward_cuda_scratch_bytes(const SupernetEdgeBackwardArgs<T>& args);
 
 // On the CPU one operation after the other, skip by this: the backward pass of factor * x,
 // grad_x = addend + factor * grad, grad_factor = <grad, x>.
@@ -67,14 +66,14 @@ struct ScaledSkipBackwardArgs {
   std::int64_t addend_pixel;
   T* grad_x;  // (batch, ny, nx, channels), or null: not wanted
   std::int64_t grad_x_pixel;
-  T* grad_factor;    // one number, or null
-  double* partials;  // (batch, ny), or null with grad_factor
+  T* grad_factor;  // one number, or null
   std::int64_t batch, ny, nx;
-  int threads;
 };
 
 // T is float or double.
 template <Simd L, class T>
-void scaled_skip_backward_cpu(const ScaledSkipBackwardArgs<T>& args);
+void scaled_skip_backward_cpu(const ScaledSkipBackwardArgs<T>& args, const Workspace& work);
+template <Simd L, class T>
+std::int64_t scaled_skip_backward_scratch_bytes(const ScaledSkipBackwardArgs<T>& args, int threads);
 
 }  // namespace csmri

@@ -21,7 +21,7 @@ namespace {
 
 using namespace node;
 
-// args.scratch: g (terms, batch, ny, nx, channels), then parts (blocks, row). A row: d second (terms, outputs,
+// Scratch: g (terms, batch, ny, nx, channels), then parts (blocks, row). A row: d second (terms, outputs,
 // channels), d first (terms, channels, 9), d alpha (terms, chunks of outputs, chunks of channels) and, of skip, (chunks
 // of channels). Terms are sorted: those with a depth-wise weight, those with a point-wise weight alone, skips.
 template <class T>
@@ -33,7 +33,7 @@ struct Edge {
   bool need_weight;
   S* scratch;
 
-  explicit Edge(const SupernetEdgeBackwardArgs<T>& args) {
+  explicit Edge(const SupernetEdgeBackwardArgs<T>& args, void* scratch_ = nullptr) {
     blocks = {static_cast<int>(args.ny), static_cast<int>(args.nx), kWarps, kPixels};
     depthwise = learned = 0;
     for (int i = 0; i < args.n_terms; ++i) {
@@ -47,7 +47,7 @@ struct Edge {
     skip_chunks = ceil_div(args.channels, kChunk);
     chunks = skip_chunks * ceil_div(args.outputs, kChunk);
     need_weight = args.need_weight;
-    scratch = static_cast<S*>(args.scratch);
+    scratch = static_cast<S*>(scratch_);
   }
   CSMRI_HOST_DEVICE std::int64_t first_begin() const { return learned * second_size; }
   CSMRI_HOST_DEVICE std::int64_t alpha_begin() const { return first_begin() + depthwise * first_size; }
@@ -244,17 +244,17 @@ SupernetEdgeBackwardArgs<T> sorted(const SupernetEdgeBackwardArgs<T>& args) {
 }  // namespace
 
 template <class T>
-std::int64_t supernet_edge_backward_cuda_workspace(const SupernetEdgeBackwardArgs<T>& args) {
+std::int64_t supernet_edge_backward_cuda_scratch_bytes(const SupernetEdgeBackwardArgs<T>& args) {
   return Edge<T>(args).bytes();
 }
 
 template <class T>
-void supernet_edge_backward_cuda(const SupernetEdgeBackwardArgs<T>& given, void* stream) {
+void supernet_edge_backward_cuda(const SupernetEdgeBackwardArgs<T>& given, const Workspace& work) {
   using S = Sum<T>;
   const SupernetEdgeBackwardArgs<T> args = sorted(given);
-  const Edge<T> edge(args);
+  const Edge<T> edge(args, work.scratch);
   const auto blocks = static_cast<unsigned>(edge.n_blocks), chunks = static_cast<unsigned>(edge.skip_chunks);
-  const auto queue = static_cast<cudaStream_t>(stream);
+  const auto queue = static_cast<cudaStream_t>(work.stream);
   if (edge.learned && (edge.planes || args.need_weight)) {
     const auto grids = static_cast<unsigned>(args.need_weight ? ceil_div(args.outputs, kChunk) : 1);
     const LaunchShape shape{dim3(blocks, chunks, grids), dim3(kThreads), (2 * kWarps * kSquare + kWarps) * sizeof(S),
@@ -275,9 +275,9 @@ void supernet_edge_backward_cuda(const SupernetEdgeBackwardArgs<T>& given, void*
          args, edge);
 }
 
-#define INSTANTIATE(T)                                                                     \
-  template void supernet_edge_backward_cuda<T>(const SupernetEdgeBackwardArgs<T>&, void*); \
-  template std::int64_t supernet_edge_backward_cuda_workspace(const SupernetEdgeBackwardArgs<T>&);
+#define INSTANTIATE(T)                                                                                \
+  template void supernet_edge_backward_cuda<T>(const SupernetEdgeBackwardArgs<T>&, const Workspace&); \
+  template std::int64_t supernet_edge_backward_cuda_scratch_bytes(const SupernetEdgeBackwardArgs<T>&);
 INSTANTIATE(float)
 #ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
 INSTANTIATE(double)

@@ -48,22 +48,29 @@ void grad_x_of_row(const ScaledSkipBackwardArgs<T>& a, std::int64_t row) {
 }  // namespace
 
 template <Simd L, class T>
-void scaled_skip_backward_cpu(const ScaledSkipBackwardArgs<T>& a) {
-  const std::int64_t rows = a.batch * a.ny,
-                     runs = std::clamp<std::int64_t>(a.threads, 1, std::max<std::int64_t>(rows, 1));
-  parallel_for(runs, a.threads, [&](std::int64_t run) {
-    for (std::int64_t y = rows * run / runs; y < rows * (run + 1) / runs; ++y) {
-      if (a.grad_factor) a.partials[y] = inner_product_of_row(a, y);
+void scaled_skip_backward_cpu(const ScaledSkipBackwardArgs<T>& a, const Workspace& work) {
+  const std::int64_t rows = a.batch * a.ny;
+  double* const partials = static_cast<double*>(work.scratch);  // one a row
+  parallel_runs(rows, work.threads, [&](std::int64_t, std::int64_t first, std::int64_t last) {
+    for (std::int64_t y = first; y < last; ++y) {
+      if (a.grad_factor) partials[y] = inner_product_of_row(a, y);
       if (a.grad_x) grad_x_of_row(a, y);
     }
   });
   if (!a.grad_factor) return;
   double total = 0;
-  for (std::int64_t y = 0; y < rows; ++y) total += a.partials[y];
+  for (std::int64_t y = 0; y < rows; ++y) total += partials[y];
   *a.grad_factor = static_cast<T>(total);
 }
 
-template void scaled_skip_backward_cpu<kSimd, float>(const ScaledSkipBackwardArgs<float>&);
-template void scaled_skip_backward_cpu<kSimd, double>(const ScaledSkipBackwardArgs<double>&);
+template <Simd L, class T>
+std::int64_t scaled_skip_backward_scratch_bytes(const ScaledSkipBackwardArgs<T>& a, int) {
+  return a.grad_factor ? a.batch * a.ny * std::int64_t{sizeof(double)} : 0;
+}
+
+template void scaled_skip_backward_cpu<kSimd>(const ScaledSkipBackwardArgs<float>&, const Workspace&);
+template void scaled_skip_backward_cpu<kSimd>(const ScaledSkipBackwardArgs<double>&, const Workspace&);
+template std::int64_t scaled_skip_backward_scratch_bytes<kSimd>(const ScaledSkipBackwardArgs<float>&, int);
+template std::int64_t scaled_skip_backward_scratch_bytes<kSimd>(const ScaledSkipBackwardArgs<double>&, int);
 
 }  // namespace csmri

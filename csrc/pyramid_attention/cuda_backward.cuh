@@ -17,18 +17,18 @@ struct BackwardPass {  // tensors: PyramidBackwardArgs
   const std::int64_t* argmax;
   void* grad_x[kMaxParts];
   void* grad_weight[kMaxBranches];
-  S *packed, *partials;       // grad_x_workspace, grad_weight_workspace
+  S *packed, *partials;       // grad_x_packed_size and n_partials values of scratch
   PooledGradient<S>* pooled;  // (batch, out_channels)
 };
 
 // pyramid_attention_grad_x_cuda.cu
 template <class S>
-std::int64_t grad_x_workspace(const Shape& shape);
+std::int64_t grad_x_packed_size(const Shape& shape);
 template <class S>
 void launch_grad_x(const BackwardPass<S>& pass, cudaStream_t stream);
 // pyramid_attention_grad_weight_cuda.cu
 template <class S>
-std::int64_t grad_weight_workspace(const Shape& shape);
+std::int64_t n_partials(const Shape& shape);
 template <class S>
 void launch_grad_weight(const BackwardPass<S>& pass, cudaStream_t stream);
 

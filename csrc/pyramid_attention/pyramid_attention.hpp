@@ -12,10 +12,12 @@
 
 #include "core/simd.hpp"
 #include "core/storage.hpp"
+#include "core/workspace.hpp"
 
 namespace csmri {
 
 constexpr int kMaxParts = 3;
+constexpr int kKernelSizes[] = {3, 5, 7, 9};
 constexpr int kMaxBranches = 4;
 
 struct PyramidShape {
@@ -23,7 +25,7 @@ struct PyramidShape {
   int n_parts;
   std::int64_t part_channels[kMaxParts];
   int n_branches;
-  int kernel[kMaxBranches];  // 3, 5, 7 or 9
+  int kernel[kMaxBranches];  // of kKernelSizes
   std::int64_t groups[kMaxBranches];
   std::int64_t branch_channels;  // outputs of each branch
 
@@ -45,8 +47,6 @@ struct PyramidArgs {
   T* mean;                        // (batch, out_channels)
   T* maximum;                     // (batch, out_channels)
   std::int64_t* argmax;           // (batch, out_channels), index y * nx + x of the first maximum
-  void* scratch;                  // pyramid_scratch_bytes, 64-byte aligned; CUDA: pyramid_attention_cuda_workspace
-  int threads;                    // CPU only
 };
 
 template <class T>
@@ -61,30 +61,27 @@ struct PyramidBackwardArgs {
   const std::int64_t* argmax;     // (batch, out_channels)
   T* grad_x[kMaxParts];           // gradient of scale_p part_p, (batch, part_channels, ny, nx); all null: not wanted
   T* grad_weight[kMaxBranches];   // as weight; all null: not wanted
-  void* scratch;  // pyramid_scratch_bytes, 64-byte aligned; CUDA: pyramid_attention_backward_cuda_workspace
-  int threads;    // CPU only
 };
 
 // T is float or double.
 template <Simd L, class T>
-void pyramid_attention_cpu(const PyramidArgs<T>& args);
+void pyramid_attention_cpu(const PyramidArgs<T>& args, const Workspace& work);
 template <Simd L, class T>
-void pyramid_attention_backward_cpu(const PyramidBackwardArgs<T>& args);
-// Bytes of scratch, enough for either direction.
+std::int64_t pyramid_attention_scratch_bytes(const PyramidArgs<T>& args, int threads);
 template <Simd L, class T>
-std::int64_t pyramid_scratch_bytes(const PyramidShape& shape, int threads);
+void pyramid_attention_backward_cpu(const PyramidBackwardArgs<T>& args, const Workspace& work);
+template <Simd L, class T>
+std::int64_t pyramid_attention_backward_scratch_bytes(const PyramidBackwardArgs<T>& args, int threads);
 
-// CUDA: enqueued on `stream` (a cudaStream_t) of the current device; T is float, double, BFloat16 or Float16. Never
-// allocates, never waits; every pointer is on the device. Throws std::runtime_error with CUDA's message.
-// Images of less than 2^31 pixels.
+// CUDA: enqueued on work.stream; T is float, double, BFloat16 or Float16. Never allocates, never waits; every pointer
+// is on the device. Throws std::runtime_error with CUDA's message. Images of less than 2^31 pixels.
 template <class T>
-void pyramid_attention_cuda(const PyramidArgs<T>& args, void* stream);
+void pyramid_attention_cuda(const PyramidArgs<T>& args, const Workspace& work);
 template <class T>
-void pyramid_attention_backward_cuda(const PyramidBackwardArgs<T>& args, void* stream);
-// Bytes of scratch.
+std::int64_t pyramid_attention_cuda_scratch_bytes(const PyramidArgs<T>& args);
 template <class T>
-std::int64_t pyramid_attention_cuda_workspace(const PyramidShape& shape);
+void pyramid_attention_backward_cuda(const PyramidBackwardArgs<T>& args, const Workspace& work);
 template <class T>
-std::int64_t pyramid_attention_backward_cuda_workspace(const PyramidShape& shape);
+std::int64_t pyramid_attention_backward_cuda_scratch_bytes(const PyramidBackwardArgs<T>& args);
 
 }  // namespace csmri

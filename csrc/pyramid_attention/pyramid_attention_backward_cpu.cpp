@@ -56,7 +56,7 @@ void grad_x_tile(const PyramidBackwardArgs<T>& a, const PyramidScratch<T>& scrat
   const PyramidShape& s = a.shape;
   const PaddedLayout& layout = scratch.layout();
   const Tile tile = Tiling(s).at(s, index);
-  T *in = scratch.input_tile(a.scratch, thread), *out = scratch.output_tile(a.scratch, thread);
+  T *in = scratch.input_tile(thread), *out = scratch.output_tile(thread);
   for (std::int64_t c = 0; c < s.out_channels(); ++c) load_gradient(a, tile, c, layout, in + c * layout.plane());
   for_chunks(s, [&](std::int64_t c0, std::int64_t c1) {
     std::fill_n(out, (c1 - c0) * kOutPlane, T(0));  // every branch adds to all channels
@@ -64,8 +64,7 @@ void grad_x_tile(const PyramidBackwardArgs<T>& a, const PyramidScratch<T>& scrat
       const int k = s.kernel[i];
       const std::int64_t outputs = s.branch_channels / s.groups[i];
       convolve_tile<T>(k, in + (i * s.branch_channels + g * outputs) * layout.plane(), layout, tile, outputs,
-                       std::int64_t{0}, outputs,
-                       scratch.packed(a.scratch) + scratch.branch_offset(i) + lo * outputs * k * k,
+                       std::int64_t{0}, outputs, scratch.packed() + scratch.branch_offset(i) + lo * outputs * k * k,
                        out + (lo - c0) * kOutPlane, hi - lo, kOutPlane, true);
     });
     for_part_channels(s, c0, c1, [&](int p, std::int64_t local, std::int64_t c) {
@@ -155,9 +154,9 @@ void grad_weight_chunk(const PyramidBackwardArgs<T>& a, const PyramidScratch<T>&
                        std::int64_t c0, std::int64_t c1) {
   const PyramidShape& s = a.shape;
   const PaddedLayout& layout = scratch.layout();
-  T *in = scratch.input_tile(a.scratch, thread), *g = scratch.output_tile(a.scratch, thread);
+  T *in = scratch.input_tile(thread), *g = scratch.output_tile(thread);
   // Each thread owns the sums of its input channels: sums[branch][o][c][ky][kx].
-  double* sums = scratch.weight_sums(a.scratch);
+  double* sums = scratch.weight_sums();
   const auto sums_of = [&](int i, std::int64_t output, std::int64_t channel) {
     const int k = s.kernel[i];
     return sums + scratch.branch_offset(i) + output * scratch.weights_per_output(s, i) + channel * k * k;
@@ -195,22 +194,29 @@ void grad_weight_chunk(const PyramidBackwardArgs<T>& a, const PyramidScratch<T>&
 }  // namespace
 
 template <Simd L, class T>
-void pyramid_attention_backward_cpu(const PyramidBackwardArgs<T>& a) {
-  const PyramidScratch<T> scratch(a.shape);
+void pyramid_attention_backward_cpu(const PyramidBackwardArgs<T>& a, const Workspace& work) {
+  const PyramidScratch<T> scratch(a.shape, work.scratch);
   if (a.grad_x[0]) {
-    pack_flipped_weights(a, scratch, scratch.packed(a.scratch));
-    for_each_with_tiles(scratch.tiles(), a.threads,
+    pack_flipped_weights(a, scratch, scratch.packed());
+    for_each_with_tiles(scratch.tiles(), work.threads,
                         [&](std::int64_t thread, std::int64_t tile) { grad_x_tile(a, scratch, thread, tile); });
   }
   if (a.grad_weight[0]) {
     const std::int64_t n = a.shape.in_channels(), step = kWeightChunk, chunks = (n + step - 1) / step;
-    for_each_with_tiles(chunks, a.threads, [&](std::int64_t thread, std::int64_t i) {
+    for_each_with_tiles(chunks, work.threads, [&](std::int64_t thread, std::int64_t i) {
       grad_weight_chunk(a, scratch, thread, i * step, std::min(n, (i + 1) * step));
     });
   }
 }
 
-template void pyramid_attention_backward_cpu<kSimd, float>(const PyramidBackwardArgs<float>&);
-template void pyramid_attention_backward_cpu<kSimd, double>(const PyramidBackwardArgs<double>&);
+template <Simd L, class T>
+std::int64_t pyramid_attention_backward_scratch_bytes(const PyramidBackwardArgs<T>& a, int threads) {
+  return PyramidScratch<T>(a.shape).bytes(threads);
+}
+
+template std::int64_t pyramid_attention_backward_scratch_bytes<kSimd>(const PyramidBackwardArgs<float>&, int);
+template std::int64_t pyramid_attention_backward_scratch_bytes<kSimd>(const PyramidBackwardArgs<double>&, int);
+template void pyramid_attention_backward_cpu<kSimd>(const PyramidBackwardArgs<float>&, const Workspace&);
+template void pyramid_attention_backward_cpu<kSimd>(const PyramidBackwardArgs<double>&, const Workspace&);
 
 }  // namespace csmri

@@ -18,15 +18,15 @@ __global__ void __launch_bounds__(256) pooled_gradient_kernel(BackwardPass<S> pa
 }  // namespace
 
 template <class T>
-std::int64_t pyramid_attention_backward_cuda_workspace(const PyramidShape& s) {
+std::int64_t pyramid_attention_backward_cuda_scratch_bytes(const PyramidBackwardArgs<T>& args) {
   using S = Sum<T>;
-  const Shape shape(s, false);
-  return (grad_x_workspace<S>(shape) + grad_weight_workspace<S>(shape)) * std::int64_t{sizeof(S)} +
+  const Shape shape(args.shape, false);
+  return (grad_x_packed_size<S>(shape) + n_partials<S>(shape)) * std::int64_t{sizeof(S)} +
          std::int64_t{shape.batch} * shape.out_channels * std::int64_t{sizeof(PooledGradient<S>)};
 }
 
 template <class T>
-void pyramid_attention_backward_cuda(const PyramidBackwardArgs<T>& args, void* stream) {
+void pyramid_attention_backward_cuda(const PyramidBackwardArgs<T>& args, const Workspace& work) {
   using S = Sum<T>;
   const PyramidShape& s = args.shape;
   bool quads = has_quads(args.grad_features, s.nx);
@@ -43,31 +43,31 @@ void pyramid_attention_backward_cuda(const PyramidBackwardArgs<T>& args, void* s
                        args.argmax,
                        {},
                        {},
-                       static_cast<S*>(args.scratch),
+                       static_cast<S*>(work.scratch),
                        nullptr,
                        nullptr};
   const Shape& shape = pass.shape;
   for (int p = 0; p < shape.n_parts; ++p) pass.part[p] = args.part[p], pass.grad_x[p] = args.grad_x[p];
   for (int i = 0; i < shape.n_branches; ++i) pass.weight[i] = args.weight[i], pass.grad_weight[i] = args.grad_weight[i];
-  pass.partials = pass.packed + grad_x_workspace<S>(shape);
-  pass.pooled = reinterpret_cast<PooledGradient<S>*>(pass.partials + grad_weight_workspace<S>(shape));
+  pass.partials = pass.packed + grad_x_packed_size<S>(shape);
+  pass.pooled = reinterpret_cast<PooledGradient<S>*>(pass.partials + n_partials<S>(shape));
 
-  const auto on = static_cast<cudaStream_t>(stream);
+  const auto on = static_cast<cudaStream_t>(work.stream);
   launch(pooled_gradient_kernel<S>,
          {dim3(static_cast<unsigned>(ceil_div(shape.batch * shape.out_channels, 256))), dim3(256), 0, on}, pass);
   if (args.grad_x[0]) launch_grad_x(pass, on);
   if (args.grad_weight[0]) launch_grad_weight(pass, on);
 }
 
-template void pyramid_attention_backward_cuda<float>(const PyramidBackwardArgs<float>&, void*);
-template std::int64_t pyramid_attention_backward_cuda_workspace<float>(const PyramidShape&);
-template void pyramid_attention_backward_cuda<BFloat16>(const PyramidBackwardArgs<BFloat16>&, void*);
-template std::int64_t pyramid_attention_backward_cuda_workspace<BFloat16>(const PyramidShape&);
-template void pyramid_attention_backward_cuda<Float16>(const PyramidBackwardArgs<Float16>&, void*);
-template std::int64_t pyramid_attention_backward_cuda_workspace<Float16>(const PyramidShape&);
+template void pyramid_attention_backward_cuda<float>(const PyramidBackwardArgs<float>&, const Workspace&);
+template std::int64_t pyramid_attention_backward_cuda_scratch_bytes(const PyramidBackwardArgs<float>&);
+template void pyramid_attention_backward_cuda<BFloat16>(const PyramidBackwardArgs<BFloat16>&, const Workspace&);
+template std::int64_t pyramid_attention_backward_cuda_scratch_bytes(const PyramidBackwardArgs<BFloat16>&);
+template void pyramid_attention_backward_cuda<Float16>(const PyramidBackwardArgs<Float16>&, const Workspace&);
+template std::int64_t pyramid_attention_backward_cuda_scratch_bytes(const PyramidBackwardArgs<Float16>&);
 #ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template void pyramid_attention_backward_cuda<double>(const PyramidBackwardArgs<double>&, void*);
-template std::int64_t pyramid_attention_backward_cuda_workspace<double>(const PyramidShape&);
+template void pyramid_attention_backward_cuda<double>(const PyramidBackwardArgs<double>&, const Workspace&);
+template std::int64_t pyramid_attention_backward_cuda_scratch_bytes(const PyramidBackwardArgs<double>&);
 #endif
 
 }  // namespace csmri

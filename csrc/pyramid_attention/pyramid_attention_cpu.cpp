@@ -60,7 +60,7 @@ void forward_tile(const PyramidArgs<T>& a, const PyramidScratch<T>& scratch, std
   const PyramidShape& s = a.shape;
   const PaddedLayout& layout = scratch.layout();
   const Tile tile = Tiling(s).at(s, index);
-  T *in = scratch.input_tile(a.scratch, thread), *out = scratch.output_tile(a.scratch, thread);
+  T *in = scratch.input_tile(thread), *out = scratch.output_tile(thread);
   const std::int64_t plane = s.ny * s.nx, n_channels = s.in_channels();
   for_chunks(s, [&](std::int64_t c0, std::int64_t c1) {
     for_part_channels(s, c0, c1, [&](int p, std::int64_t local, std::int64_t c) {
@@ -69,15 +69,15 @@ void forward_tile(const PyramidArgs<T>& a, const PyramidScratch<T>& scratch, std
     });
     for_groups(s, c0, c1, [&](int i, std::int64_t g, std::int64_t lo, std::int64_t hi) {
       const std::int64_t outputs = s.branch_channels / s.groups[i], width = n_channels / s.groups[i];
-      const T* packed = scratch.packed(a.scratch) + scratch.branch_offset(i) +
-                        g * outputs * PyramidScratch<T>::weights_per_output(s, i);
+      const T* packed =
+          scratch.packed() + scratch.branch_offset(i) + g * outputs * PyramidScratch<T>::weights_per_output(s, i);
       convolve_tile<T>(s.kernel[i], in + (lo - c0) * layout.plane(), layout, tile, hi - lo, lo - g * width, width,
                        packed, out + (i * s.branch_channels + g * outputs) * kOutPlane, outputs, kOutPlane,
                        lo > g * width);
     });
   });
   for (std::int64_t c = 0; c < s.out_channels(); ++c)
-    scratch.statistics(a.scratch)[index * s.out_channels() + c] =
+    scratch.statistics()[index * s.out_channels() + c] =
         finish_channel(out + c * kOutPlane, s, tile, a.features + (tile.image * s.out_channels() + c) * plane);
 }
 
@@ -104,23 +104,23 @@ void reduce_channel(const PyramidArgs<T>& a, const TileStatistics<T>* of_tile, s
 }  // namespace
 
 template <Simd L, class T>
-void pyramid_attention_cpu(const PyramidArgs<T>& a) {
-  const PyramidScratch<T> scratch(a.shape);
-  pack_weights(a, scratch, scratch.packed(a.scratch));
-  for_each_with_tiles(scratch.tiles(), a.threads,
+void pyramid_attention_cpu(const PyramidArgs<T>& a, const Workspace& work) {
+  const PyramidScratch<T> scratch(a.shape, work.scratch);
+  pack_weights(a, scratch, scratch.packed());
+  for_each_with_tiles(scratch.tiles(), work.threads,
                       [&](std::int64_t thread, std::int64_t tile) { forward_tile(a, scratch, thread, tile); });
   for (std::int64_t i = 0; i < a.shape.batch * a.shape.out_channels(); ++i)
-    reduce_channel(a, scratch.statistics(a.scratch), i / a.shape.out_channels(), i % a.shape.out_channels());
+    reduce_channel(a, scratch.statistics(), i / a.shape.out_channels(), i % a.shape.out_channels());
 }
 
 template <Simd L, class T>
-std::int64_t pyramid_scratch_bytes(const PyramidShape& shape, int threads) {
-  return PyramidScratch<T>(shape).bytes(threads);
+std::int64_t pyramid_attention_scratch_bytes(const PyramidArgs<T>& a, int threads) {
+  return PyramidScratch<T>(a.shape).bytes(threads);
 }
 
-template void pyramid_attention_cpu<kSimd, float>(const PyramidArgs<float>&);
-template void pyramid_attention_cpu<kSimd, double>(const PyramidArgs<double>&);
-template std::int64_t pyramid_scratch_bytes<kSimd, float>(const PyramidShape&, int);
-template std::int64_t pyramid_scratch_bytes<kSimd, double>(const PyramidShape&, int);
+template void pyramid_attention_cpu<kSimd>(const PyramidArgs<float>&, const Workspace&);
+template void pyramid_attention_cpu<kSimd>(const PyramidArgs<double>&, const Workspace&);
+template std::int64_t pyramid_attention_scratch_bytes<kSimd>(const PyramidArgs<float>&, int);
+template std::int64_t pyramid_attention_scratch_bytes<kSimd>(const PyramidArgs<double>&, int);
 
 }  // namespace csmri

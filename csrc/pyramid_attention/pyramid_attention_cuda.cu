@@ -237,14 +237,14 @@ std::int64_t packed_size(const Shape& shape) {
 }  // namespace
 
 template <class T>
-std::int64_t pyramid_attention_cuda_workspace(const PyramidShape& s) {
-  const Shape shape(s, false);
+std::int64_t pyramid_attention_cuda_scratch_bytes(const PyramidArgs<T>& args) {
+  const Shape shape(args.shape, false);
   return packed_size<Sum<T> >(shape) * std::int64_t{sizeof(Sum<T>)} +
          std::int64_t{shape.batch} * shape.tiles() * shape.out_channels * std::int64_t{sizeof(Statistics<Sum<T> >)};
 }
 
 template <class T>
-void pyramid_attention_cuda(const PyramidArgs<T>& args, void* stream) {
+void pyramid_attention_cuda(const PyramidArgs<T>& args, const Workspace& work) {
   using S = Sum<T>;
   bool quads = has_quads(args.features, args.shape.nx);
   for (int p = 0; p < args.shape.n_parts; ++p) quads = quads && has_quads(args.part[p], args.shape.nx);
@@ -257,7 +257,7 @@ void pyramid_attention_cuda(const PyramidArgs<T>& args, void* stream) {
                       args.mean,
                       args.maximum,
                       args.argmax,
-                      static_cast<S*>(args.scratch),
+                      static_cast<S*>(work.scratch),
                       nullptr,
                       0,
                       0,
@@ -271,7 +271,7 @@ void pyramid_attention_cuda(const PyramidArgs<T>& args, void* stream) {
   pass.rounds = ceil_div(pass.slots, kMaxWarps);
   pass.warps = ceil_div(pass.slots, pass.rounds);
 
-  const auto on = static_cast<cudaStream_t>(stream);
+  const auto on = static_cast<cudaStream_t>(work.stream);
   const auto count = [](std::int64_t n) { return static_cast<unsigned>(n); };
   launch(pack_weights_kernel<S>,
          {dim3(count(ceil_div(shape.in_channels * kMaxPitch<S>, 256)), count(pass.slots)), dim3(256), 0, on}, pass);
@@ -282,15 +282,15 @@ void pyramid_attention_cuda(const PyramidArgs<T>& args, void* stream) {
   launch(pool_tiles_kernel<S>, {dim3(count(ceil_div(shape.batch * shape.out_channels, 8))), dim3(256), 0, on}, pass);
 }
 
-template void pyramid_attention_cuda<float>(const PyramidArgs<float>&, void*);
-template std::int64_t pyramid_attention_cuda_workspace<float>(const PyramidShape&);
-template void pyramid_attention_cuda<BFloat16>(const PyramidArgs<BFloat16>&, void*);
-template std::int64_t pyramid_attention_cuda_workspace<BFloat16>(const PyramidShape&);
-template void pyramid_attention_cuda<Float16>(const PyramidArgs<Float16>&, void*);
-template std::int64_t pyramid_attention_cuda_workspace<Float16>(const PyramidShape&);
+template void pyramid_attention_cuda<float>(const PyramidArgs<float>&, const Workspace&);
+template std::int64_t pyramid_attention_cuda_scratch_bytes(const PyramidArgs<float>&);
+template void pyramid_attention_cuda<BFloat16>(const PyramidArgs<BFloat16>&, const Workspace&);
+template std::int64_t pyramid_attention_cuda_scratch_bytes(const PyramidArgs<BFloat16>&);
+template void pyramid_attention_cuda<Float16>(const PyramidArgs<Float16>&, const Workspace&);
+template std::int64_t pyramid_attention_cuda_scratch_bytes(const PyramidArgs<Float16>&);
 #ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template void pyramid_attention_cuda<double>(const PyramidArgs<double>&, void*);
-template std::int64_t pyramid_attention_cuda_workspace<double>(const PyramidShape&);
+template void pyramid_attention_cuda<double>(const PyramidArgs<double>&, const Workspace&);
+template std::int64_t pyramid_attention_cuda_scratch_bytes(const PyramidArgs<double>&);
 #endif
 
 }  // namespace csmri

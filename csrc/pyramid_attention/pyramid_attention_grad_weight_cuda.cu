@@ -237,7 +237,7 @@ __global__ void __launch_bounds__(256) sum_bands_kernel(BackwardPass<S> pass) {
 namespace pyramid {
 
 template <class S>
-std::int64_t grad_weight_workspace(const Shape& shape) {
+std::int64_t n_partials(const Shape& shape) {
   return std::int64_t{shape.batch} * n_bands(shape) * shape.n_weights();
 }
 
@@ -265,10 +265,10 @@ void launch_grad_weight(const BackwardPass<S>& pass, cudaStream_t stream) {
   launch(sum_bands_kernel<S>, {dim3(count(ceil_div(shape.n_weights(), 256))), dim3(256), 0, stream}, pass);
 }
 
-template std::int64_t grad_weight_workspace<float>(const Shape&);
+template std::int64_t n_partials<float>(const Shape&);
 template void launch_grad_weight<float>(const BackwardPass<float>&, cudaStream_t);
 #ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template std::int64_t grad_weight_workspace<double>(const Shape&);
+template std::int64_t n_partials<double>(const Shape&);
 template void launch_grad_weight<double>(const BackwardPass<double>&, cudaStream_t);
 #endif
 

@@ -173,7 +173,7 @@ __global__ void __launch_bounds__(32 * kWarps, std::is_same_v<S, float> ? 2 : 1)
 namespace pyramid {
 
 template <class S>
-std::int64_t grad_x_workspace(const Shape& shape) {
+std::int64_t grad_x_packed_size(const Shape& shape) {
   return std::int64_t{ceil_div(shape.in_channels, kInputs<S>)} * packed_size<S>(shape);
 }
 
@@ -192,10 +192,10 @@ void launch_grad_x(const BackwardPass<S>& pass, cudaStream_t stream) {
          pass);
 }
 
-template std::int64_t grad_x_workspace<float>(const Shape&);
+template std::int64_t grad_x_packed_size<float>(const Shape&);
 template void launch_grad_x<float>(const BackwardPass<float>&, cudaStream_t);
 #ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template std::int64_t grad_x_workspace<double>(const Shape&);
+template std::int64_t grad_x_packed_size<double>(const Shape&);
 template void launch_grad_x<double>(const BackwardPass<double>&, cudaStream_t);
 #endif
 

@@ -1,4 +1,5 @@
-// How a call divides its scratch memory: packed weights, one partial result per tile, and working tiles per thread.
+// How a call divides its scratch: packed weights, partials (one per tile, or one per weight), and the working tiles of
+// each thread.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -21,8 +22,12 @@ struct TileStatistics {  // of one channel of F over one tile
 template <class T>
 class PyramidScratch {
  public:
-  explicit PyramidScratch(const PyramidShape& s)
-      : shape_(s), layout_(s), tiles_(s.batch * Tiling(s).per_image()), n_weights_(0) {
+  explicit PyramidScratch(const PyramidShape& s, void* scratch = nullptr)
+      : scratch_(static_cast<char*>(scratch)),
+        shape_(s),
+        layout_(s),
+        tiles_(s.batch * Tiling(s).per_image()),
+        n_weights_(0) {
     for (int i = 0; i < s.n_branches; ++i) n_weights_ += s.branch_channels * weights_per_output(s, i);
     const std::int64_t widest = std::max(kChunk, s.out_channels());
     input_bytes_ = round_up(widest * layout_.plane() * sizeof(T), 64);
@@ -47,32 +52,32 @@ class PyramidScratch {
   std::int64_t tiles() const { return tiles_; }
   const PaddedLayout& layout() const { return layout_; }
 
-  T* packed(void* scratch) const { return static_cast<T*>(scratch); }
-  TileStatistics<T>* statistics(void* scratch) const { return at<TileStatistics<T>>(scratch, packed_bytes_); }
-  double* weight_sums(void* scratch) const { return at<double>(scratch, packed_bytes_); }
-  T* input_tile(void* scratch, std::int64_t thread) const {
-    return at<T>(scratch,
-                 packed_bytes_ + std::max(statistics_bytes_, sums_bytes_) + thread * (input_bytes_ + output_bytes_));
-  }
-  T* output_tile(void* scratch, std::int64_t thread) const { return at<T>(input_tile(scratch, thread), input_bytes_); }
+  T* packed() const { return at<T>(0); }
+  TileStatistics<T>* statistics() const { return at<TileStatistics<T>>(packed_bytes_); }
+  double* weight_sums() const { return at<double>(packed_bytes_); }
+  T* input_tile(std::int64_t thread) const { return at<T>(tiles_of(thread)); }
+  T* output_tile(std::int64_t thread) const { return at<T>(tiles_of(thread) + input_bytes_); }
 
  private:
   template <class U>
-  static U* at(void* base, std::int64_t offset) {
-    return reinterpret_cast<U*>(static_cast<char*>(base) + offset);
+  U* at(std::int64_t offset) const {
+    return reinterpret_cast<U*>(scratch_ + offset);
   }
+  std::int64_t tiles_of(std::int64_t thread) const {
+    return packed_bytes_ + std::max(statistics_bytes_, sums_bytes_) + thread * (input_bytes_ + output_bytes_);
+  }
+  char* scratch_;
   const PyramidShape& shape_;
   PaddedLayout layout_;
   std::int64_t tiles_, n_weights_;
   std::int64_t input_bytes_, output_bytes_, packed_bytes_, statistics_bytes_, sums_bytes_;
 };
 
-// work(thread, i) for i in [0, n): as many runs as threads, each with the working tiles of its own number.
+// f(run, i) for i in [0, n): each run with the working tiles of its own number.
 template <class F>
-inline void for_each_with_tiles(std::int64_t n, int threads, const F& work) {
-  const std::int64_t runs = std::clamp<std::int64_t>(threads, 1, std::max<std::int64_t>(n, 1));
-  parallel_for(runs, threads, [&](std::int64_t run) {
-    for (std::int64_t i = n * run / runs; i < n * (run + 1) / runs; ++i) work(run, i);
+inline void for_each_with_tiles(std::int64_t n, int threads, const F& f) {
+  parallel_runs(n, threads, [&](std::int64_t run, std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = first; i < last; ++i) f(run, i);
   });
 }
 

@@ -1,6 +1,6 @@
 // Rows of an image whose pixels hold their channels side by side (NHWC), padded so that no inner loop sees a border.
 //
-// A row in scratch memory is a sequence of groups of kBlock channels (two registers); within a group, pixels follow one
+// A row in scratch is a sequence of groups of kBlock channels (two registers); within a group, pixels follow one
 // another: element (group g, pixel x, channel i) at (g * pitch + kPad + x) * kBlock + i. kPad pixels of zeros stand on
 // either side of the image, missing channels are zeros, and the pixels round up to whole register tiles. So every
 // kernel works on full tiles at constant strides, whatever the width and the number of channels.
@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "core/vec.hpp"
+#include "core/workspace.hpp"
 
 namespace csmri {
 inline namespace CSMRI_LEVEL {
@@ -62,23 +63,6 @@ struct PixelTensor {
   T* row(std::int64_t image, std::int64_t y, std::int64_t ny, std::int64_t nx) const {
     return data + (image * ny + y) * nx * pixel;
   }
-};
-
-// Where a call puts its scratch: hands out 64-byte aligned pieces; with base null it only counts.
-class ScratchCursor {
- public:
-  explicit ScratchCursor(void* base) : base_(static_cast<char*>(base)), used_(0) {}
-  template <class T>
-  T* take(std::int64_t count) {
-    T* piece = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
-    used_ += round_up_to(count * static_cast<std::int64_t>(sizeof(T)), 64);
-    return piece;
-  }
-  std::int64_t bytes() const { return used_; }
-
- private:
-  char* base_;
-  std::int64_t used_;
 };
 
 template <class T>

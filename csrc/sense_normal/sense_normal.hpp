@@ -4,7 +4,8 @@
 //
 // F is the unitary centred 2-D DFT, S_c the sensitivity of coil c, M real diagonal weights in the packed form of
 // fft/packed_kspace.hpp. What is said there holds for each coil image S_c x: masks along one axis leave one pass over
-// lines, and centring costs nothing because no k-space enters or leaves.
+// lines, and centring costs nothing because no k-space enters or leaves. Axes::xy: scratch holds the coil images of one
+// image, transformed along x.
 #pragma once
 #include <cstdint>
 
@@ -23,17 +24,18 @@ struct SenseNormalArgs {
   const T* sens_maps;             // (images, coils, ny, nx, 2), or (coils, ny, nx, 2) for all images
   std::int64_t sens_maps_stride;  // from image to image: 2 coils ny nx, or 0
   const T* weights;
-  T* out;        // (images, ny, nx, 2); may not overlap image
-  T* workspace;  // sense_normal_workspace(shape, coils) values; may be null if that is 0
+  T* out;  // (images, ny, nx, 2); may not overlap image
 };
-// Axes::xy: the coil images of one image, transformed along x.
-constexpr std::int64_t sense_normal_workspace(const KspaceShape& s, std::int64_t coils) {
-  return s.axes == Axes::xy ? 2 * coils * s.ny * s.nx : 0;
-}
 
+// T is float or double.
 template <Simd L, class T>
-void sense_normal_cpu(const SenseNormalArgs<T>& args, const CpuWork& work);
+void sense_normal_cpu(const SenseNormalArgs<T>& args, const Workspace& work);
+template <Simd L, class T>
+std::int64_t sense_normal_scratch_bytes(const SenseNormalArgs<T>& args, int threads);
+// As the CUDA functions of data_consistency.hpp.
 template <class T>
-void sense_normal_cuda(const SenseNormalArgs<T>& args, void* stream);
+void sense_normal_cuda(const SenseNormalArgs<T>& args, const Workspace& work);
+template <class T>
+std::int64_t sense_normal_cuda_scratch_bytes(const SenseNormalArgs<T>& args);
 
 }  // namespace csmri

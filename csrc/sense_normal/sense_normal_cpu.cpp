@@ -43,11 +43,11 @@ LineDiagonal<T> weighting(const SenseNormalArgs<T>& a, std::int64_t coil_image, 
 }
 
 template <class T>
-void normal_along_lines(const SenseNormalArgs<T>& a, const CpuWork& cpu) {
+void normal_along_lines(const SenseNormalArgs<T>& a, const Workspace& work) {
   const KspaceShape& s = a.shape;
   const Along along = line_axis(s);
   const LinePlan<T>& plan = line_plan<T>(static_cast<int>(n_elements(s, along)));
-  for_blocks<T>(s, s.batch / a.coils, ceil_div(n_lines(s, along), kLanes<T>), cpu,
+  for_blocks<T>(s, s.batch / a.coils, ceil_div(n_lines(s, along), kLanes<T>), work,
                 [&](std::int64_t image, std::int64_t block, const LineBuffers<T>& buffers) {
                   const std::int64_t first = block * kLanes<T>;
                   const Line<T> x = buffers.first, sum = buffers.second, maps = buffers.third, w = buffers.fourth;
@@ -63,33 +63,50 @@ void normal_along_lines(const SenseNormalArgs<T>& a, const CpuWork& cpu) {
                 });
 }
 
+// Scratch of a call: lines of the threads; for Axes::xy the coil images of one image, transformed along x.
 template <class T>
-void normal_of_image(const SenseNormalArgs<T>& a, std::int64_t image, const CpuWork& cpu) {
+struct CallScratch {
+  T* coil_images;
+  std::int64_t bytes;
+
+  CallScratch(const SenseNormalArgs<T>& a, void* scratch, int threads) {
+    const KspaceShape& s = a.shape;
+    ScratchCursor cursor(scratch);
+    cursor.take<char>(threads * line_scratch_bytes(s.ny, s.nx));  // LineBuffers
+    coil_images = cursor.take<T>(s.axes == Axes::xy ? 2 * a.coils * s.ny * s.nx : 0);
+    bytes = cursor.bytes();
+  }
+};
+
+template <class T>
+void normal_of_image(const SenseNormalArgs<T>& a, std::int64_t image, const Workspace& work) {
   const KspaceShape& s = a.shape;
   const LinePlan<T>&rows = line_plan<T>(static_cast<int>(s.nx)), &columns = line_plan<T>(static_cast<int>(s.ny));
   const std::int64_t row_blocks = ceil_div(s.ny, kLanes<T>);
   const T* sens_maps = a.sens_maps + image * a.sens_maps_stride;
-  for_blocks<T>(s, a.coils, row_blocks, cpu, [&](std::int64_t coil, std::int64_t block, const LineBuffers<T>& buffers) {
-    const std::int64_t first = block * kLanes<T>;
-    load_lines(lines_at(a.image, s, image, Along::x), first, buffers.first);
-    load_lines(lines_at(sens_maps, s, coil, Along::x), first, buffers.third);
-    expand<T>(buffers.fourth, buffers.third, buffers.first, rows.n);
-    forward_line(rows, buffers.fourth, buffers.work);
-    store_lines(lines_at(a.workspace, s, coil, Along::x), first, buffers.fourth);
-  });
-  for_blocks<T>(s, a.coils, ceil_div(s.nx, kLanes<T>), cpu,
+  T* const coil_images = CallScratch<T>(a, work.scratch, work.threads).coil_images;
+  for_blocks<T>(s, a.coils, row_blocks, work,
                 [&](std::int64_t coil, std::int64_t block, const LineBuffers<T>& buffers) {
                   const std::int64_t first = block * kLanes<T>;
-                  const Lines<T> lines = lines_at(a.workspace, s, coil, Along::y);
+                  load_lines(lines_at(a.image, s, image, Along::x), first, buffers.first);
+                  load_lines(lines_at(sens_maps, s, coil, Along::x), first, buffers.third);
+                  expand<T>(buffers.fourth, buffers.third, buffers.first, rows.n);
+                  forward_line(rows, buffers.fourth, buffers.work);
+                  store_lines(lines_at(coil_images, s, coil, Along::x), first, buffers.fourth);
+                });
+  for_blocks<T>(s, a.coils, ceil_div(s.nx, kLanes<T>), work,
+                [&](std::int64_t coil, std::int64_t block, const LineBuffers<T>& buffers) {
+                  const std::int64_t first = block * kLanes<T>;
+                  const Lines<T> lines = lines_at(coil_images, s, coil, Along::y);
                   load_lines(as_const(lines), first, buffers.first);
                   filter_line(columns, weighting(a, image * a.coils + coil, first), buffers.first, buffers.work);
                   store_lines(lines, first, buffers.first);
                 });
-  for_blocks<T>(s, 1, row_blocks, cpu, [&](std::int64_t, std::int64_t block, const LineBuffers<T>& buffers) {
+  for_blocks<T>(s, 1, row_blocks, work, [&](std::int64_t, std::int64_t block, const LineBuffers<T>& buffers) {
     const std::int64_t first = block * kLanes<T>;
     for (int e = 0; e < rows.n; ++e) buffers.second[e] = Complex<Vec<T>>{};
     for (std::int64_t coil = 0; coil < a.coils; ++coil) {
-      load_lines(as_const(lines_at(a.workspace, s, coil, Along::x)), first, buffers.fourth);
+      load_lines(as_const(lines_at(coil_images, s, coil, Along::x)), first, buffers.fourth);
       inverse_line(rows, buffers.fourth, buffers.work);
       load_lines(lines_at(sens_maps, s, coil, Along::x), first, buffers.third);
       combine<T>(buffers.second, buffers.third, buffers.fourth, rows.n);
@@ -101,12 +118,19 @@ void normal_of_image(const SenseNormalArgs<T>& a, std::int64_t image, const CpuW
 }  // namespace
 
 template <Simd L, class T>
-void sense_normal_cpu(const SenseNormalArgs<T>& a, const CpuWork& cpu) {
-  if (a.shape.axes != Axes::xy) return normal_along_lines(a, cpu);
-  for (std::int64_t image = 0; image < a.shape.batch / a.coils; ++image) normal_of_image(a, image, cpu);
+void sense_normal_cpu(const SenseNormalArgs<T>& a, const Workspace& work) {
+  if (a.shape.axes != Axes::xy) return normal_along_lines(a, work);
+  for (std::int64_t image = 0; image < a.shape.batch / a.coils; ++image) normal_of_image(a, image, work);
 }
 
-template void sense_normal_cpu<kSimd, float>(const SenseNormalArgs<float>&, const CpuWork&);
-template void sense_normal_cpu<kSimd, double>(const SenseNormalArgs<double>&, const CpuWork&);
+template <Simd L, class T>
+std::int64_t sense_normal_scratch_bytes(const SenseNormalArgs<T>& a, int threads) {
+  return CallScratch<T>(a, nullptr, threads).bytes;
+}
+
+template void sense_normal_cpu<kSimd>(const SenseNormalArgs<float>&, const Workspace&);
+template void sense_normal_cpu<kSimd>(const SenseNormalArgs<double>&, const Workspace&);
+template std::int64_t sense_normal_scratch_bytes<kSimd>(const SenseNormalArgs<float>&, int);
+template std::int64_t sense_normal_scratch_bytes<kSimd>(const SenseNormalArgs<double>&, int);
 
 }  // namespace csmri

@@ -103,15 +103,16 @@ void weigh(LinePass<T>& pass, const T* weights, std::int64_t elements) {
 }
 
 template <class T>
-void normal_of_image(const SenseNormalArgs<T>& a, std::int64_t image, void* stream) {
+void normal_of_image(const SenseNormalArgs<T>& a, std::int64_t image, const Workspace& work) {
   const KspaceShape& s = a.shape;
   const std::int64_t size = 2 * s.ny * s.nx;
   const T* sens_maps = a.sens_maps + image * a.sens_maps_stride;
-  const auto coil_images = stack_at(a.workspace, s, size, false);
+  T* const spectra = static_cast<T*>(work.scratch);  // of the coil images, transformed along x
+  const auto coil_images = stack_at(spectra, s, size, false);
   SensePass<T> expand = sense_pass(a, stack_at(a.image + image * size, s, 0, false), coil_images,
                                    stack_at(sens_maps, s, size, false), a.coils, 1, true);
   expand.pass.forward = true;
-  run(expand, stream);
+  run(expand, work.stream);
 
   KspaceShape of_coils = s;
   of_coils.batch = a.coils;
@@ -120,33 +121,40 @@ void normal_of_image(const SenseNormalArgs<T>& a, std::int64_t image, void* stre
   // Masks belong to coil images; those of this image have one each, or all the same.
   const std::int64_t mask = image * a.coils / s.batch_per_mask, tiles = (s.nx + kTile - 1) / kTile;
   weigh(columns, a.weights + mask * tiles * s.ny * kTile, s.ny * s.nx);
-  run(columns, stream);
+  run(columns, work.stream);
 
   SensePass<T> combine =
-      sense_pass(a, stack_at<const T>(a.workspace, s, 0, true), stack_at(a.out + image * size, s, 0, false),
+      sense_pass(a, stack_at<const T>(spectra, s, 0, true), stack_at(a.out + image * size, s, 0, false),
                  stack_at(sens_maps, s, 0, true), 1, a.coils, true);
   combine.pass.inverse = true;
-  run(combine, stream);
+  run(combine, work.stream);
 }
 
 }  // namespace
 
 template <class T>
-void sense_normal_cuda(const SenseNormalArgs<T>& a, void* stream) {
+void sense_normal_cuda(const SenseNormalArgs<T>& a, const Workspace& work) {
   const KspaceShape& s = a.shape;
   const std::int64_t images = s.batch / a.coils, size = 2 * s.ny * s.nx;
   if (s.axes == Axes::xy) {
-    for (std::int64_t image = 0; image < images; ++image) normal_of_image(a, image, stream);
+    for (std::int64_t image = 0; image < images; ++image) normal_of_image(a, image, work);
     return;
   }
   SensePass<T> all = sense_pass(a, stack_at(a.image, s, size, false), stack_at(a.out, s, size, false),
                                 stack_at(a.sens_maps, s, a.sens_maps_stride, true), images, a.coils, s.axes == Axes::x);
   all.pass.forward = all.pass.inverse = true;
   weigh(all.pass, a.weights, all.pass.n);
-  run(all, stream);
+  run(all, work.stream);
 }
 
-template void sense_normal_cuda<float>(const SenseNormalArgs<float>&, void*);
-template void sense_normal_cuda<double>(const SenseNormalArgs<double>&, void*);
+template <class T>
+std::int64_t sense_normal_cuda_scratch_bytes(const SenseNormalArgs<T>& a) {
+  return a.shape.axes == Axes::xy ? 2 * a.coils * a.shape.ny * a.shape.nx * std::int64_t{sizeof(T)} : 0;
+}
+
+template std::int64_t sense_normal_cuda_scratch_bytes(const SenseNormalArgs<float>&);
+template std::int64_t sense_normal_cuda_scratch_bytes(const SenseNormalArgs<double>&);
+template void sense_normal_cuda<float>(const SenseNormalArgs<float>&, const Workspace&);
+template void sense_normal_cuda<double>(const SenseNormalArgs<double>&, const Workspace&);
 
 }  // namespace csmri

@@ -13,7 +13,7 @@
 namespace csmri {
 namespace chain {
 
-constexpr int kRows = kSplitDepthwiseTileY, kColumns = kSplitDepthwiseTileX, kThreads = 256;
+constexpr int kRows = 32, kColumns = 64, kThreads = 256;
 constexpr int kMaxConvs = 3;
 constexpr int kMargin = 4;  // columns in shared memory on either side of the tile: a quad, at least kMaxConvs
 constexpr int kPitch = kColumns + 2 * kMargin;

@@ -4,7 +4,6 @@
 #include <cstdint>
 
 #include "core/vec.hpp"
-#include "split_depthwise/split_depthwise.hpp"
 
 namespace csmri {
 inline namespace CSMRI_LEVEL {
@@ -14,12 +13,15 @@ inline namespace CSMRI_LEVEL {
 template <class T>
 class RowRings {
  public:
-  // memory: (4 n_planes + 1) * split_depthwise_row_bytes(nx, sizeof(T)) bytes, 64-byte aligned.
+  // memory: bytes(n_planes, nx), 64-byte aligned.
   RowRings(T* memory, std::int64_t n_planes, std::int64_t ny, std::int64_t nx)
-      : memory_(memory), ny_(ny), nx_(nx), pitch_(split_depthwise_row_bytes(nx, sizeof(T)) / std::int64_t{sizeof(T)}) {
+      : memory_(memory), ny_(ny), nx_(nx), pitch_(row_bytes(nx) / std::int64_t{sizeof(T)}) {
     std::fill_n(memory, pitch_ * (4 * n_planes + 1), T(0));
     zero_ = memory + pitch_ * 4 * n_planes + kPad;
   }
+
+  // Four rows of each plane and one row of zeros, padded by at least a cache line on either side.
+  static std::int64_t bytes(std::int64_t n_planes, std::int64_t nx) { return (4 * n_planes + 1) * row_bytes(nx); }
 
   // Row r of a plane for reading: elements [-1, nx] are valid, those outside the image are 0.
   const T* row(std::int64_t plane, std::int64_t r) const { return r < 0 || r >= ny_ ? zero_ : slot(plane, r); }
@@ -29,6 +31,7 @@ class RowRings {
   void finish_row(T* row) const { std::fill(row + nx_, row + pitch_ - kPad, T(0)); }
 
  private:
+  static std::int64_t row_bytes(std::int64_t nx) { return (nx * std::int64_t{sizeof(T)} + 3 * 64 - 1) / 64 * 64; }
   static constexpr std::int64_t kPad = 64 / sizeof(T);
   T* memory_;
   T* zero_;

@@ -12,29 +12,18 @@
 
 #include "core/simd.hpp"
 #include "core/storage.hpp"
+#include "core/workspace.hpp"
 
 namespace csmri {
 
 constexpr std::int64_t kMaxSplits = 16;
-
-// Bytes of scratch that a call needs: per thread, four rows of `rings` planes and one row of zeros, padded by at least
-// a cache line on either side (csrc/split_depthwise/rows.hpp). Forward needs splits - 1 rings, backward 2 (splits - 1).
-constexpr std::int64_t split_depthwise_row_bytes(std::int64_t nx, std::int64_t element_size) {
-  return (nx * element_size + 3 * 64 - 1) / 64 * 64;
-}
-constexpr std::int64_t split_depthwise_scratch_bytes(std::int64_t rings, std::int64_t nx, std::int64_t element_size,
-                                                     std::int64_t threads) {
-  return threads * (4 * rings + 1) * split_depthwise_row_bytes(nx, element_size);
-}
 
 template <class T>
 struct SplitDepthwiseArgs {
   const T* x;       // (batch, splits * channels, ny, nx)
   const T* weight;  // (splits - 1, channels, 3, 3)
   T* out;           // (batch, splits * channels, ny, nx)
-  void* scratch;    // CPU only: split_depthwise_scratch_bytes(splits - 1, ...), 64-byte aligned
   std::int64_t batch, splits, channels, ny, nx;
-  int threads;  // CPU only
 };
 
 template <class T>
@@ -45,30 +34,26 @@ struct SplitDepthwiseBackwardArgs {
   const T* weight;      // (splits - 1, channels, 3, 3)
   T* grad_x;            // (batch, splits * channels, ny, nx)
   Sum<T>* grad_weight;  // (batch, splits - 1, channels, 3, 3): one term per image, for the caller to sum in order
-  void* scratch;        // split_depthwise_scratch_bytes(2 * (splits - 1), ...), 64-byte aligned; CUDA: partial results
   std::int64_t batch, splits, channels, ny, nx;
-  int threads;  // CPU only
 };
 
 // T is float or double; 2 <= splits <= kMaxSplits.
 template <Simd L, class T>
-void split_depthwise_cpu(const SplitDepthwiseArgs<T>& args);
+void split_depthwise_cpu(const SplitDepthwiseArgs<T>& args, const Workspace& work);
 template <Simd L, class T>
-void split_depthwise_backward_cpu(const SplitDepthwiseBackwardArgs<T>& args);
+std::int64_t split_depthwise_scratch_bytes(const SplitDepthwiseArgs<T>& args, int threads);
+template <Simd L, class T>
+void split_depthwise_backward_cpu(const SplitDepthwiseBackwardArgs<T>& args, const Workspace& work);
+template <Simd L, class T>
+std::int64_t split_depthwise_backward_scratch_bytes(const SplitDepthwiseBackwardArgs<T>& args, int threads);
 
-// CUDA: enqueued on `stream` (a cudaStream_t) of the current device; T is float, double, BFloat16 or Float16. Never
-// allocates, never waits; every pointer is on the device. Throws std::runtime_error with CUDA's message.
-constexpr std::int64_t kSplitDepthwiseTileY = 32, kSplitDepthwiseTileX = 64;
+// CUDA: enqueued on work.stream; T is float, double, BFloat16 or Float16. Never allocates, never waits; every pointer
+// is on the device. Throws std::runtime_error with CUDA's message.
 template <class T>
-void split_depthwise_cuda(const SplitDepthwiseArgs<T>& args, void* stream);
+void split_depthwise_cuda(const SplitDepthwiseArgs<T>& args, const Workspace& work);
 template <class T>
-void split_depthwise_backward_cuda(const SplitDepthwiseBackwardArgs<T>& args, void* stream);
-// Values of type Sum<T> in `scratch` of the backward pass: the weight gradient of each tile.
-constexpr std::int64_t split_depthwise_partials(std::int64_t batch, std::int64_t splits, std::int64_t channels,
-                                                std::int64_t ny, std::int64_t nx) {
-  const std::int64_t tiles_y = (ny + kSplitDepthwiseTileY - 1) / kSplitDepthwiseTileY;
-  const std::int64_t tiles_x = (nx + kSplitDepthwiseTileX - 1) / kSplitDepthwiseTileX;
-  return batch * (splits - 1) * channels * 9 * tiles_y * tiles_x;
-}
+void split_depthwise_backward_cuda(const SplitDepthwiseBackwardArgs<T>& args, const Workspace& work);
+template <class T>
+std::int64_t split_depthwise_backward_cuda_scratch_bytes(const SplitDepthwiseBackwardArgs<T>& args);
 
 }  // namespace csmri

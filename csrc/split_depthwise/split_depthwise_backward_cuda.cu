@@ -98,28 +98,40 @@ __global__ void __launch_bounds__(kThreads) sum_tiles_kernel(const S* partials, 
 }  // namespace
 
 template <class T>
-void split_depthwise_backward_cuda(const SplitDepthwiseBackwardArgs<T>& args, void* stream) {
+void split_depthwise_backward_cuda(const SplitDepthwiseBackwardArgs<T>& args, const Workspace& work) {
   Pass pass = pass_of(args, has_quads(args.grad_out, args.nx) && has_quads(args.x, args.nx) &&
                                 has_quads(args.out, args.nx) && has_quads(args.grad_x, args.nx));
   for (int left = pass.convs; left > 0; left = pass.first) {
     pass.n = left < kMaxConvs ? left : kMaxConvs;
     pass.first = left - pass.n;
-    launch(chain_backward_kernel<T>,
-           {dim3(static_cast<unsigned>(pass.blocks(args.batch))), dim3(kThreads),
-            (tile_start(pass.n, pass.n) + pass.n * tile_size(1)) * sizeof(Sum<T>), static_cast<cudaStream_t>(stream)},
-           args, static_cast<Sum<T>*>(args.scratch), pass);
+    launch(
+        chain_backward_kernel<T>,
+        {dim3(static_cast<unsigned>(pass.blocks(args.batch))), dim3(kThreads),
+         (tile_start(pass.n, pass.n) + pass.n * tile_size(1)) * sizeof(Sum<T>), static_cast<cudaStream_t>(work.stream)},
+        args, static_cast<Sum<T>*>(work.scratch), pass);
   }
   const std::int64_t n = args.batch * pass.convs * pass.channels * 9;
   launch(sum_tiles_kernel<Sum<T> >,
-         {dim3(static_cast<unsigned>((n + kWarps - 1) / kWarps)), dim3(kThreads), 0, static_cast<cudaStream_t>(stream)},
-         static_cast<const Sum<T>*>(args.scratch), args.grad_weight, n, pass.tiles_y * pass.tiles_x);
+         {dim3(static_cast<unsigned>((n + kWarps - 1) / kWarps)), dim3(kThreads), 0,
+          static_cast<cudaStream_t>(work.stream)},
+         static_cast<const Sum<T>*>(work.scratch), args.grad_weight, n, pass.tiles_y * pass.tiles_x);
 }
 
-template void split_depthwise_backward_cuda<float>(const SplitDepthwiseBackwardArgs<float>&, void*);
+template <class T>
+std::int64_t split_depthwise_backward_cuda_scratch_bytes(const SplitDepthwiseBackwardArgs<T>& args) {
+  const Pass pass = pass_of(args, false);
+  return args.batch * pass.convs * pass.channels * 9 * pass.tiles_y * pass.tiles_x * std::int64_t{sizeof(Sum<T>)};
+}
+
+#define INSTANTIATE(T)                                                                                 \
+  template void split_depthwise_backward_cuda(const SplitDepthwiseBackwardArgs<T>&, const Workspace&); \
+  template std::int64_t split_depthwise_backward_cuda_scratch_bytes(const SplitDepthwiseBackwardArgs<T>&);
+INSTANTIATE(float)
 #ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template void split_depthwise_backward_cuda<double>(const SplitDepthwiseBackwardArgs<double>&, void*);
-template void split_depthwise_backward_cuda<BFloat16>(const SplitDepthwiseBackwardArgs<BFloat16>&, void*);
-template void split_depthwise_backward_cuda<Float16>(const SplitDepthwiseBackwardArgs<Float16>&, void*);
+INSTANTIATE(double)
+INSTANTIATE(BFloat16)
+INSTANTIATE(Float16)
 #endif
+#undef INSTANTIATE
 
 }  // namespace csmri

@@ -25,16 +25,23 @@ void copy_row(const T* from, std::int64_t nx, T* to) {
   for_vectors<T>(nx, [&](std::int64_t x, int n) { store_up_to<kStore>(to + x, load_up_to(from + x, n), n); });
 }
 
-// Tasks (image, channel of a group) in as many runs as there are threads; each run has its own rings.
+// Planes that a pass keeps in rings: what each convolution reads; backward G and U of each.
+template <class T>
+std::int64_t n_planes(const SplitDepthwiseArgs<T>& a) {
+  return a.splits - 1;
+}
+template <class T>
+std::int64_t n_planes(const SplitDepthwiseBackwardArgs<T>& a) {
+  return 2 * (a.splits - 1);
+}
+
+// Tasks (image, channel of a group), each run of them with its own rings.
 template <class T, class Args, class Task>
-void for_channels(const Args& a, std::int64_t n_planes, const Task& task) {
-  const std::int64_t tasks = a.batch * a.channels,
-                     runs = std::clamp<std::int64_t>(a.threads, 1, std::max<std::int64_t>(tasks, 1));
-  parallel_for(runs, a.threads, [&](std::int64_t run) {
-    const std::int64_t bytes = split_depthwise_scratch_bytes(n_planes, a.nx, sizeof(T), 1);
-    const RowRings<T> rings(reinterpret_cast<T*>(static_cast<char*>(a.scratch) + run * bytes), n_planes, a.ny, a.nx);
-    for (std::int64_t i = tasks * run / runs; i < tasks * (run + 1) / runs; ++i)
-      task(rings, i / a.channels, i % a.channels);
+void for_channels(const Args& a, const Workspace& work, const Task& task) {
+  parallel_runs(a.batch * a.channels, work.threads, [&](std::int64_t run, std::int64_t first, std::int64_t last) {
+    char* const scratch = static_cast<char*>(work.scratch) + run * RowRings<T>::bytes(n_planes(a), a.nx);
+    const RowRings<T> rings(reinterpret_cast<T*>(scratch), n_planes(a), a.ny, a.nx);
+    for (std::int64_t i = first; i < last; ++i) task(rings, i / a.channels, i % a.channels);
     stream_fence();
   });
 }
@@ -139,26 +146,40 @@ void backward_channel(const SplitDepthwiseBackwardArgs<T>& a, const RowRings<T>&
 }  // namespace
 
 template <Simd L, class T>
-void split_depthwise_cpu(const SplitDepthwiseArgs<T>& a) {
+void split_depthwise_cpu(const SplitDepthwiseArgs<T>& a, const Workspace& work) {
   const bool streamed = may_stream(a, a.out);
-  for_channels<T>(a, a.splits - 1, [&](const RowRings<T>& rings, std::int64_t image, std::int64_t j) {
+  for_channels<T>(a, work, [&](const RowRings<T>& rings, std::int64_t image, std::int64_t j) {
     streamed ? forward_channel<Store::streamed>(a, rings, image, j)
              : forward_channel<Store::cached>(a, rings, image, j);
   });
 }
 
 template <Simd L, class T>
-void split_depthwise_backward_cpu(const SplitDepthwiseBackwardArgs<T>& a) {
+void split_depthwise_backward_cpu(const SplitDepthwiseBackwardArgs<T>& a, const Workspace& work) {
   const bool streamed = may_stream(a, a.grad_x);
-  for_channels<T>(a, 2 * (a.splits - 1), [&](const RowRings<T>& rings, std::int64_t image, std::int64_t j) {
+  for_channels<T>(a, work, [&](const RowRings<T>& rings, std::int64_t image, std::int64_t j) {
     streamed ? backward_channel<Store::streamed>(a, rings, image, j)
              : backward_channel<Store::cached>(a, rings, image, j);
   });
 }
 
-template void split_depthwise_cpu<kSimd, float>(const SplitDepthwiseArgs<float>&);
-template void split_depthwise_cpu<kSimd, double>(const SplitDepthwiseArgs<double>&);
-template void split_depthwise_backward_cpu<kSimd, float>(const SplitDepthwiseBackwardArgs<float>&);
-template void split_depthwise_backward_cpu<kSimd, double>(const SplitDepthwiseBackwardArgs<double>&);
+template <Simd L, class T>
+std::int64_t split_depthwise_scratch_bytes(const SplitDepthwiseArgs<T>& a, int threads) {
+  return threads * RowRings<T>::bytes(n_planes(a), a.nx);
+}
+
+template <Simd L, class T>
+std::int64_t split_depthwise_backward_scratch_bytes(const SplitDepthwiseBackwardArgs<T>& a, int threads) {
+  return threads * RowRings<T>::bytes(n_planes(a), a.nx);
+}
+
+#define INSTANTIATE(T)                                                                                       \
+  template void split_depthwise_cpu<kSimd>(const SplitDepthwiseArgs<T>&, const Workspace&);                  \
+  template std::int64_t split_depthwise_scratch_bytes<kSimd>(const SplitDepthwiseArgs<T>&, int);             \
+  template void split_depthwise_backward_cpu<kSimd>(const SplitDepthwiseBackwardArgs<T>&, const Workspace&); \
+  template std::int64_t split_depthwise_backward_scratch_bytes<kSimd>(const SplitDepthwiseBackwardArgs<T>&, int);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
 
 }  // namespace csmri

@@ -40,22 +40,22 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 template <class T>
-void split_depthwise_cuda(const SplitDepthwiseArgs<T>& args, void* stream) {
+void split_depthwise_cuda(const SplitDepthwiseArgs<T>& args, const Workspace& work) {
   Pass pass = pass_of(args, has_quads(args.x, args.nx) && has_quads(args.out, args.nx));
   for (; pass.first < pass.convs; pass.first += pass.n) {
     pass.n = pass.convs - pass.first < kMaxConvs ? pass.convs - pass.first : kMaxConvs;
     launch(chain_kernel<T>,
            {dim3(static_cast<unsigned>(pass.blocks(args.batch))), dim3(kThreads),
-            tile_start(pass.n, pass.n) * sizeof(Sum<T>), static_cast<cudaStream_t>(stream)},
+            tile_start(pass.n, pass.n) * sizeof(Sum<T>), static_cast<cudaStream_t>(work.stream)},
            args.x, args.weight, args.out, pass);
   }
 }
 
-template void split_depthwise_cuda<float>(const SplitDepthwiseArgs<float>&, void*);
+template void split_depthwise_cuda<float>(const SplitDepthwiseArgs<float>&, const Workspace&);
 #ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template void split_depthwise_cuda<double>(const SplitDepthwiseArgs<double>&, void*);
-template void split_depthwise_cuda<BFloat16>(const SplitDepthwiseArgs<BFloat16>&, void*);
-template void split_depthwise_cuda<Float16>(const SplitDepthwiseArgs<Float16>&, void*);
+template void split_depthwise_cuda<double>(const SplitDepthwiseArgs<double>&, const Workspace&);
+template void split_depthwise_cuda<BFloat16>(const SplitDepthwiseArgs<BFloat16>&, const Workspace&);
+template void split_depthwise_cuda<Float16>(const SplitDepthwiseArgs<Float16>&, const Workspace&);
 #endif
 
 }  // namespace csmri

@@ -134,12 +134,17 @@ class Problem:
         self.emulator.call(f"unpack_{self.suffix}", [memory, self.mask, samples], self.numbers(1), self.order)
         return memory[..., 0] + 1j * memory[..., 1].astype(np.float64)
 
+    def _call_with_scratch(self, name: str, arrays: list[Array], numbers: list[int]) -> None:
+        """Call an entry whose last array is scratch, as large as it asks for and full of NaN."""
+        n_bytes = np.zeros(1, np.int64)
+        self.emulator.call(f"{name}_scratch_bytes_{self.suffix}", [*arrays, n_bytes], numbers, self.order)
+        scratch = np.full(max(1, int(n_bytes[0])), 0xFF, np.uint8)
+        self.emulator.call(f"{name}_{self.suffix}", [*arrays, scratch], numbers, self.order)
+
     def measure(self, image: Array) -> Array:
         stack = Stack.of(image, self.real, self.planar)
         samples = np.zeros(self.samples_shape, self.real)
-        workspace = np.full((*self.shape, 2), np.nan, self.real)
-        arrays = [stack.memory, self.weights, samples, workspace]
-        self.emulator.call(f"measure_{self.suffix}", arrays, [*self.numbers(), *stack.where], self.order)
+        self._call_with_scratch("measure", [stack.memory, self.weights, samples], [*self.numbers(), *stack.where])
         return samples
 
     @cached_property
@@ -163,13 +168,10 @@ class Problem:
         grad, image = (Stack.of(a, self.real, self.planar) for a in (self.grad, self.image))
         out = Stack.empty(self.shape, self.real, self.planar)
         samples, present = self._data()
-        batch, replicas, ny, nx = self.shape
-        partials = np.full(batch * replicas * (ny if self.axes == "x" else nx), np.nan)
-        workspace = np.full((*self.shape, 2) if self.axes == "xy" else 1, np.nan, self.real)
         grad_eta = np.full(1, np.nan, self.real)
-        arrays = [grad.memory, image.memory, out.memory, samples, self.weights, self.eta, grad_eta, partials, workspace]
+        arrays = [grad.memory, image.memory, out.memory, samples, self.weights, self.eta, grad_eta]
         numbers = [*self.numbers(), *grad.where, *image.where, *out.where, present, int(self.add_image)]
-        self.emulator.call(f"backward_{self.suffix}", arrays, numbers, self.order)
+        self._call_with_scratch("backward", arrays, numbers)
         return out.images(), float(grad_eta[0])
 
     def sense_normal(self, coils: int, own_maps: bool, mask_per_coil: bool = False) -> tuple[Array, Array]:
@@ -186,11 +188,9 @@ class Problem:
         maps = np.random.default_rng(5).standard_normal(shape).astype(self.real)
         image = self._kspace_memory(self.image[:images, 0])
         out = np.full((images, ny, nx, 2), np.nan, self.real)
-        workspace = np.full((coils, ny, nx, 2) if self.axes == "xy" else 1, np.nan, self.real)
         per_mask = 1 if mask_per_coil else self.batch_per_mask * coils
         numbers = [images * coils, 1, per_mask, ny, nx, AXES[self.axes], coils, 2 * coils * ny * nx if own_maps else 0]
-        arrays = [image, maps, self.weights, out, workspace]
-        self.emulator.call(f"sense_normal_{self.suffix}", arrays, numbers, self.order)
+        self._call_with_scratch("sense_normal", [image, maps, self.weights, out], numbers)
         sens_maps = maps[..., 0] + 1j * maps[..., 1].astype(np.float64)
         coil_images = ifft2c(full_mask * fft2c(sens_maps * self.image[:images, :1]))
         return out[..., 0] + 1j * out[..., 1].astype(np.float64), (sens_maps.conj() * coil_images).sum(1)

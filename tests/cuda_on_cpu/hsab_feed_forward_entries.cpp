@@ -14,7 +14,7 @@ void forward(void* const* arrays, const std::int64_t* n) {
   args.x = input(0), args.expand = input(1), args.depthwise = input(2), args.contract = input(3);
   args.out = static_cast<T*>(arrays[4]);
   args.batch = n[0], args.ny = n[1], args.nx = n[2], args.channels = n[3], args.hidden = n[4];
-  hsab_feed_forward_cuda(args, nullptr);
+  hsab_feed_forward_cuda(args, on_gpu(nullptr));
 }
 
 }  // namespace

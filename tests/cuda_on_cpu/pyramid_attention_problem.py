@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,11 +59,15 @@ class Problem:
     def _inputs(self, dtype: str) -> list[Array]:
         return [encode(t, dtype) for t in (*self.parts, self.scales, *self.weights)]
 
-    def _workspace(self, emulator: Emulator, dtype: str) -> tuple[Array, Array]:
-        sizes = np.zeros(2, np.int64)
-        emulator.call(f"workspace_{dtype}", [sizes], self.shape.numbers())
-        forward, backward = (np.full(int(n), 0xFF, np.uint8) for n in sizes)  # NaN
-        return forward, backward
+    def _call(
+        self, emulator: Emulator, name: str, given: list[Array], results: list[Array], numbers: Sequence[int]
+    ) -> None:
+        """Call an entry with scratch, as large as it asks for and full of NaN, between what is given and results."""
+        n_bytes = np.zeros(1, np.int64)
+        direction, dtype = name.split("_")
+        emulator.call(f"{direction}_scratch_bytes_{dtype}", [*given, n_bytes, *results], numbers)
+        scratch = np.full(int(n_bytes[0]), 0xFF, np.uint8)
+        emulator.call(name, [*given, scratch, *results], numbers, self.order)
 
     def forward(self, emulator: Emulator, dtype: str = "") -> list[Array]:
         """Features, mean, maximum, argmax."""
@@ -74,8 +79,7 @@ class Problem:
             unwritten(tuple(pooled), dtype),
             np.full(pooled, -7, np.int64),
         ]
-        arrays = [*self._inputs(dtype), *results, self._workspace(emulator, dtype)[0]]
-        emulator.call(f"forward_{dtype}", arrays, self.shape.numbers(), self.order)
+        self._call(emulator, f"forward_{dtype}", [*self._inputs(dtype), *results], [], self.shape.numbers())
         return results
 
     def backward(
@@ -86,9 +90,9 @@ class Problem:
         wanted = (self.parts if need_x else []) + (self.weights if need_weight else [])
         results = [unwritten(tuple(t.shape), dtype) for t in wanted]
         grads = [encode(g, dtype) for g in self.grads]
-        arrays = [*self._inputs(dtype), *grads, argmax.copy(), self._workspace(emulator, dtype)[1], *results]
+        given = [*self._inputs(dtype), *grads, argmax.copy()]
         numbers = [*self.shape.numbers(), int(need_x), int(need_weight)]
-        emulator.call(f"backward_{dtype}", arrays, numbers, self.order)
+        self._call(emulator, f"backward_{dtype}", given, results, numbers)
         return results
 
     def run(self, emulator: Emulator) -> list[Array]:

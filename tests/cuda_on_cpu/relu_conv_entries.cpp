@@ -18,7 +18,7 @@ void relu_conv(void* const* arrays, const std::int64_t* n) {
   args.residual_pixel = args.outputs;
   if (n[7]) args.residual = static_cast<const T*>(*arrays++);
   args.out = static_cast<T*>(*arrays);
-  relu_conv_cuda(args, nullptr);
+  relu_conv_cuda(args, on_gpu(nullptr));
 }
 
 }  // namespace

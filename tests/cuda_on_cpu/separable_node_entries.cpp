@@ -39,7 +39,7 @@ void forward(Reader r) {
   args.n_terms = static_cast<int>(r.number());
   for (int i = 0; i < args.n_terms; ++i) args.term[i] = read_term<T>(r);
   args.out = r.array<T>();
-  separable_node_cuda(args, nullptr);
+  separable_node_cuda(args, on_gpu(nullptr));
 }
 
 // Numbers: batch, ny, nx, outputs, grad_pixel, tf32, whether there is an addend, whether grad_x and weights are wanted,
@@ -62,15 +62,14 @@ SeparableNodeBackwardArgs<T> read_backward(Reader& r) {
 }
 template <class T>
 void backward(Reader r) {
-  auto args = read_backward<T>(r);
-  args.scratch = r.array<void>();
-  separable_node_backward_cuda(args, nullptr);
+  const auto args = read_backward<T>(r);
+  separable_node_backward_cuda(args, on_gpu(r.array<void>()));
 }
 // The same arguments; the last array receives the bytes of scratch.
 template <class T>
-void workspace(Reader r) {
+void scratch_bytes(Reader r) {
   const auto args = read_backward<T>(r);
-  *r.array<std::int64_t>() = separable_node_backward_cuda_workspace(args);
+  *r.array<std::int64_t>() = separable_node_backward_cuda_scratch_bytes(args);
 }
 
 }  // namespace
@@ -78,7 +77,7 @@ void workspace(Reader r) {
 #define ENTRIES(T, name)                                                 \
   CUDA_ON_CPU_ENTRY(forward_##name) { forward<T>({arrays, numbers}); }   \
   CUDA_ON_CPU_ENTRY(backward_##name) { backward<T>({arrays, numbers}); } \
-  CUDA_ON_CPU_ENTRY(workspace_##name) { workspace<T>({arrays, numbers}); }
+  CUDA_ON_CPU_ENTRY(scratch_bytes_##name) { scratch_bytes<T>({arrays, numbers}); }
 ENTRIES(float, f32)
 #ifndef CSMRI_ONLY_FLOAT
 ENTRIES(double, f64)

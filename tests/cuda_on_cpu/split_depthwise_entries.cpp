@@ -21,30 +21,32 @@ void forward(void* const* a, const std::int64_t* numbers) {
   SplitDepthwiseArgs<T> args{};
   args.x = array<T>(a, 0), args.weight = array<T>(a, 1), args.out = array<T>(a, 2);
   set_extents(args, numbers);
-  split_depthwise_cuda(args, nullptr);
+  split_depthwise_cuda(args, on_gpu(nullptr));
 }
+// The last array is scratch, or receives its bytes.
 template <class T>
-void backward(void* const* a, const std::int64_t* numbers) {
+void backward(void* const* a, const std::int64_t* numbers, bool bytes = false) {
   SplitDepthwiseBackwardArgs<T> args{};
   args.grad_out = array<T>(a, 0), args.x = array<T>(a, 1), args.out = array<T>(a, 2), args.weight = array<T>(a, 3);
-  args.grad_x = array<T>(a, 4), args.grad_weight = array<Sum<T> >(a, 5), args.scratch = a[6];
+  args.grad_x = array<T>(a, 4), args.grad_weight = array<Sum<T> >(a, 5);
   set_extents(args, numbers);
-  split_depthwise_backward_cuda(args, nullptr);
+  if (bytes) return void(*array<std::int64_t>(a, 6) = split_depthwise_backward_cuda_scratch_bytes(args));
+  split_depthwise_backward_cuda(args, on_gpu(a[6]));
 }
 
 }  // namespace
 
-CUDA_ON_CPU_ENTRY(partials) {
-  *array<std::int64_t>(arrays, 0) =
-      split_depthwise_partials(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]);
-}
 CUDA_ON_CPU_ENTRY(forward_f32) { forward<float>(arrays, numbers); }
 CUDA_ON_CPU_ENTRY(backward_f32) { backward<float>(arrays, numbers); }
+CUDA_ON_CPU_ENTRY(scratch_bytes_f32) { backward<float>(arrays, numbers, true); }
 #ifndef CSMRI_ONLY_FLOAT
 CUDA_ON_CPU_ENTRY(forward_f64) { forward<double>(arrays, numbers); }
 CUDA_ON_CPU_ENTRY(forward_bf16) { forward<BFloat16>(arrays, numbers); }
 CUDA_ON_CPU_ENTRY(forward_f16) { forward<Float16>(arrays, numbers); }
 CUDA_ON_CPU_ENTRY(backward_f64) { backward<double>(arrays, numbers); }
+CUDA_ON_CPU_ENTRY(scratch_bytes_f64) { backward<double>(arrays, numbers, true); }
 CUDA_ON_CPU_ENTRY(backward_bf16) { backward<BFloat16>(arrays, numbers); }
+CUDA_ON_CPU_ENTRY(scratch_bytes_bf16) { backward<BFloat16>(arrays, numbers, true); }
 CUDA_ON_CPU_ENTRY(backward_f16) { backward<Float16>(arrays, numbers); }
+CUDA_ON_CPU_ENTRY(scratch_bytes_f16) { backward<Float16>(arrays, numbers, true); }
 #endif

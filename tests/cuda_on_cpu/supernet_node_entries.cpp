@@ -49,18 +49,17 @@ struct Reader {
 
 template <class T>
 void backward(Reader<T> r) {
-  auto args = r.arguments();
-  args.scratch = r.template array<void>();
-  supernet_edge_backward_cuda(args, nullptr);
+  const auto args = r.arguments();
+  supernet_edge_backward_cuda(args, on_gpu(r.template array<void>()));
 }
 // The same arguments; the last array receives the bytes of scratch.
 template <class T>
-void workspace(Reader<T> r) {
+void scratch_bytes(Reader<T> r) {
   const auto args = r.arguments();
-  *r.template array<std::int64_t>() = supernet_edge_backward_cuda_workspace(args);
+  *r.template array<std::int64_t>() = supernet_edge_backward_cuda_scratch_bytes(args);
 }
 
-// Numbers: how many terms, then what _core.supernet_edge_backward_* is given, numbers and addresses, one after another.
+// Numbers: how many terms, then the fields of _core.SupernetEdgeBackwardArgs, numbers and addresses, one after another.
 template <class T>
 SupernetEdgeBackwardArgs<T> at_addresses(const std::int64_t* n) {
   SupernetEdgeBackwardArgs<T> args{};
@@ -73,11 +72,10 @@ SupernetEdgeBackwardArgs<T> at_addresses(const std::int64_t* n) {
     term.alpha = given(), term.first = given(), term.second = given();
     term.grad_alpha = written(), term.grad_first = written(), term.grad_second = written();
   }
-  args.channels = *n++, args.outputs = *n++, args.batch = *n++, args.ny = *n++, args.nx = *n++;
-  args.grad_x = written(), args.grad_x_pixel = *n++, args.need_weight = *n++;
-  args.x = given(), args.pixel = *n++, args.grad = given(), args.grad_pixel = *n++;
-  args.addend = given(), args.addend_pixel = *n++;
-  args.scratch = written(), args.tf32 = *n++;
+  args.x = given(), args.channels = *n++, args.pixel = *n++, args.grad = given(), args.outputs = *n++;
+  args.grad_pixel = *n++, args.addend = given(), args.addend_pixel = *n++, args.grad_x = written();
+  args.grad_x_pixel = *n++, args.need_weight = *n++, args.batch = *n++, args.ny = *n++, args.nx = *n++;
+  args.tf32 = *n++;
   return args;
 }
 
@@ -85,11 +83,11 @@ SupernetEdgeBackwardArgs<T> at_addresses(const std::int64_t* n) {
 
 #define ENTRIES(T, name)                                                             \
   CUDA_ON_CPU_ENTRY(edge_##name) { backward<T>({arrays, numbers + 1, numbers[0]}); } \
-  CUDA_ON_CPU_ENTRY(edge_workspace_##name) { workspace<T>({arrays, numbers + 1, numbers[0]}); }
+  CUDA_ON_CPU_ENTRY(edge_scratch_bytes_##name) { scratch_bytes<T>({arrays, numbers + 1, numbers[0]}); }
 ENTRIES(float, f32)
-CUDA_ON_CPU_ENTRY(edge_at_addresses) { supernet_edge_backward_cuda(at_addresses<float>(numbers), nullptr); }
-CUDA_ON_CPU_ENTRY(edge_workspace_at_addresses) {
-  *static_cast<std::int64_t*>(arrays[0]) = supernet_edge_backward_cuda_workspace(at_addresses<float>(numbers));
+CUDA_ON_CPU_ENTRY(edge_at_addresses) { supernet_edge_backward_cuda(at_addresses<float>(numbers), on_gpu(arrays[0])); }
+CUDA_ON_CPU_ENTRY(edge_scratch_bytes_at_addresses) {
+  *static_cast<std::int64_t*>(arrays[0]) = supernet_edge_backward_cuda_scratch_bytes(at_addresses<float>(numbers));
 }
 #ifndef CSMRI_ONLY_FLOAT
 ENTRIES(double, f64)

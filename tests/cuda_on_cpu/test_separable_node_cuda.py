@@ -90,7 +90,7 @@ class Problem:
         results += [unwritten(w.shape, dtype) for w in self.weights[0] if weights]
         numbers = [*self._numbers(s.outputs), addend, 1, weights, CODES[self.operations[0]], s.channels, s.channels, 0]
         n_bytes = np.zeros(1, np.int64)
-        emulator.call(f"workspace_{dtype}", [*given, *results, n_bytes], numbers)
+        emulator.call(f"scratch_bytes_{dtype}", [*given, *results, n_bytes], numbers)
         scratch = np.full(int(n_bytes[0]), 0xFF, np.uint8)
         emulator.call(f"backward_{dtype}", [*given, *results, scratch], numbers, order)
         return results

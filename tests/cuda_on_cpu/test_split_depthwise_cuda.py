@@ -80,12 +80,11 @@ class Problem:
             unwritten((self.shape[0], *self.weight.shape), SUMS[dtype]),
         )
         emulator.call(f"forward_{dtype}", [x, weight, result.out], self.shape, order)
-        n_partials = np.zeros(1, np.int64)
-        emulator.call("partials", [n_partials], self.shape)
-        partials = unwritten((int(n_partials[0]),), SUMS[dtype])
-        saved = result.out if out is None else out
-        arrays = [grad, x, saved, weight, result.grad_x, result.grad_weight, partials]
-        emulator.call(f"backward_{dtype}", arrays, self.shape, order)
+        saved, n_bytes = result.out if out is None else out, np.zeros(1, np.int64)
+        arrays = [grad, x, saved, weight, result.grad_x, result.grad_weight]
+        emulator.call(f"scratch_bytes_{dtype}", [*arrays, n_bytes], self.shape)
+        scratch = np.full(int(n_bytes[0]), 0xFF, np.uint8)  # NaN
+        emulator.call(f"backward_{dtype}", [*arrays, scratch], self.shape, order)
         return result
 
     def reference(self) -> tuple[torch.Tensor, ...]:

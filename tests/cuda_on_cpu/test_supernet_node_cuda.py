@@ -13,6 +13,7 @@ import torch
 from cuda_on_cpu.emulator import ORDERS, ROOT, Emulator, SanitizerError
 from cuda_on_cpu.formats import Array, decode, encode, relative_error, unwritten
 
+from csmri_ext import _core
 from csmri_ext.ops import reference
 
 supernet_node = import_module("csmri_ext.ops.supernet_node")  # the package has a function of the same name
@@ -80,7 +81,7 @@ class Problem:
         numbers = [batch, ny, nx, self.channels, self.channels + self.gap, self.outputs, self.outputs + self.gap]
         numbers += [self.tf32, addend and need_x, need_x, need_weight, *[CODES[name] for name in self.operations]]
         n_bytes = np.zeros(1, np.int64)
-        emulator.call(f"edge_workspace_{dtype}", [*arrays, n_bytes], [len(numbers), *numbers])
+        emulator.call(f"edge_scratch_bytes_{dtype}", [*arrays, n_bytes], [len(numbers), *numbers])
         scratch = np.full(int(n_bytes[0]), 0xFF, np.uint8)
         emulator.call(f"edge_{dtype}", [*arrays, scratch], [len(numbers), *numbers], order)
         return grad_x + grads
@@ -251,23 +252,23 @@ def launches(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     kernels, names = supernet_node.kernels, []
     launch = kernels.launch
 
-    def numbers(terms: list[tuple[int, ...]], *rest: Any) -> list[int]:
-        pairs = [value if isinstance(value, tuple) else (value,) for value in (*terms, *rest)]
-        return [len(terms), *(int(number) for pair in pairs for number in pair)]
+    def numbers(args: Any) -> list[int]:
+        terms = [[int(getattr(term, name)) for name in fields(_core.EdgeTerm)] for term in args.term]
+        rest = [int(getattr(args, name)) for name in fields(_core.SupernetEdgeBackwardArgs) if name != "term"]
+        return [len(terms), *(number for term in terms for number in term), *rest]
 
-    def launch_in_emulator(name: str, like: torch.Tensor, *arguments: Any, **rest: Any) -> None:
+    def fields(struct: Any) -> list[str]:
+        return [name for name in vars(struct) if isinstance(getattr(struct, name), property)]
+
+    def launch_in_emulator(name: str, like: torch.Tensor, args: Any) -> None:
         names.append(name)
         if name != "supernet_edge_backward":
-            return launch(name, like, *arguments, **rest)
-        emulator.call("edge_at_addresses", [], numbers(*arguments))
-
-    def workspace(*shape: Any) -> int:
+            return launch(name, like, args)
         n_bytes = np.zeros(1, np.int64)
-        emulator.call("edge_workspace_at_addresses", [n_bytes], [*numbers(*shape), *8 * [0]])
-        return int(n_bytes[0])
+        emulator.call("edge_scratch_bytes_at_addresses", [n_bytes], numbers(args))
+        emulator.call("edge_at_addresses", [np.full(int(n_bytes[0]), 0xFF, np.uint8)], numbers(args))
 
     monkeypatch.setattr(kernels, "launch", launch_in_emulator)
-    monkeypatch.setattr(kernels, "kernel_for", lambda *_: workspace)
     return names
 
 

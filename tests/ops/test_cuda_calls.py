@@ -47,10 +47,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the kernels that were reached; each sees null pointers on a device that does not exist."""
     names: list[str] = []
 
-    def launch(name: str, like: torch.Tensor, *arguments: object, scratch_bytes_per_thread: int = 0) -> None:
+    def launch(name: str, like: torch.Tensor, args: object) -> None:
         kernel = _library.kernel_for(name, like)
+        assert _library.kernel_for(f"{name}_scratch_bytes", like)(args, 1) >= 0
         with pytest.raises(RuntimeError, match=r"^CUDA: "):  # TypeError: the arguments do not fit
-            kernel(*arguments, 1 << 20, 0)
+            kernel(args, _core.Workspace(scratch=0, threads=1, device=1 << 20, stream=0))
         names.append(kernel.__name__)
 
     for module in (split_depthwise, hsab_feed_forward, pyramid_attention, separable_kernels):
@@ -168,11 +169,18 @@ def test_arguments_of_nasn_cascade(
 
 @needs_cuda_build
 @pytest.mark.parametrize("suffix", ["f32", "f64", "bf16", "f16"])
-def test_workspace_grows_with_the_batch(suffix: str) -> None:
+def test_scratch_grows_with_the_batch(suffix: str) -> None:
     def sizes(batch: int) -> list[int]:
-        shape = _core.PyramidShape(batch, 40, 50, [32, 64], [3, 5, 7, 9], [1, 2, 4, 8], 8)
-        names = [f"pyramid_attention_{which}workspace_cuda_{suffix}" for which in ("", "backward_")]
-        return [getattr(_core, name)(shape) for name in names]
+        kernels = {"kernel": [3, 5, 7, 9], "groups": [1, 2, 4, 8], "branch_channels": 8}
+        shape = _core.PyramidShape(batch=batch, ny=40, nx=50, part_channels=[32, 64], **kernels)
+        given = {"shape": shape, "part": [0, 0], "scale": 0, "weight": 4 * [0], "argmax": 0}
+        forward = _core.PyramidArgs(**given, features=0, mean=0, maximum=0)
+        grads = {"grad_features": 0, "grad_mean": 0, "grad_maximum": 0, "grad_x": [], "grad_weight": []}
+        backward = _core.PyramidBackwardArgs(**given, **grads)
+        return [
+            getattr(_core, f"pyramid_attention_scratch_bytes_cuda_{suffix}")(forward, 1),
+            getattr(_core, f"pyramid_attention_backward_scratch_bytes_cuda_{suffix}")(backward, 1),
+        ]
 
     once, twice = sizes(1), sizes(2)
     assert all(0 < a < b < 2 * a for a, b in zip(once, twice, strict=True))  # packed weights are shared
@@ -252,8 +260,7 @@ def test_tf32_where_cudnn_would(
     for name, value in settings.items():
         torch_setting(name, value)
     seen: list[object] = []
-    monkeypatch.setattr(separable_kernels, "launch", lambda *arguments, **_: seen.append(arguments[-1]))
-    monkeypatch.setattr(separable_kernels, "kernel_for", lambda *_: lambda *_: 0)
+    monkeypatch.setattr(separable_kernels, "launch", lambda _name, _like, args: seen.append(args.tf32))
     monkeypatch.setattr(separable_kernels, "address", lambda x: 0)
     x, weight = tensor(1, 1, 5, 6), tensor(1, 1)
     separable_kernels.forward(["conv_1x1"], [x], [[weight]], x)

@@ -6,6 +6,11 @@
 #include <exception>
 #include <string>
 
+#include "core/workspace.hpp"
+
+// A workspace of a CUDA kernel, all threads of which are here.
+inline csmri::Workspace on_gpu(void* scratch) { return {scratch, 1, 0, nullptr}; }
+
 #define CUDA_ON_CPU_ENTRY(name)                                                   \
   static void name##_body(void* const* arrays, const std::int64_t* numbers);      \
   extern "C" const char* name(void* const* arrays, const std::int64_t* numbers) { \

@@ -1,0 +1,94 @@
+#include "data_consistency/data_consistency.hpp"
+
+#include "bindings/fft.hpp"
+
+namespace csmri {
+namespace bindings {
+namespace {
+
+void define_apply(pybind11::module_& m) {
+  using A = DataConsistencyArgs<void>;
+  define_struct<A>(m, "DataConsistencyArgs", field("shape", &A::shape), field("image", &A::image),
+                   field("out", &A::out), field("samples", &A::samples), field("weights", &A::weights),
+                   field("eta", &A::eta), field("add_image", &A::add_image));
+  define_cpu<DataConsistencyArgs>(
+      m, "data_consistency",
+      [](auto level, const auto& args, const Workspace& work) { data_consistency_cpu<level()>(args, work); },
+      [](auto level, const auto& args, int threads) { return data_consistency_scratch_bytes<level()>(args, threads); });
+  define_cuda<DataConsistencyArgs>(
+      m, "data_consistency", Real{}, [](const auto& args, const Workspace& work) { data_consistency_cuda(args, work); },
+      kNoScratch);
+
+  using B = DataConsistencyBackwardArgs<void>;
+  define_struct<B>(m, "DataConsistencyBackwardArgs", field("shape", &B::shape), field("grad", &B::grad),
+                   field("image", &B::image), field("grad_image", &B::grad_image), field("samples", &B::samples),
+                   field("weights", &B::weights), field("eta", &B::eta), field("grad_eta", &B::grad_eta),
+                   field("add_image", &B::add_image));
+  define_cpu<DataConsistencyBackwardArgs>(
+      m, "data_consistency_backward",
+      [](auto level, const auto& args, const Workspace& work) { data_consistency_backward_cpu<level()>(args, work); },
+      [](auto level, const auto& args, int threads) {
+        return data_consistency_backward_scratch_bytes<level()>(args, threads);
+      });
+  define_cuda<DataConsistencyBackwardArgs>(
+      m, "data_consistency_backward", Real{},
+      [](const auto& args, const Workspace& work) { data_consistency_backward_cuda(args, work); },
+      [](const auto& args) { return data_consistency_backward_cuda_scratch_bytes(args); });
+
+  using M = MeasureArgs<void>;
+  define_struct<M>(m, "MeasureArgs", field("shape", &M::shape), field("image", &M::image),
+                   field("weights", &M::weights), field("samples", &M::samples));
+  define_cpu<MeasureArgs>(
+      m, "data_consistency_measure",
+      [](auto level, const auto& args, const Workspace& work) { data_consistency_measure_cpu<level()>(args, work); },
+      [](auto level, const auto& args, int threads) {
+        return data_consistency_measure_scratch_bytes<level()>(args, threads);
+      });
+  define_cuda<MeasureArgs>(
+      m, "data_consistency_measure", Real{},
+      [](const auto& args, const Workspace& work) { data_consistency_measure_cuda(args, work); },
+      [](const auto& args) { return data_consistency_measure_cuda_scratch_bytes(args); });
+}
+
+void define_pack(pybind11::module_& m) {
+  using P = PackArgs<void>;
+  define_struct<P>(m, "PackArgs", field("shape", &P::shape), field("kspace", &P::kspace), field("mask", &P::mask),
+                   field("samples", &P::samples));
+  const auto scratch_bytes = [](auto level, const auto& args, int threads) {
+    return data_consistency_pack_scratch_bytes<level()>(args, threads);
+  };
+  define_cpu<PackArgs>(
+      m, "data_consistency_pack",
+      [](auto level, const auto& args, const Workspace& work) { data_consistency_pack_cpu<level()>(args, work); },
+      scratch_bytes);
+  define_cpu<PackArgs>(
+      m, "data_consistency_unpack",
+      [](auto level, const auto& args, const Workspace& work) { data_consistency_unpack_cpu<level()>(args, work); },
+      scratch_bytes);
+  define_cuda<PackArgs>(
+      m, "data_consistency_pack", Real{},
+      [](const auto& args, const Workspace& work) { data_consistency_pack_cuda(args, work); }, kNoScratch);
+  define_cuda<PackArgs>(
+      m, "data_consistency_unpack", Real{},
+      [](const auto& args, const Workspace& work) { data_consistency_unpack_cuda(args, work); }, kNoScratch);
+
+  using M = PackMaskArgs<void>;
+  define_struct<M>(m, "PackMaskArgs", field("shape", &M::shape), field("mask", &M::mask),
+                   field("weights", &M::weights));
+  define_cpu<PackMaskArgs>(
+      m, "data_consistency_pack_mask",
+      [](auto level, const auto& args, const Workspace& work) { data_consistency_pack_mask_cpu<level()>(args, work); },
+      kNoScratch);
+  define_cuda<PackMaskArgs>(
+      m, "data_consistency_pack_mask", Real{},
+      [](const auto& args, const Workspace& work) { data_consistency_pack_mask_cuda(args, work); }, kNoScratch);
+}
+
+const Room room(Room::Kind::op, [](pybind11::module_& m) {
+  define_apply(m);
+  define_pack(m);
+});
+
+}  // namespace
+}  // namespace bindings
+}  // namespace csmri

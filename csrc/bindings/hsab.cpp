@@ -1,0 +1,43 @@
+#include "bindings/binding.hpp"
+#include "hsab/hsab_feed_forward.hpp"
+
+namespace csmri {
+namespace bindings {
+namespace {
+
+void define(pybind11::module_& m) {
+  using A = HsabFeedForwardArgs<void>;
+  define_struct<A>(m, "HsabFeedForwardArgs", field("x", &A::x), field("expand", &A::expand),
+                   field("depthwise", &A::depthwise), field("contract", &A::contract), field("out", &A::out),
+                   field("batch", &A::batch), field("ny", &A::ny), field("nx", &A::nx), field("channels", &A::channels),
+                   field("hidden", &A::hidden));
+  define_cpu<HsabFeedForwardArgs>(
+      m, "hsab_feed_forward",
+      [](auto level, const auto& args, const Workspace& work) { hsab_feed_forward_cpu<level()>(args, work); },
+      [](auto level, const auto& args, int threads) {
+        return hsab_feed_forward_scratch_bytes<level()>(args, threads);
+      });
+  define_cuda<HsabFeedForwardArgs>(
+      m, "hsab_feed_forward", Stored{},
+      [](const auto& args, const Workspace& work) { hsab_feed_forward_cuda(args, work); }, kNoScratch);
+
+  using B = HsabFeedForwardBackwardArgs<void>;
+  define_struct<B>(m, "HsabFeedForwardBackwardArgs", field("grad_out", &B::grad_out), field("x", &B::x),
+                   field("expand", &B::expand), field("depthwise", &B::depthwise), field("contract", &B::contract),
+                   field("grad_x", &B::grad_x), field("grad_expand", &B::grad_expand),
+                   field("grad_depthwise", &B::grad_depthwise), field("grad_contract", &B::grad_contract),
+                   field("batch", &B::batch), field("ny", &B::ny), field("nx", &B::nx), field("channels", &B::channels),
+                   field("hidden", &B::hidden));
+  define_cpu<HsabFeedForwardBackwardArgs>(
+      m, "hsab_feed_forward_backward",
+      [](auto level, const auto& args, const Workspace& work) { hsab_feed_forward_backward_cpu<level()>(args, work); },
+      [](auto level, const auto& args, int threads) {
+        return hsab_feed_forward_backward_scratch_bytes<level()>(args, threads);
+      });
+}
+
+const Room room(Room::Kind::op, define);
+
+}  // namespace
+}  // namespace bindings
+}  // namespace csmri
