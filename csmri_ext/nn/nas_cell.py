@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from csmri_ext import ops
 
 SEPARABLE = ("sep_conv_3x3", "dil_2_conv_3x3", "dil_3_conv_3x3")
-MAX_PARTS = 8  # inputs of `csmri_ext.ops.separable_node`
+MAX_PARTS = 8  # more are concatenated first, though `csmri_ext.ops.separable_node` would take them
 OPERATIONS = (*SEPARABLE, "conv_9x1_1x9", "skip", "none")
 
 
