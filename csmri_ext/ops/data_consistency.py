@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from csmri_ext.ops import _data_consistency_kernels as kernels
+from csmri_ext.ops import _packed_kspace as packed
 from csmri_ext.ops import reference
 from csmri_ext.ops._library import autocasting
 
@@ -91,13 +92,13 @@ def prepare_data_consistency(kspace: Tensor, mask: Tensor) -> PreparedKspace:
         If dtypes, devices or shapes do not fit together, or the mask requires a gradient.
     """
     _check_measured(kspace, mask)
-    weighting = mask.to(kernels.REAL_DTYPES[kspace.dtype])
-    axes, masks = kernels.smallest_masks(weighting, kspace.shape)
+    weighting = mask.to(packed.REAL_DTYPES[kspace.dtype])
+    axes, masks = packed.smallest_masks(weighting, kspace.shape)
     if reference.active() or not kernels.cover(kspace):
         return PreparedKspace(kspace, weighting, axes, None, None)
     ny, nx = kspace.shape[-2:]
-    samples = kernels.pack(kspace.reshape(math.prod(kspace.shape[:-2]), ny, nx), masks, axes)
-    return PreparedKspace(kspace, weighting, axes, samples, kernels.pack_mask(masks, axes, ny, nx))
+    samples = packed.pack(kspace.reshape(math.prod(kspace.shape[:-2]), ny, nx), masks, axes)
+    return PreparedKspace(kspace, weighting, axes, samples, packed.pack_mask(masks, axes, ny, nx))
 
 
 def data_consistency_prepared(image: Tensor, prepared: PreparedKspace, eta: Tensor | float) -> Tensor:
@@ -191,14 +192,12 @@ def data_consistency_terms(image: Tensor, zero_filled: Tensor, prepared: Prepare
 
 # --- checks: everything that kernels take for granted --------------------------------------------------------------
 def _check_measured(kspace: Tensor, mask: Tensor) -> None:
-    if kspace.dtype not in kernels.REAL_DTYPES:
+    if kspace.dtype not in packed.REAL_DTYPES:
         raise TypeError(f"data_consistency: kspace is {kspace.dtype}, expected torch.complex64 or torch.complex128")
     if mask.is_complex():
         raise TypeError(f"data_consistency: mask is {mask.dtype}, expected bool or real weights")
     if mask.requires_grad and not reference.active():
-        raise ValueError(
-            f"data_consistency: no gradient with respect to the mask; {kernels.NO_MASK_GRADIENT}"
-        )
+        raise ValueError(f"data_consistency: no gradient with respect to the mask; {packed.NO_MASK_GRADIENT}")
     if kspace.device != mask.device:
         raise ValueError(f"data_consistency: kspace is on {kspace.device}, mask on {mask.device}")
     fits = kspace.ndim >= max(2, mask.ndim) and all(
@@ -222,7 +221,7 @@ def _check_image(image: Tensor, prepared: PreparedKspace) -> None:
             raise ValueError(f"data_consistency: image {tuple(image.shape)}, kspace {tuple(kspace.shape)}: they differ")
         return
     autocast = image.is_floating_point() and autocasting(image.device)
-    if image.dtype != kernels.REAL_DTYPES[kspace.dtype] and not autocast:
+    if image.dtype != packed.REAL_DTYPES[kspace.dtype] and not autocast:
         raise TypeError(f"data_consistency: image is {image.dtype}, kspace {kspace.dtype}")
     expected = (kspace.shape[0], *kspace.shape[-2:])
     single = kspace.ndim == 3 or (kspace.ndim == 4 and kspace.shape[1] == 1)
@@ -236,7 +235,7 @@ def _check_image(image: Tensor, prepared: PreparedKspace) -> None:
 def _step(eta: Tensor | float, prepared: PreparedKspace) -> Tensor:
     """Return eta as a real tensor without axes, of the dtype and on the device of the data."""
     kspace = prepared.kspace
-    dtype = kernels.REAL_DTYPES[kspace.dtype]
+    dtype = packed.REAL_DTYPES[kspace.dtype]
     if not isinstance(eta, Tensor):
         return torch.full((), eta, dtype=dtype, device=kspace.device)
     if eta.is_complex() or eta.numel() != 1:

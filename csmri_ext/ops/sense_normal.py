@@ -10,6 +10,7 @@ from torch import Tensor
 
 from csmri_ext import _core
 from csmri_ext.ops import _data_consistency_kernels as kernels
+from csmri_ext.ops import _packed_kspace as packed
 from csmri_ext.ops import reference
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._library import address, launch, register
@@ -47,13 +48,13 @@ def sense_normal(image: Tensor, sens_maps: Tensor | None, mask: Tensor) -> Tenso
         If dtypes, devices or shapes do not fit together, or the mask requires a gradient.
     """
     batch = _check(image, sens_maps, mask)
-    weighting = mask.to(kernels.REAL_DTYPES[image.dtype])
+    weighting = mask.to(packed.REAL_DTYPES[image.dtype])
     if reference.active() or not kernels.cover(image):
         return reference.sense_normal(image, sens_maps, weighting)
     ny, nx = image.shape[-2:]
     kspace = image.shape if sens_maps is None else torch.Size((*batch, *sens_maps.shape[-3:]))
-    axes, masks = kernels.smallest_masks(weighting, kspace)
-    weights = kernels.pack_mask(masks, axes, ny, nx)
+    axes, masks = packed.smallest_masks(weighting, kspace)
+    weights = packed.pack_mask(masks, axes, ny, nx)
     result: Tensor
     if sens_maps is None:
         result = kernels.apply(image, None, weights, weights.new_full((), -1), axes, False)
@@ -68,12 +69,12 @@ def sense_normal(image: Tensor, sens_maps: Tensor | None, mask: Tensor) -> Tenso
 
 def _check(image: Tensor, sens_maps: Tensor | None, mask: Tensor) -> torch.Size:
     """Return the leading axes of the result."""
-    if image.dtype not in kernels.REAL_DTYPES:
+    if image.dtype not in packed.REAL_DTYPES:
         raise TypeError(f"sense_normal: image is {image.dtype}, expected torch.complex64 or torch.complex128")
     if mask.is_complex():
         raise TypeError(f"sense_normal: mask is {mask.dtype}, expected bool or real weights")
     if mask.requires_grad and not reference.active():
-        raise ValueError(f"sense_normal: no gradient with respect to the mask; {kernels.NO_MASK_GRADIENT}")
+        raise ValueError(f"sense_normal: no gradient with respect to the mask; {packed.NO_MASK_GRADIENT}")
     if mask.device != image.device:
         raise ValueError(f"sense_normal: image is on {image.device}, mask on {mask.device}")
     if image.ndim < 2:
@@ -114,7 +115,7 @@ def _normal(images: Tensor, sens_maps: Tensor, weights: Tensor, axes: str) -> Te
     out = images.new_empty(images.shape)
     coil_images = n * coils
     args = _core.SenseNormalArgs(
-        shape=kernels.kspace_shape(coil_images, (ny, nx), axes, batch_per_mask=coil_images // weights.shape[0]),
+        shape=packed.kspace_shape(coil_images, (ny, nx), axes, batch_per_mask=coil_images // weights.shape[0]),
         coils=coils,
         image=address(images),
         sens_maps=address(sens_maps),
@@ -186,6 +187,6 @@ normal = register(
     backward=_gradient,
     setup_context=_save,
     jvp=_tangent,
-    constants={"weights": f"it is the mask: {kernels.NO_MASK_GRADIENT}"},
+    constants={"weights": f"it is the mask: {packed.NO_MASK_GRADIENT}"},
     batching=Batching(batched=("images",), shared=("weights",), one_or_all=("sens_maps",)),
 )
