@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from csmri_ext.commands.train import main
-from csmri_ext.models import load_weights
+from csmri_ext.models import create, load_weights
 from csmri_ext.models.genotypes import GENOTYPES, write_genotype
 from csmri_ext.models.nasn import NasN
 from csmri_ext.phantom import write_phantom
@@ -44,6 +44,24 @@ def test_a_searched_cell_on_the_phantom(tmp_path: Path) -> None:
     assert described["recipe"]["steps"] == 2
 
 
+def test_settings_of_the_network_and_a_training_that_diverges(
+    tmp_path: Path, subjects: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    words = ["--model", "a_hqs", "--set", "stages=2", "denoiser=cnn", "--data", str(subjects), *QUICK]
+    assert main([*words, "--steps-per-epoch", "1", "--out", str(out)]) == 0
+    load_weights(create("a_hqs", stages=2), out / "a_hqs.safetensors")
+    assert json.loads((out / "run.json").read_text())["overrides"] == {"stages": 2, "denoiser": "cnn"}
+    capsys.readouterr()
+    diverging = tmp_path / "diverging"
+    more = ["--steps", "400", "--recipe", "ga-hqs", "--learning-rate", "1e30", "--out", str(diverging)]
+    assert main([*words, *more]) == 2
+    err = capsys.readouterr().err
+    assert "not finite numbers after step" in err or "not a finite number after step" in err
+    assert "a learning rate below 1e+30 may help" in err
+    assert not (diverging / "a_hqs.safetensors").exists()
+
+
 def test_from_given_weights(tmp_path: Path, subjects: Path) -> None:
     words = ["--model", "modl3", "--data", str(subjects), *QUICK]
     assert main([*words, "--out", str(tmp_path / "a")]) == 0
@@ -63,6 +81,10 @@ def test_from_given_weights(tmp_path: Path, subjects: Path) -> None:
         (["--model", "dccnn3", "--recipe", "nas"], "unknown recipe 'nas'; did you mean nasn"),
         (["--model", "dccnn3", "--loss", "l3"], "unknown loss 'l3'; did you mean l1"),
         (["--model", "dccnn3", "--genotype", "x.json"], "leave out --model"),
+        (["--model", "ga_hqs", "--set", "stages"], "'stages' is not NAME=VALUE, such as stages=5"),
+        (["--model", "ga_hqs", "--set", "deep=3"], "--set deep: "),
+        (["--model", "ga_hqs", "--set", "stages=two"], "--set stages: "),
+        (["--model", "ga_hqs", "--set", "replicas=8", "stages=1"], "8 groups do not divide 48 inputs"),
         (["--model", "dccnn3", "--data", "phantom", "x.h5"], "cannot be mixed with files"),
         (["--model", "dccnn3", "--data", "nowhere.h5"], "nowhere.h5: no such file"),
         (["--model", "dccnn3", "--masks", "spiral", "--data", "{subjects}"], "masks spiral"),

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 import csmri_ext
 from csmri_ext.errors import InputError
@@ -61,6 +64,39 @@ def test_weights_and_back(tmp_path: Path) -> None:
     load_weights(second, path)
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_equal_weights_are_equal_bytes_that_others_may_read(tmp_path: Path) -> None:
+    """The library orders metadata by a hash that differs from call to call, and its files are for their owner alone."""
+    model = create("hqs", **SMALL)
+    names = [f"name{i}" for i in range(12)]
+    before = os.umask(0o027)
+    try:
+        save_weights(model, tmp_path / "a.safetensors", dict.fromkeys(names, "é"))
+        save_weights(model, tmp_path / "b.safetensors", dict.fromkeys(reversed(names), "é"))
+    finally:
+        os.umask(before)
+    content = (tmp_path / "a.safetensors").read_bytes()
+    assert content == (tmp_path / "b.safetensors").read_bytes()
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o640
+    length = int.from_bytes(content[:8], "little")
+    assert length % 8 == 0
+    assert list(json.loads(content[8 : 8 + length])["__metadata__"]) == sorted(names)
+    with safe_open(tmp_path / "a.safetensors", "pt") as file:
+        assert file.metadata() == dict.fromkeys(names, "é")
+
+
+def test_shipped_weights_bring_their_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights of a smaller network than the paper's load without a word about its size."""
+    (tmp_path / "weights").mkdir()
+    run = json.dumps({"overrides": {"stages": 2, "denoiser": "cnn"}})
+    trained = create("a_hqs", stages=2, denoiser="cnn")
+    save_weights(trained, tmp_path / "weights" / "a_hqs.safetensors", {"run": run})
+    monkeypatch.setattr("csmri_ext.models.weight_files.files", lambda _: tmp_path)
+    loaded = create("a_hqs", pretrained=True)
+    assert all(torch.equal(x, y) for x, y in zip(loaded.parameters(), trained.parameters(), strict=True))
+    with pytest.raises(InputError, match="weights of another model"):
+        create("a_hqs", pretrained=True, stages=3)
 
 
 def test_wrong_files_name_the_first_difference(tmp_path: Path) -> None:
