@@ -1,0 +1,8 @@
+"""Coil sensitivities estimated from the data themselves."""
+
+from __future__ import annotations
+
+from csmri_ext.physics.calibration.ecalib_limits import ecalib_shortfall
+from csmri_ext.physics.calibration.estimate import DEFAULT_METHOD, METHODS, describe_estimate, estimate_sens_maps
+
+__all__ = ["DEFAULT_METHOD", "METHODS", "describe_estimate", "ecalib_shortfall", "estimate_sens_maps"]

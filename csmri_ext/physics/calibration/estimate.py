@@ -1,0 +1,73 @@
+"""Coil sensitivities from the fully sampled centre of k-space (the ACS region): one entry for all ways."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from csmri_ext.physics.calibration.center import sampled_center
+from csmri_ext.physics.calibration.espirit import espirit_maps
+from csmri_ext.physics.calibration.smooth import adaptive_maps, low_resolution_maps
+from csmri_ext.physics.coils import align_phase, rss
+
+METHODS = {"espirit": espirit_maps, "low_resolution": low_resolution_maps, "adaptive": adaptive_maps}
+DEFAULT_METHOD = "espirit"
+
+
+def estimate_sens_maps(kspace: Tensor, mask: Tensor | None = None, method: str = DEFAULT_METHOD) -> Tensor:
+    """Estimate coil sensitivities from the fully sampled centre of the data.
+
+    ``espirit``: at each pixel the eigenvector, of eigenvalue 1, of the operator that makes the centre consistent with
+    itself, and 0 where there is no object (`calibration.espirit`; Uecker et al., 2014). ``low_resolution``:
+    ``S_c = m_c / rss(m)`` with the coil images ``m_c`` of the tapered centre. ``adaptive``: principal eigenvector of
+    the local coil covariance ``sum m m^H`` (Walsh et al., 2000). The last two give maps of norm 1 at every pixel, also
+    in air, where the reconstruction then has to explain noise and aliasing.
+
+    The centre is the `calibration_block` of the mask. Few lines make the maps of all methods smoother; ``espirit``
+    narrows its kernel then, and becomes ``low_resolution`` in the end.
+
+    The phase is such that a virtual coil, the principal combination of all coils, has a real positive sensitivity
+    (`coils.align_phase`).
+
+    Parameters
+    ----------
+    kspace
+        complex64 or complex128, ``(coils, ny, nx)`` or ``(batch, coils, ny, nx)``, zero frequency at ``n // 2``, any
+        sizes; samples outside the mask are ignored.
+    mask
+        bool, broadcasts to `kspace`. None: True where any coil has a nonzero sample. A batch uses the centre that all
+        its members share.
+    method
+        ``espirit``, ``low_resolution`` or ``adaptive``.
+
+    Returns
+    -------
+        Maps of the shape and dtype of `kspace`, norm 1 over the coils, or 0 in air (``espirit``). One coil gives ones.
+
+    Raises
+    ------
+    TypeError
+        A mask that is not bool.
+    ValueError
+        Unknown method; wrong axes; a fully sampled centre of fewer than 4 samples along an axis; no signal in it, or
+        values that are not finite.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r} (known: {', '.join(METHODS)})")
+    if kspace.ndim not in (3, 4) or not kspace.is_complex():
+        raise ValueError(
+            "kspace must be complex (coils, ny, nx) or (batch, coils, ny, nx), "
+            f"got {kspace.dtype} {tuple(kspace.shape)}"
+        )
+    if kspace.shape[-3] == 1 or kspace.numel() == 0:
+        return torch.ones_like(kspace)
+    center = sampled_center(kspace.reshape(-1, *kspace.shape[-3:]), mask)
+    maps = METHODS[method](center, *kspace.shape[-2:])
+    norm = rss(maps)[:, None]
+    maps = maps / norm.clamp_min(torch.finfo(norm.dtype).tiny)
+    return align_phase(maps, center).reshape(kspace.shape)
+
+
+def describe_estimate(method: str = DEFAULT_METHOD) -> str:
+    """Say in words where maps of `estimate_sens_maps` come from, for tables and provenance."""
+    return f"{method} estimate from the calibration region"
