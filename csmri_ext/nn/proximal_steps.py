@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from csmri_ext.physics import Encoding
 
-START = 0.05
+START = 0.1
 """mu at the start, with sensitivities of unit root sum of squares; `benchmarks.proximal_start` compares values."""
 
 

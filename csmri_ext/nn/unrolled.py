@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from csmri_ext.physics import Encoding
@@ -11,8 +12,9 @@ class Reconstructor(nn.Module):
     """Base of every reconstruction network: checks its input, scales it, and undoes the scaling.
 
     A subclass implements `reconstruct`. What it sees is scaled so that each zero-filled slice has the maximum magnitude
-    `peak`; so k-space in scanner units works, and the network is homogeneous: ``model(c kspace) = c model(kspace)``
-    for ``c > 0``.
+    `peak`, and turned so that its brightest part is real and positive (`Encoding.normalized`). So k-space in scanner
+    units works, and the network is homogeneous: ``model(c kspace) = c model(kspace)`` for every complex number c, with
+    `in_chans` = 1 for ``c > 0``, since real images have no phase to choose.
 
     Parameters
     ----------
@@ -51,7 +53,8 @@ class Reconstructor(nn.Module):
 
         Returns
         -------
-            complex64 image ``(batch, ny, nx)``, in the units of `kspace`.
+            complex64 image ``(batch, ny, nx)``, in the units and with the phase of `kspace`; 0 where all sensitivities
+            are 0.
 
         Raises
         ------
@@ -59,7 +62,8 @@ class Reconstructor(nn.Module):
             Tensors that do not fit together; both shapes are named.
         """
         encoding = self.encode(kspace, mask, sens_maps)
-        return self.reconstruct(encoding, encoding.zero_filled) * encoding.scale
+        image = self.reconstruct(encoding, encoding.zero_filled) * encoding.scale
+        return image if encoding.support is None else torch.where(encoding.support, image, 0)
 
     def encode(self, kspace: Tensor, mask: Tensor, sens_maps: Tensor | None = None) -> Encoding:
         """Return the data as `reconstruct` sees them; parameters and errors as of `forward`."""
@@ -68,7 +72,7 @@ class Reconstructor(nn.Module):
             expected = "(batch, ny, nx)" if sens_maps is None else "(batch, coils, ny, nx)"
             raise ValueError(f"kspace {tuple(kspace.shape)} with {given}: expected {expected}")
         encoding = Encoding(kspace, mask, sens_maps)
-        return encoding if self.peak is None else encoding.normalized(self.peak)
+        return encoding.normalized(self.peak, rotate=self.in_chans == 2)
 
     def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Compute the image from the data.

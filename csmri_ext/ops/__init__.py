@@ -8,6 +8,7 @@ from csmri_ext.ops.data_consistency import (
     data_consistency_normal_term,
     data_consistency_prepared,
     data_consistency_terms,
+    divide_prepared,
     prepare_data_consistency,
 )
 from csmri_ext.ops.hsab_feed_forward import hsab_feed_forward, hsab_feed_forward_is_faster
@@ -28,6 +29,7 @@ __all__ = [
     "data_consistency_normal_term",
     "data_consistency_prepared",
     "data_consistency_terms",
+    "divide_prepared",
     "hsab_feed_forward",
     "hsab_feed_forward_is_faster",
     "nasn_cascade",

@@ -101,6 +101,34 @@ def prepare_data_consistency(kspace: Tensor, mask: Tensor) -> PreparedKspace:
     return PreparedKspace(kspace, weighting, axes, samples, packed.pack_mask(masks, axes, ny, nx))
 
 
+def divide_prepared(prepared: PreparedKspace, divisor: Tensor) -> PreparedKspace:
+    """Return what `prepare_data_consistency` makes of ``kspace / divisor``, without preparing it again.
+
+    Parameters
+    ----------
+    prepared
+        Measured data, k-space ``(..., ny, nx)``.
+    divisor
+        Real or complex, not 0, with as many axes as k-space, the last two of them 1; the others broadcast.
+    """
+    samples = prepared.samples
+    if samples is not None:  # (images, tiles, n_line, 2, lane): real and imaginary parts apart
+        per_image = divisor.expand(*prepared.kspace.shape[:-2], 1, 1).reshape(-1, 1, 1, 1)
+        if divisor.is_complex():
+            factor = per_image.reciprocal()
+            real, imaginary = samples.unbind(-2)
+            samples = torch.stack(
+                [
+                    factor.real * real - factor.imag * imaginary,
+                    factor.real * imaginary + factor.imag * real,
+                ],
+                -2,
+            )
+        else:
+            samples = samples / per_image.unsqueeze(-1)
+    return prepared._replace(kspace=prepared.kspace / divisor, samples=samples)
+
+
 def data_consistency_prepared(image: Tensor, prepared: PreparedKspace, eta: Tensor | float) -> Tensor:
     """Apply `data_consistency` with data from `prepare_data_consistency`.
 

@@ -17,6 +17,7 @@ from csmri_ext.ops import (
     PreparedKspace,
     data_consistency_normal_term,
     data_consistency_prepared,
+    divide_prepared,
     prepare_data_consistency,
     sense_normal,
 )
@@ -51,7 +52,7 @@ class Encoding:
     mask, sens_maps
         As given.
     scale
-        What the data were divided by, ``(batch, 1, 1)``, or 1.0: multiply images by it to undo `normalized`.
+        What the data were divided by, complex ``(batch, 1, 1)``, or 1.0: multiply images by it to undo `normalized`.
 
     Raises
     ------
@@ -89,22 +90,42 @@ class Encoding:
         return self.sens_maps is not None
 
     @property
+    def support(self) -> Tensor | None:
+        """Where any coil sees the object, bool ``(ny, nx)`` or ``(batch, ny, nx)``: elsewhere the data say nothing.
+
+        None without sensitivities.
+        """
+        return None if self.sens_maps is None else (self.sens_maps != 0).any(-3)
+
+    @property
     def zero_filled(self) -> Tensor:
         """``A^H y``, complex ``(ny, nx)`` or ``(batch, ny, nx)``."""
         if self._zero_filled is None:
             raise ValueError("Encoding(None, ...) is an operator without data: pass kspace to reconstruct")
         return self._zero_filled
 
-    def normalized(self, peak: float) -> Encoding:
-        """Return the same with the data of each slice divided by its `scale`; images times `scale` are in old units.
+    def normalized(self, peak: float | None, *, rotate: bool = True) -> Encoding:
+        """Return the same with the data of each slice divided by its `scale`: neither unit nor constant phase is left.
+
+        An empty slice stays as it is.
 
         Parameters
         ----------
         peak
-            Maximum magnitude of the zero-filled image of each slice afterwards; an empty slice stays as it is.
+            Maximum magnitude of the zero-filled image z of each slice afterwards; None: as it is.
+        rotate
+            Turn the data so that ``sum z |z|`` is real and positive: bright pixels, where the phase is known best,
+            decide.
         """
-        highest = self.zero_filled.abs().amax((-2, -1), keepdim=True)
-        return self._divided(torch.where(highest > 0, highest / peak, 1.0))
+        magnitude = self.zero_filled.abs()
+        highest = magnitude.amax((-2, -1), keepdim=True)
+        unit = torch.where(highest > 0, highest, 1)
+        scale = torch.where(highest > 0, highest / peak, 1) if peak is not None else torch.ones_like(highest)
+        if rotate:
+            # around 1, where neither the products nor their sum leave the range of the dtype
+            direction = ((self.zero_filled / unit) * (magnitude / unit)).sum((-2, -1), keepdim=True)
+            scale = scale * torch.where(direction == 0, 1, direction.sgn())
+        return self._divided(scale)
 
     def forward(self, image: Tensor) -> Tensor:
         """Image to k-space, ``A x = M F S x``.
@@ -225,17 +246,11 @@ class Encoding:
         return parts.unsqueeze(2).expand(-1, -1, m, -1, -1).flatten(1, 2)
 
     def _divided(self, scale: Tensor) -> Encoding:
-        data = self._data
-        assert data is not None
-        of_kspace = scale.unsqueeze(-3) if self.multi_coil else scale
-        samples = data.samples
-        if samples is not None:
-            per_slice = samples.unflatten(0, (scale.numel(), -1))  # coils of a slice follow each other
-            samples = (per_slice / scale.reshape(-1, *(1,) * (per_slice.ndim - 1))).flatten(0, 1)
+        assert self._data is not None
         result = copy.copy(self)
         result.scale = self.scale * scale
         result._zero_filled = self.zero_filled / scale
-        result._data = data._replace(kspace=data.kspace / of_kspace, samples=samples)
+        result._data = divide_prepared(self._data, scale.unsqueeze(-3) if self.multi_coil else scale)
         return result
 
     def _multi_coil_normal(self, image: Tensor) -> Tensor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from tolerance import assert_as_accurate
+from tolerance import assert_as_accurate, relative_error
 from torch import Tensor
 
 import csmri_ext
@@ -120,9 +121,37 @@ def test_complete_data_come_back_complete(name: str) -> None:
         for parameter_name, parameter in model.named_parameters():
             if parameter_name == "theta":
                 parameter.fill_(30)  # mu -> 0: data without noise
+        if hasattr(model, "data_steps"):
+            model.data_steps.log_mu.fill_(-20)
         maps, everything = coil_maps(3), torch.ones(NX, dtype=torch.bool)
         torch.testing.assert_close(model(fft2c(image), everything), image, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(model(fft2c(maps * image[:, None]), everything, maps), image, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("multi_coil", [False, True])
+@pytest.mark.parametrize("name", names())
+@torch.no_grad()
+def test_unit_and_constant_phase_mean_nothing(name: str, multi_coil: bool) -> None:
+    image, mask, kspace = problem()
+    maps = coil_maps(3)
+    if multi_coil:
+        kspace, mask = fft2c(maps * image[:, None]) * mask[:, None], mask[:, None]
+    model, coils = small(name), (maps,) if multi_coil else ()
+    expected = model(kspace, mask, *coils)
+    for size, turns in ((1.0, 0.25), (1e-7, 0.5), (3e5, -0.1), (1.0, 0.377)):
+        factor = size * complex(math.cos(2 * math.pi * turns), math.sin(2 * math.pi * turns))
+        assert relative_error(model(factor * kspace, mask, *coils) / factor, expected) < 1e-5
+
+
+@pytest.mark.parametrize("name", names())
+@torch.no_grad()
+def test_nothing_where_no_coil_sees(name: str) -> None:
+    image, mask, _ = problem()
+    maps = coil_maps(3)
+    maps[:, :3] = 0
+    recon = small(name)(fft2c(maps * image[:, None]) * mask[:, None], mask[:, None], maps)
+    assert not recon[:, :3].any()
+    assert recon[:, 3:].all()
 
 
 @pytest.mark.parametrize("name", names())

@@ -284,6 +284,30 @@ def test_without_a_batch(with_maps: bool) -> None:
     assert relative_error(alone.proximal(image, 0.3), batch.proximal(image[None], 0.3)[0]) < 1e-13
 
 
+@pytest.mark.parametrize("peak", [None, 3.0])
+@pytest.mark.parametrize("shape", [(8,), (9, 1), (9, 8)])
+@pytest.mark.parametrize("with_maps", [False, True])
+def test_normalized_data_have_a_peak_and_no_phase(with_maps: bool, shape: tuple[int, ...], peak: float | None) -> None:
+    """As if the data had been divided before they were packed."""
+    mask, maps = mask_of(*shape), unit_maps(3, 9, 8)
+    kspace = (random(2, 3, 9, 8) if with_maps else random(2, 9, 8)) * torch.tensor([1e-3j, 4.0])[
+        :, None, None, *([None] if with_maps else [])
+    ]
+    kspace, image = kspace.to(torch.complex64), random(2, 9, 8, seed=3, dtype=torch.complex64)
+    sens_maps = maps.to(torch.complex64) if with_maps else None
+    encoding = Encoding(kspace, mask, sens_maps).normalized(peak)
+    z = encoding.zero_filled
+    direction = (z * z.abs()).sum((-2, -1))
+    assert (direction.imag.abs() < 1e-6 * direction.real).all()
+    if peak is not None:
+        torch.testing.assert_close(z.abs().amax((-2, -1)), torch.full((2,), peak))
+    assert isinstance(encoding.scale, Tensor)
+    before = Encoding(kspace / (encoding.scale.unsqueeze(1) if with_maps else encoding.scale), mask, sens_maps)
+    torch.testing.assert_close(encoding.zero_filled, before.zero_filled)
+    torch.testing.assert_close(encoding.step(image, 0.3), before.step(image, 0.3))
+    torch.testing.assert_close(encoding.proximal(image, 0.3), before.proximal(image, 0.3))
+
+
 def test_a_coil_axis_of_one_comes_back() -> None:
     kspace, mask = random(2, 1, 9, 8), make_mask("random", (8,), 2, seed=0)
     encoding = Encoding(kspace, mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -86,6 +87,30 @@ def test_any_size_units_and_masks(name: str, in_chans: int) -> None:
     torch.testing.assert_close(model(1e-6 * kspace, mask), 1e-6 * image, rtol=1e-3, atol=1e-10)
 
 
+@pytest.mark.parametrize("coils", [1, 4])
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_unit_and_constant_phase_mean_nothing(name: str, coils: int) -> None:
+    model, mask, image = small(name), columns(24), head(32, 24)
+    maps = coil_maps(coils, 32, 24) if coils > 1 else None
+    kspace = fft2c(image if maps is None else maps * image[:, None]) * mask
+    expected = model(kspace, mask, maps)
+    for size, turns in ((1.0, 0.25), (1e-7, 0.5), (3e5, -0.1), (1.0, 0.377)):
+        factor = size * complex(math.cos(2 * math.pi * turns), math.sin(2 * math.pi * turns))
+        assert relative_error(model(factor * kspace, mask, maps) / factor, expected) < 1e-5
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_nothing_where_no_coil_sees(name: str) -> None:
+    model, mask, maps = small(name), columns(24), coil_maps(4, 32, 24)
+    maps[:, :5], maps[:, :, -3:] = 0, 0
+    image = model(fft2c(maps * head(32, 24)[:, None]) * mask, mask, maps)
+    assert not image[:, :5].any()
+    assert not image[:, :, -3:].any()
+    assert image[:, 5:, :-3].all()
+
+
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
 def test_one_coil_of_sensitivity_one_is_no_coil(name: str) -> None:
@@ -115,6 +140,8 @@ def test_complete_data_give_the_image(name: str) -> None:
                 parameter.zero_()
     elif name == "modl":
         model.log_lambda.fill_(-20)
+    if hasattr(model, "data_steps"):
+        model.data_steps.log_mu.fill_(-20)
     target = head(32, 24)
     torch.testing.assert_close(model(fft2c(target), everything), target, rtol=1e-4, atol=1e-4)
     maps = coil_maps(3, 32, 24)
