@@ -89,8 +89,9 @@ def reconstruct_folder(
                 progress.describe(str(file))
                 try:
                     result.parent.mkdir(parents=True, exist_ok=True)
-                    progress.line(reconstruct(str(file), result))
+                    line = reconstruct(str(file), result)
                     done += 1
+                    progress.line(line)
                 except expected_errors() as error:
                     failed.append((file, one_line(error)))
                 except Exception as error:  # a defect, which must not cost the night's other files
