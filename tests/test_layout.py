@@ -13,12 +13,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 # room -> rooms and outside packages it may import (standard library and itself always). Longest prefix wins.
-# `csmri_ext.errors` and `csmri_ext.progress` serve every room above the operators.
-BASE = {"numpy", "csmri_ext.errors"}
+# `csmri_ext.errors`, `csmri_ext.stopping` and `csmri_ext.progress` serve every room above the operators.
+BASE = {"numpy", "csmri_ext.errors", "csmri_ext.stopping"}
 ROOMS = {
     "csmri_ext": {"csmri_ext.*"},  # __init__ names every room, lazily
     "csmri_ext.errors": {"csmri_ext.bridge"},
     "csmri_ext.progress": {"rich"},
+    "csmri_ext.stopping": set(),
     "csmri_ext.config": {"numpy", "torch", "csmri_ext", "csmri_ext._core", "csmri_ext.bridge"},
     "csmri_ext.metrics": {"numpy", "skimage"},
     "csmri_ext.complexity": {"torch"},

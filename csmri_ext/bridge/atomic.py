@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import re
 import time
@@ -71,7 +72,7 @@ def to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def clear_leftovers(folder: str | os.PathLike[str], *, recursive: bool = False) -> list[Path]:
+def clear_leftovers(folder: str | os.PathLike[str], *, name: str | None = None, recursive: bool = False) -> list[Path]:
     """Remove the temporary files of `replacing` whose process is dead: killed with -9, or with its machine.
 
     On a disk that machines share, a process that cannot be seen here may be alive elsewhere: there a file goes only
@@ -81,6 +82,8 @@ def clear_leftovers(folder: str | os.PathLike[str], *, recursive: bool = False) 
     ----------
     folder
         Where to look; nothing happens where it does not exist.
+    name
+        Only what should have become this file.
     recursive
         Look below it too.
 
@@ -93,7 +96,8 @@ def clear_leftovers(folder: str | os.PathLike[str], *, recursive: bool = False) 
         return []
     removed = []
     shared = _is_shared(folder)
-    for path in folder.rglob(".*.tmp") if recursive else folder.glob(".*.tmp"):
+    pattern = f".{'*' if name is None else glob.escape(name)}.*.tmp"
+    for path in folder.rglob(pattern) if recursive else folder.glob(pattern):
         match = _LEFTOVER.fullmatch(path.name)
         if match is None or is_running(int(match[1])):
             continue

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from csmri_ext import __version__
 from csmri_ext.bridge import Acquisition, load, write_cfl, write_reconstructions
-from csmri_ext.bridge.atomic import replacing
+from csmri_ext.bridge.atomic import clear_leftovers, replacing
 from csmri_ext.bridge.bart_files.header import N_DIMS
 from csmri_ext.bridge.fourier import center_crop
+from csmri_ext.bridge.records import KEY, Record, as_json, h5_attributes, npy_line
 from csmri_ext.commands.machine import bart_path, checked_device
 from csmri_ext.commands.parser import ArgumentParser, run_command
 from csmri_ext.commands.values import positive, seed, shard, weight
@@ -25,9 +25,10 @@ from csmri_ext.recon.evaluate import Problems, Setup
 from csmri_ext.recon.inputs import central
 from csmri_ext.recon.methods import Method, get, names, require_trained
 from csmri_ext.recon.problem import TV_ITERATIONS, TV_WEIGHT
+from csmri_ext.recon.result_record import Settings, make_record, settings_of, what_differs
 from csmri_ext.recon.sampling import OWN_MASK, Sampling, sampling_grid
 from csmri_ext.recon.volumes import Volume
-from csmri_ext.report.provenance import available_cores, shareable
+from csmri_ext.report.provenance import available_cores, command_line, shareable
 from csmri_ext.report.rows import ChosenWeight
 
 PROGRAM = "csmri recon"
@@ -73,7 +74,8 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where methods that can choose run")
     add("--workers", type=positive, help="slices solved at the same time (default: the number of cores)")
     folder = parser.add_argument_group(
-        "folders", "Every file below IN, to the same name below OUT; results that exist stay."
+        "folders",
+        "Every file below IN, to the same name below OUT; the same command goes on where it was stopped.",
     )
     folder.add_argument("--format", metavar=".EXT", help="extension of the results (default: .h5)")
     folder.add_argument(
@@ -82,8 +84,13 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         metavar="I/N",
         help="do part I of N of the files (default: as SLURM or torchrun numbers the processes)",
     )
+    folder.add_argument("--overwrite", action="store_true", help="redo results that other settings made")
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser
+
+
+# Words that decide nothing about the pixels of a result: where it lies, how fast it comes, how much is told.
+_NOT_SETTINGS = {"input", "output", "method", "model", "device", "workers", "format", "shard", "overwrite", "debug"}
 
 
 def _recon(arguments: list[str], program: str) -> int:
@@ -93,10 +100,14 @@ def _recon(arguments: list[str], program: str) -> int:
     bart = bart_path(args.bart, [method])
     checked_device(args.device)
     grid = _grid(args.mask, args.acceleration, args.center_fraction)
-    history = f"{program} {shlex.join(shareable(word) if word.startswith('/') else word for word in arguments)}"
+    command = command_line(program, arguments)
+    settings = settings_of(method, {key: word for key, word in vars(args).items() if key not in _NOT_SETTINGS})
 
     def reconstruct(source: str, output: Path) -> str:
-        return _reconstruct(source, output, method, grid, bart, args, history)
+        return _reconstruct(source, output, method, grid, bart, args, command, settings)
+
+    def difference(source: Path, result: Path) -> str | None:
+        return what_differs(source, result, settings)
 
     if Path(args.input).is_dir():
         from csmri_ext.recon.folder import reconstruct_folder
@@ -104,10 +115,20 @@ def _recon(arguments: list[str], program: str) -> int:
         if args.sens_maps:
             raise InputError("--sens-maps goes with one file, not with a folder")
         ending = checked_ending(args.format or ".h5", f"--format {args.format}")
-        return reconstruct_folder(Path(args.input), Path(args.output), ending, reconstruct, args.shard, args.device)
+        return reconstruct_folder(
+            Path(args.input),
+            Path(args.output),
+            ending,
+            reconstruct,
+            args.shard,
+            args.device,
+            difference=difference,
+            overwrite=args.overwrite,
+        )
     for option in ("format", "shard"):
         if getattr(args, option) is not None:
             raise InputError(f"--{option} goes with a folder, and {args.input} is none")
+    clear_leftovers(Path(args.output).parent, name=Path(args.output).name)
     sys.stdout.write(reconstruct(args.input, Path(args.output)) + "\n")
     return 0
 
@@ -119,7 +140,8 @@ def _reconstruct(
     grid: Sequence[Sampling],
     bart: str | None,
     args: argparse.Namespace,
-    history: str,
+    command: str,
+    settings: Settings,
 ) -> str:
     """Reconstruct one file, and say in one line what was done."""
     write = _writer(output, Path(source))
@@ -146,12 +168,15 @@ def _reconstruct(
     image = np.concatenate(images).astype(np.complex64)
     if not np.isfinite(image).all():
         raise InputError(f"{method.name} on {volume.label}: the image has NaN or infinite pixels")
+    found = Path(acquisition.attrs.get("path") or source)
+    record = make_record(command, __version__, method, settings, found, volume, sampling, setup)
     with naming(output):
-        write(output, image, acquisition, history)
+        write(output, image, acquisition, record)
     seconds = time.perf_counter() - start
     count = "1 slice" if len(image) == 1 else f"{len(image)} slices"
     mask = "fully sampled" if sampling.mask(volume, args.seed).all() else sampling.title
-    return f"{output}: {method.name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s"
+    name = method.name if method.trained else f"{method.name} (untrained: random weights)"
+    return f"{output}: {name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s"
 
 
 def _load(path: str, sens_maps: str | None) -> Acquisition:
@@ -186,7 +211,7 @@ def _sampling(volume: Volume, grid: Sequence[Sampling]) -> Sampling:
     return grid[0]
 
 
-Writer = Callable[[Path, NDArray[np.complex64], Acquisition, str], None]
+Writer = Callable[[Path, NDArray[np.complex64], Acquisition, Record], None]
 
 
 def checked_ending(ending: str, where: object) -> str:
@@ -231,25 +256,28 @@ def as_bart_image(images: NDArray[np.complex64], acquisition: Acquisition) -> ND
     return images.transpose([axis for _, axis in placed]).reshape(shape)
 
 
-def _write_cfl(path: Path, images: NDArray[np.complex64], acquisition: Acquisition, history: str) -> None:
+def _write_cfl(path: Path, images: NDArray[np.complex64], acquisition: Acquisition, record: Record) -> None:
     earlier = acquisition.attrs.get("command")
-    write_cfl(path, as_bart_image(images, acquisition), history=[*([earlier] if earlier else []), history])
+    history = [*([earlier] if earlier else []), record["command"]]
+    write_cfl(path, as_bart_image(images, acquisition), history=history, provenance=record)
 
 
-def _write_h5(path: Path, images: NDArray[np.complex64], *_: Any) -> None:
-    write_reconstructions(path, images)
+def _write_h5(path: Path, images: NDArray[np.complex64], _: Acquisition, record: Record) -> None:
+    write_reconstructions(path, images, attrs=h5_attributes(record))
 
 
-def _write_npy(path: Path, images: NDArray[np.complex64], *_: Any) -> None:
+def _write_npy(path: Path, images: NDArray[np.complex64], _: Acquisition, record: Record) -> None:
     images = np.ascontiguousarray(images)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(images))
         file.write(images.data)  # numpy's own writer would not say why it failed on a full disk
+        file.write(npy_line(record))
 
 
-def _write_png(path: Path, images: NDArray[np.complex64], *_: Any) -> None:
+def _write_png(path: Path, images: NDArray[np.complex64], _: Acquisition, record: Record) -> None:
     """Write magnitudes as 8-bit gray, the brightest pixel white; several slices as one mosaic, row by row."""
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     magnitude = np.abs(images)
     n, h, w = magnitude.shape
@@ -258,8 +286,10 @@ def _write_png(path: Path, images: NDArray[np.complex64], *_: Any) -> None:
     canvas = np.zeros((rows * columns, h, w), np.float32)
     canvas[:n] = magnitude / (magnitude.max() or 1)
     mosaic = canvas.reshape(rows, columns, h, w).swapaxes(1, 2).reshape(rows * h, columns * w)
+    texts = PngInfo()
+    texts.add_itxt(KEY, as_json(record))
     with replacing(path) as temporary, temporary.open("wb") as file:
-        Image.fromarray(np.round(255 * mosaic).astype(np.uint8)).save(file, format="PNG")
+        Image.fromarray(np.round(255 * mosaic).astype(np.uint8)).save(file, format="PNG", pnginfo=texts)
 
 
 _WRITERS: dict[str, Writer] = {".cfl": _write_cfl, ".h5": _write_h5, ".png": _write_png, ".npy": _write_npy}

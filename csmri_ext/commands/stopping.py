@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_BART = "csmri_ext.bridge.bart_program.process"  # looked up when needed: commands without BART need not load it
+from csmri_ext.stopping import forget_stop, request_stop
+
+_BART = "csmri_ext.bridge.bart_program.process"  # looked up when needed: commands without BART do not load it
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -35,7 +37,7 @@ class Received:
 
 @contextmanager
 def signals_stop() -> Iterator[Received]:
-    """While the body runs, a signal kills every BART that runs, in whichever thread, and raises `Stopped`.
+    """While the body runs, a signal ends the work of all threads and every BART that runs, and raises `Stopped`.
 
     A signal that the parent has switched off stays off, as ``nohup`` and shells in the background ask for. Outside of
     the main thread, where Python allows no handlers, nothing changes.
@@ -47,6 +49,7 @@ def signals_stop() -> Iterator[Received]:
 
     def stop(number: int, _frame: FrameType | None) -> None:
         received.number = number
+        request_stop()
         if _BART in sys.modules:
             sys.modules[_BART].RUNNING.kill()
         raise Stopped(number)
@@ -60,5 +63,6 @@ def signals_stop() -> Iterator[Received]:
     finally:
         for number in ours:
             signal.signal(number, earlier[number])
+        forget_stop()
         if _BART in sys.modules:
             sys.modules[_BART].RUNNING.allow()

@@ -20,6 +20,7 @@ from csmri_ext.errors import InputError
 from csmri_ext.iterative.bart_scaling import bart_scale
 from csmri_ext.iterative.finite_differences import gradient, gradient_adjoint
 from csmri_ext.iterative.tv_image_update import ImageUpdate, KspaceUpdate, SenseUpdate
+from csmri_ext.stopping import check_stop
 
 OVER_RELAXATION = np.float32(1.6)
 
@@ -140,6 +141,7 @@ def solve_tv(
     penalty = xp.zeros(shape, xp.complex64)
     counts: list[int] = []
     while len(counts) < iterations and sum(counts) <= iterations:
+        check_stop()
         image, count = update.solve(penalty)
         counts.append(count)
         h *= 1 - OVER_RELAXATION * kept

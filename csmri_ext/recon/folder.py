@@ -10,6 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from csmri_ext.bridge.atomic import clear_leftovers
+from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.load import BY_EXTENSION
 from csmri_ext.errors import BAD_INPUT, InputError, expected_errors, one_line
 from csmri_ext.progress import stage
@@ -25,6 +27,9 @@ def reconstruct_folder(
     reconstruct: Callable[[str, Path], str],
     shard: tuple[int, int] | None = None,
     device: str = "cpu",
+    *,
+    difference: Callable[[Path, Path], str | None] | None = None,
+    overwrite: bool = False,
 ) -> int:
     """Reconstruct all files below `source` that have no result yet.
 
@@ -42,6 +47,11 @@ def reconstruct_folder(
         ``(i, n)``: this process takes every n-th file from i; None asks the environment (`shard_of_process`).
     device
         With ``"cuda"``, each process of a node takes a GPU of its own.
+    difference
+        ``difference(file, result)`` says in what a finished result is not what would be made now, None where it is the
+        same. Without it every result that is there counts as done.
+    overwrite
+        Redo results that differ.
 
     Returns
     -------
@@ -50,12 +60,21 @@ def reconstruct_folder(
     Raises
     ------
     InputError
-        No files; two files whose results would have one name; results among the inputs.
+        No files; two files whose results would have one name; results among the inputs; results that other settings
+        made, without `overwrite`: then nothing is done.
     """
     tasks = results_of(source, output, ending)
     part, parts = shard or shard_of_process(os.environ)
     tasks = dict(list(tasks.items())[part::parts])
-    missing = {file: result for file, result in tasks.items() if not _finished(result)}
+    clear_leftovers(output, recursive=True)
+    finished, others = _compared(tasks, difference)
+    if others and not overwrite:
+        file, reason = next(iter(others.items()))
+        raise InputError(
+            f"{output}: {len(others)} of {_files(len(finished), 'finished result')} made by other settings "
+            f"({finished[file]}: {reason}). Choose another OUT, or redo them with --overwrite"
+        )
+    missing = {file: result for file, result in tasks.items() if file not in finished or file in others}
     log = Console(stderr=True)
     whose = f"part {part + 1} of {parts}: " if parts > 1 else ""
     ready = len(tasks) - len(missing)
@@ -63,22 +82,30 @@ def reconstruct_folder(
     if device == "cuda":
         _take_own_gpu(os.environ)
     failed: list[tuple[Path, str]] = []
-    with stage("reconstructing", len(missing), log) as progress:
-        for file, result in missing.items():
-            progress.describe(str(file))
-            try:
-                result.parent.mkdir(parents=True, exist_ok=True)
-                progress.line(reconstruct(str(file), result))
-            except expected_errors() as error:
-                failed.append((file, one_line(error)))
-            except Exception as error:  # a defect, which must not cost the night's other files
-                traceback.print_exc()
-                failed.append((file, f"{type(error).__name__}: {one_line(error)}"))
-            progress.advance(1)
-    done = len(missing) - len(failed)
-    sys.stdout.write(f"{output}: {whose}{_files(done)} reconstructed, {ready} done before, {len(failed)} failed\n")
-    for file, reason in failed:
-        sys.stderr.write(f"failed: {file}: {reason}\n")
+    done, stopped = 0, True
+    try:
+        with stage("reconstructing", len(missing), log) as progress:
+            for file, result in missing.items():
+                progress.describe(str(file))
+                try:
+                    result.parent.mkdir(parents=True, exist_ok=True)
+                    line = reconstruct(str(file), result)
+                    done += 1
+                    progress.line(line)
+                except expected_errors() as error:
+                    failed.append((file, one_line(error)))
+                except Exception as error:  # a defect, which must not cost the night's other files
+                    traceback.print_exc()
+                    failed.append((file, f"{type(error).__name__}: {one_line(error)}"))
+                progress.advance(1)
+        stopped = False
+    finally:  # also after Ctrl-C: say how far it came
+        left = len(missing) - done - len(failed)
+        rest = f", stopped before {_files(left)}: the same command goes on" if stopped else ""
+        counts = f"{_files(done)} reconstructed, {ready} done before, {len(failed)} failed{rest}"
+        sys.stdout.write(f"{output}: {whose}{counts}\n")
+        for file, reason in failed:
+            sys.stderr.write(f"failed: {file}: {reason}\n")
     return BAD_INPUT if failed else 0
 
 
@@ -146,10 +173,29 @@ def _ending_of(file: Path) -> str | None:
     return max((known for known in BY_EXTENSION if name.endswith(known)), key=len, default=None)
 
 
+def _compared(
+    tasks: Mapping[Path, Path], difference: Callable[[Path, Path], str | None] | None
+) -> tuple[dict[Path, Path], dict[Path, str]]:
+    """Find the files whose result is there and whole, and in what such a result is not what would be made now."""
+    finished = {file: result for file, result in tasks.items() if _finished(result)}
+    others: dict[Path, str] = {}
+    if difference is None:
+        return finished, others
+    for file, result in list(finished.items()):
+        try:
+            reason = difference(file, result)
+        except FileFormatError:  # cut off by a full disk or a power failure: to be made again
+            del finished[file]
+            continue
+        if reason:
+            others[file] = reason
+    return finished, others
+
+
 def _finished(result: Path) -> bool:
     """Whether the result is there; of BART's two files, both, wherever a run was killed."""
     return result.is_file() and (result.suffix != ".cfl" or result.with_suffix(".hdr").is_file())
 
 
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"
+def _files(count: int, noun: str = "file") -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -158,12 +158,11 @@ class Children:
 
     def allow(self) -> None:
         """Let processes run again after `kill`."""
-        with self._lock:
-            self._killed = False
+        self._killed = False
 
 
 RUNNING = Children()
-"""Every BART that this process has started: for whoever has to stop at once, from whichever thread they run."""
+"""Every BART of this process, in whichever thread: a command that has to stop does not wait for them."""
 
 
 def run_bart(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,9 @@ def write_fastmri(
                 file.attrs[key] = value
 
 
-def write_reconstructions(path: str | os.PathLike[str], volume: NDArray[Any] | LazyStack) -> None:
+def write_reconstructions(
+    path: str | os.PathLike[str], volume: NDArray[Any] | LazyStack, *, attrs: Mapping[str, Any] | None = None
+) -> None:
     """Write reconstructed images as fastMRI's ``evaluate.py`` expects: float32 dataset ``reconstruction``.
 
     Parameters
@@ -105,6 +107,8 @@ def write_reconstructions(path: str | os.PathLike[str], volume: NDArray[Any] | L
         File to write; it is replaced only by a complete file.
     volume
         (slices, h, w) images; the magnitude of complex images is written.
+    attrs
+        Attributes of the file, such as `records.h5_attributes`.
 
     Raises
     ------
@@ -122,6 +126,8 @@ def write_reconstructions(path: str | os.PathLike[str], volume: NDArray[Any] | L
             if not np.isfinite(image).all():
                 raise ValueError(f"{path}: the reconstruction of slice {i} has NaN or infinite values")
             dataset[i] = np.abs(image) if np.iscomplexobj(image) else image
+        for key, value in (attrs or {}).items():
+            file.attrs[key] = value
 
 
 @contextmanager
