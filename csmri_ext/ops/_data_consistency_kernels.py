@@ -12,6 +12,7 @@ replicas that share samples and weights. The packed forms are described in csrc/
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -324,7 +325,7 @@ def _measure_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
     return apply(nothing, grad, weights, weights.new_ones(()), ctx.axes, False), None, None
 
 
-measure = register(
+measure: Callable[..., Any] = register(
     "data_consistency_measure(Tensor image, Tensor weights, str axes) -> Tensor",
     _measure,
     fake=lambda image, weights, axes: weights.new_empty(samples_shape(_batch(image), image.shape, axes)),

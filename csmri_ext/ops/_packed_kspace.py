@@ -7,7 +7,7 @@ one), "y" or "xy".
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -134,7 +134,7 @@ def _pack_flops(_: Any, mask: Any, axes: str, *__: Any, out_shape: Any = None, *
     return 0 if axes == "xy" else round(5 * batch * n_line * n_lane * math.log2(n_lane))
 
 
-pack = register(
+pack: Callable[..., Any] = register(
     "data_consistency_pack(Tensor kspace, Tensor mask, str axes) -> Tensor",
     _pack,
     fake=lambda kspace, mask, axes: mask.new_empty(samples_shape(kspace.shape[0], kspace.shape, axes)),
@@ -145,7 +145,7 @@ pack = register(
     constants=_MASK,
     batching=Batching(batched=("kspace",), shared=("mask",)),
 )
-unpack = register(
+unpack: Callable[..., Any] = register(
     "data_consistency_unpack(Tensor samples, Tensor mask, str axes, SymInt ny, SymInt nx) -> Tensor",
     _unpack,
     fake=lambda samples, mask, axes, ny, nx: samples.new_empty(
