@@ -82,6 +82,7 @@ def start_as_sum(fusion: nn.Module, n_terms: int, in_chans: int, replicas: int, 
     ValueError
         Groups that do not see every term of a replica.
     """
+    gates: list[nn.Module]
     if isinstance(fusion, ChannelFusion):
         weights, groups, gates = [fusion.mix.weight], [1], [fusion.attend.excite]
     elif isinstance(fusion, PGSA):

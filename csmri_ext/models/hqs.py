@@ -145,7 +145,7 @@ class HQS(Reconstructor):
             raise ValueError(f"start is {start!r}, expected {' or '.join(STARTS)}")
         if width is not None and (denoiser not in ("cnn", "msst") or width < 1):
             raise ValueError(f"width is {width} for the denoiser {denoiser!r}; cnn and msst have one, at least 1")
-        make = DENOISERS[denoiser] if isinstance(denoiser, str) else denoiser
+        make: Callable[..., nn.Module] = DENOISERS[denoiser] if isinstance(denoiser, str) else denoiser
         if width is not None:
             make = partial(make, width=width)
         self.stages, self.replicas, self.channels = stages, replicas, in_chans * replicas

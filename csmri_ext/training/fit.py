@@ -134,8 +134,7 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
         # Lightning would skip the end of the training, where the average replaces the weights of the last step.
         _restore(network, done)
         clock.load_state_dict(done["callbacks"].get(clock.state_key, clock.state_dict()))
-        if rank_zero_only.rank == 0:
-            _write(network, weights, run, clock, done["global_step"])
+        rank_zero_only(_write)(network, weights, run, clock, done["global_step"])
         return weights
     part = f"part_{len(list((run.folder / 'csv').glob('part_*'))):03d}"
     with warnings.catch_warnings():
