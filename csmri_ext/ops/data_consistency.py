@@ -79,7 +79,8 @@ def data_consistency(image: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor | 
     Returns
     -------
         dtype and shape of `image`, contiguous. Differentiable with respect to `image`, `kspace` and `eta`, any number
-        of times, forward and backward; not with respect to the mask, but under `reference_ops`. Equivalent to `reference.data_consistency`; float32 arithmetic also under autocast.
+        of times, forward and backward; with respect to the mask under `csmri_ext.reference_ops` only. Equivalent to
+        `reference.data_consistency`; float32 arithmetic also under autocast.
 
     Raises
     ------

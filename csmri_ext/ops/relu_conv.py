@@ -55,8 +55,8 @@ def check(x: Tensor, weight: Tensor, residual: Tensor | None) -> None:
     check_tensors(name, [x, weight, *([] if residual is None else [residual])])
     if x.ndim != 4 or weight.ndim != 4 or weight.shape[1:] != (x.shape[1], 3, 3):
         raise ValueError(
-            f"{name}: x {tuple(x.shape)}, weight {tuple(weight.shape)}; expected (batch, channels, ny, nx) and (outputs, "
-            "channels, 3, 3)"
+            f"{name}: x {tuple(x.shape)}, weight {tuple(weight.shape)}; expected (batch, channels, ny, nx) and "
+            "(outputs, channels, 3, 3)"
         )
     expected = (x.shape[0], weight.shape[0], *x.shape[2:])
     if residual is not None and residual.shape != expected:

@@ -339,9 +339,7 @@ def _check(kspace: Tensor | None, mask: Tensor | None, sens_maps: Tensor | None)
         if not sens_maps.is_complex():
             raise TypeError(f"sens_maps {tuple(sens_maps.shape)} is {sens_maps.dtype}, expected complex")
         if sens_maps.ndim not in (3, 4):
-            raise ValueError(
-                f"sens_maps {tuple(sens_maps.shape)}: expected (coils, ny, nx) or (batch, coils, ny, nx)"
-            )
+            raise ValueError(f"sens_maps {tuple(sens_maps.shape)}: expected (coils, ny, nx) or (batch, coils, ny, nx)")
         if mask is not None:
             _require_broadcast(mask, "sens_maps", sens_maps, 2)
     if kspace is None:
@@ -370,7 +368,9 @@ def _check_coils(kspace: Tensor, sens_maps: Tensor) -> None:
         raise ValueError(
             f"kspace {tuple(kspace.shape)} has no coil axis, but sens_maps {tuple(sens_maps.shape)} were given"
         )
-    if sens_maps.shape[-3:] != kspace.shape[-3:] or (sens_maps.ndim == 4 and sens_maps.shape[0] not in (1, len(kspace))):
+    if sens_maps.shape[-3:] != kspace.shape[-3:] or (
+        sens_maps.ndim == 4 and sens_maps.shape[0] not in (1, len(kspace))
+    ):
         raise ValueError(
             f"sens_maps {tuple(sens_maps.shape)} do not fit kspace {tuple(kspace.shape)}: expected "
             f"{tuple(kspace.shape[-3:])}"
