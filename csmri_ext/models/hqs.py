@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from csmri_ext.nn import MSST, Reconstructor, UNet
+from csmri_ext.nn.complex import at_least_float32
 from csmri_ext.physics import Encoding
 
 
@@ -182,7 +183,7 @@ class HQS(Reconstructor):
 
     def collect(self, channels: Tensor) -> Tensor:
         """Mean of the replicas, complex ``(batch, ny, nx)``."""
-        real, *imaginary = channels.unflatten(1, (self.in_chans, self.replicas)).mean(2).unbind(1)
+        real, *imaginary = at_least_float32(channels).unflatten(1, (self.in_chans, self.replicas)).mean(2).unbind(1)
         return torch.complex(real, imaginary[0] if imaginary else torch.zeros_like(real))
 
     def on_replicas(self, function: Callable[[Tensor], Tensor], channels: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def as_complex(channels: Tensor) -> Tensor:
     Parameters
     ----------
     channels
-        real ``(batch, 1, ny, nx)`` or ``(batch, 2, ny, nx)``.
+        real ``(batch, 1, ny, nx)`` or ``(batch, 2, ny, nx)``; 16 bits, as autocast makes them, become float32.
 
     Returns
     -------
@@ -58,6 +58,18 @@ def as_complex(channels: Tensor) -> Tensor:
     """
     if channels.ndim != 4 or channels.shape[1] not in (1, 2):
         raise ValueError(f"as_complex: channels have shape {tuple(channels.shape)}, expected (batch, 1 or 2, ny, nx)")
+    channels = at_least_float32(channels)
     if channels.shape[1] == 1:
         return torch.complex(channels[:, 0], torch.zeros_like(channels[:, 0]))
     return torch.view_as_complex(channels.movedim(1, -1).contiguous())
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return a real tensor in a dtype that has complex numbers: 16 bits become float32.
+
+    Parameters
+    ----------
+    x
+        Real, any shape.
+    """
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

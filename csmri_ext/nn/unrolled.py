@@ -67,12 +67,25 @@ class Reconstructor(nn.Module):
 
     def encode(self, kspace: Tensor, mask: Tensor, sens_maps: Tensor | None = None) -> Encoding:
         """Return the data as `reconstruct` sees them; parameters and errors as of `forward`."""
+        self._check_precision(kspace)
         if kspace.ndim == 2 or (kspace.ndim == 3 and sens_maps is not None):
             given = "no sens_maps" if sens_maps is None else f"sens_maps {tuple(sens_maps.shape)}"
             expected = "(batch, ny, nx)" if sens_maps is None else "(batch, coils, ny, nx)"
             raise ValueError(f"kspace {tuple(kspace.shape)} with {given}: expected {expected}")
         encoding = Encoding(kspace, mask, sens_maps)
         return encoding.normalized(self.peak, rotate=self.in_chans == 2)
+
+    def _check_precision(self, kspace: Tensor) -> None:
+        if not isinstance(kspace, Tensor):
+            raise TypeError(f"kspace is a {type(kspace).__module__}.{type(kspace).__name__}, expected a torch.Tensor")
+        weight = next(self.parameters(), None)
+        if weight is None or not kspace.is_complex() or weight.dtype not in (torch.float32, torch.float64):
+            return  # what is not complex is refused by `Encoding`
+        if kspace.dtype != weight.dtype.to_complex():
+            raise TypeError(
+                f"kspace is {kspace.dtype}, but the weights of the network are {weight.dtype}: pass "
+                f"kspace.to({weight.dtype.to_complex()}), or convert the network"
+            )
 
     def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Compute the image from the data.

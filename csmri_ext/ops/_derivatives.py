@@ -61,13 +61,21 @@ class Derivatives:
     constants: dict[str, str] = field(default_factory=dict)
 
 
+def under_transforms() -> bool:
+    """Whether a tensor may have tangents, or a history of which ``requires_grad`` says nothing.
+
+    In a compiled function Python does not know the level of forward mode, which is never above 0.
+    """
+    return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
+
+
 def register_derivatives(library: torch.library.Library, op: Any, derivatives: Derivatives) -> None:
     """Make `derivatives` the Autograd kernel of `op`, of which `library` has the schema."""
     function, names = _function_of(op, derivatives), [argument.name for argument in op._schema.arguments]
     by_twin = derivatives.jvp is None
 
     def kernel(keyset: Any, *args: Any) -> Any:
-        dual = _is_forward_mode() and _is_dual(args)
+        dual = under_transforms() and _is_dual(args)
         if dual:
             _refuse_constants(derivatives, op, names, args, _has_tangent)
             if by_twin:
@@ -215,11 +223,6 @@ def _tuple(result: Any) -> tuple[Any, ...]:
 
 
 # --- forward mode --------------------------------------------------------------------------------------------------
-def _is_forward_mode() -> bool:
-    """Whether tensors may have tangents. The level is unknown to Python in a compiled function, and never above 0."""
-    return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
-
-
 def _primal(x: Tensor) -> Tensor:
     return forward_ad.unpack_dual(x, level=0).primal if _is_differentiable(x) else x
 
@@ -270,7 +273,7 @@ def _leaves_of(args: Sequence[Any], *, connected: bool) -> Iterator[list[Any]]:
             return x
         if connected and x.requires_grad:
             return x.view_as(x)
-        tangent = _tangent(x) if _is_forward_mode() else None
+        tangent = _tangent(x) if under_transforms() else None
         alone = (x if tangent is None else _primal(x)).detach().requires_grad_()
         return alone if tangent is None else forward_ad.make_dual(alone, tangent, level=0)
 

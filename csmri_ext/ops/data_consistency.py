@@ -17,7 +17,8 @@ from csmri_ext.ops._library import autocasting
 class PreparedKspace(NamedTuple):
     """Measured data in the form that the stages of an unrolled network share; made by `prepare_data_consistency`.
 
-    Belongs to the device, dtype and shape of `kspace`. A tuple of tensors, so it passes through `torch.compile`.
+    Belongs to the device, dtype and shape of `kspace`; `to` moves it to another device. A tuple of tensors, so it
+    passes through `torch.compile`, and ``torch.load(weights_only=True)`` reads what ``torch.save`` has written.
     """
 
     kspace: Tensor
@@ -30,6 +31,22 @@ class PreparedKspace(NamedTuple):
     """Weighted data, packed, transformed where the mask does not vary. None where plain PyTorch computes."""
     weights: Tensor | None
     """The mask in the order of `samples`."""
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> PreparedKspace:
+        """Move all tensors to a device.
+
+        Parameters
+        ----------
+        device
+            Where to.
+        non_blocking
+            As in `torch.Tensor.to`.
+        """
+        moved = (x.to(device, non_blocking=non_blocking) if isinstance(x, Tensor) else x for x in self)
+        return PreparedKspace(*moved)  # type: ignore[arg-type]
+
+
+torch.serialization.add_safe_globals([PreparedKspace])  # torch.load(weights_only=True) reads what torch.save wrote
 
 
 def data_consistency(image: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor | float) -> Tensor:
@@ -56,12 +73,14 @@ def data_consistency(image: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor | 
         bool (True = acquired) or real weights, broadcastable to `kspace`: ``(nx,)``, ``(ny, 1)``, ``(ny, nx)``,
         ``(batch, 1, 1, nx)`` ... Give it in its smallest shape: the shape decides about the fast paths, not the values.
     eta
-        Step: float, or real tensor with one element.
+        Step: float, or real tensor with one element; or one for each image, real with the axes of `image`, the last two
+        of size 1: ``(batch, 1, 1)``. That costs one more pass over the image.
 
     Returns
     -------
         dtype and shape of `image`, contiguous. Differentiable with respect to `image`, `kspace` and `eta`, any number
-        of times. Equivalent to `reference.data_consistency`; float32 arithmetic also under autocast.
+        of times, forward and backward; with respect to the mask under `csmri_ext.reference_ops` only. Equivalent to
+        `reference.data_consistency`; float32 arithmetic also under autocast.
 
     Raises
     ------
@@ -141,7 +160,7 @@ def data_consistency_prepared(image: Tensor, prepared: PreparedKspace, eta: Tens
     prepared
         Measured data.
     eta
-        Step: float, or real tensor with one element.
+        As in `data_consistency`; for replicas a step for each image is ``(batch, 1, 1, 1)``.
 
     Returns
     -------
@@ -153,12 +172,11 @@ def data_consistency_prepared(image: Tensor, prepared: PreparedKspace, eta: Tens
         If dtypes, devices or shapes do not fit together.
     """
     _check_image(image, prepared)
-    step = _step(eta, prepared)
+    step = _step(eta, prepared, image)
     if reference.active() or not kernels.cover(image):
         return reference.data_consistency(image, prepared.kspace, prepared.mask, step)
     prepared = _packed(prepared)
-    result: Tensor = kernels.apply(image, prepared.samples, prepared.weights, step, prepared.axes, True)
-    return result
+    return _applied(image, prepared.samples, prepared, step, add_image=True)
 
 
 def data_consistency_normal_term(image: Tensor, prepared: PreparedKspace, eta: Tensor | float) -> Tensor:
@@ -167,12 +185,11 @@ def data_consistency_normal_term(image: Tensor, prepared: PreparedKspace, eta: T
     Parameters and errors as in `data_consistency_prepared`; the measured data are not used.
     """
     _check_image(image, prepared)
-    step = _step(eta, prepared)
+    step = _step(eta, prepared, image)
     if reference.active() or not kernels.cover(image):
         return reference.data_consistency_normal_term(image, prepared.kspace, prepared.mask, step)
     prepared = _packed(prepared)
-    result: Tensor = kernels.apply(image, None, prepared.weights, step, prepared.axes, False)
-    return result
+    return _applied(image, None, prepared, step, add_image=False)
 
 
 def data_consistency_terms(image: Tensor, zero_filled: Tensor, prepared: PreparedKspace, eta: Tensor | float) -> Tensor:
@@ -218,6 +235,14 @@ def data_consistency_terms(image: Tensor, zero_filled: Tensor, prepared: Prepare
     return result
 
 
+def _applied(image: Tensor, samples: Tensor | None, prepared: PreparedKspace, step: Tensor, add_image: bool) -> Tensor:
+    own = step if step.ndim == 0 else step.new_ones(())  # the kernels know one step for all images
+    result: Tensor = kernels.apply(image, samples, prepared.weights, own, prepared.axes, add_image and step.ndim == 0)
+    if step.ndim:
+        result = image + step * result if add_image else step * result
+    return result
+
+
 # --- checks: everything that kernels take for granted --------------------------------------------------------------
 def _check_measured(kspace: Tensor, mask: Tensor) -> None:
     if kspace.dtype not in packed.REAL_DTYPES:
@@ -260,17 +285,37 @@ def _check_image(image: Tensor, prepared: PreparedKspace) -> None:
         )
 
 
-def _step(eta: Tensor | float, prepared: PreparedKspace) -> Tensor:
-    """Return eta as a real tensor without axes, of the dtype and on the device of the data."""
+def _step(eta: Tensor | float, prepared: PreparedKspace, image: Tensor | None = None) -> Tensor:
+    """Return eta as a real tensor of the dtype and on the device of the data; without axes if it is one number.
+
+    A number for each image needs `image`, against which it broadcasts.
+    """
     kspace = prepared.kspace
     dtype = packed.REAL_DTYPES[kspace.dtype]
     if not isinstance(eta, Tensor):
         return torch.full((), eta, dtype=dtype, device=kspace.device)
-    if eta.is_complex() or eta.numel() != 1:
+    if eta.is_complex():
         raise TypeError(f"data_consistency: eta is {eta.dtype} {tuple(eta.shape)}, expected one real number")
+    if eta.numel() != 1:
+        if image is None or not _is_per_image(eta, image):
+            shapes = (
+                ""
+                if image is None
+                else f" or, for image {tuple(image.shape)}, {(image.shape[0], *(1,) * (image.ndim - 1))}"
+            )
+            raise TypeError(
+                f"data_consistency: eta is {eta.dtype} {tuple(eta.shape)}, expected one real number{shapes}"
+            )
+        return eta.to(device=kspace.device, dtype=dtype)
     if eta.device != kspace.device and eta.device.type != "cpu":
         raise ValueError(f"data_consistency: eta is on {eta.device}, kspace on {kspace.device}")
     return eta.reshape(()).to(device=kspace.device, dtype=dtype)
+
+
+def _is_per_image(eta: Tensor, image: Tensor) -> bool:
+    """Whether eta has a number for each image of a batch, and the axes to say so."""
+    sizes = zip(eta.shape[:-2], image.shape[:-2], strict=False)
+    return eta.ndim == image.ndim and eta.shape[-2:] == (1, 1) and all(n in (1, full) for n, full in sizes)
 
 
 def _packed(prepared: PreparedKspace) -> PreparedKspace:

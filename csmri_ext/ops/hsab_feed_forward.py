@@ -75,14 +75,20 @@ def check(x: Tensor, expand: Tensor, depthwise: Tensor, contract: Tensor) -> Non
     if len({t.dtype for t in names.values()}) > 1 or not x.dtype.is_floating_point:
         dtypes = ", ".join(f"{name} is {t.dtype}" for name, t in names.items())
         raise TypeError(f"hsab_feed_forward: {dtypes}; expected one real floating-point type")
-    shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in names.items())
     if x.ndim != 4 or expand.ndim != 2:
+        shapes = _shapes(names)
         raise ValueError(f"hsab_feed_forward: {shapes}; expected x (batch, channels, ny, nx), expand two axes")
     channels, hidden = x.shape[1], expand.shape[0]
     expected = [(hidden, channels), (hidden, 3, 3), (channels, hidden)]
     if [tuple(t.shape) for t in (expand, depthwise, contract)] != expected:
         wanted = "(hidden, channels), (hidden, 3, 3), (channels, hidden)"
+        shapes = _shapes(names)
         raise ValueError(f"hsab_feed_forward: {shapes}; {channels} channels and {hidden} hidden ones need {wanted}")
+
+
+def _shapes(tensors: dict[str, Tensor]) -> str:
+    """Describe tensors in a message. For use in errors only: what formats a size fixes it in a compiled function."""
+    return ", ".join(f"{name} {tuple(t.shape)}" for name, t in tensors.items())
 
 
 def _pixels(x: Tensor) -> Tensor:

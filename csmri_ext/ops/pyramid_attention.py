@@ -11,7 +11,7 @@ from torch import Tensor
 from csmri_ext import _core
 from csmri_ext.ops import reference
 from csmri_ext.ops._batching import Batching
-from csmri_ext.ops._derivatives import VjpProblem
+from csmri_ext.ops._derivatives import VjpProblem, under_transforms
 from csmri_ext.ops._library import address, autocast_dtype, autocasting, launch, register
 
 KERNEL_SIZES, MAX_BRANCHES, MAX_PARTS = _core.KERNEL_SIZES, _core.MAX_BRANCHES, _core.MAX_PARTS
@@ -63,7 +63,8 @@ def pyramid_attention(
     parts = [parts] if isinstance(parts, Tensor) else list(parts)
     features, mean, maximum = pyramid_convolution(parts, weights, groups, scales)
     factors = gate(mean, maximum).to(features.dtype)[..., None, None]
-    if torch.is_grad_enabled() and (features.requires_grad or factors.requires_grad):
+    recorded = torch.is_grad_enabled() and (features.requires_grad or factors.requires_grad)
+    if recorded or under_transforms():
         return features * factors
     return features.mul_(factors)
 
@@ -123,15 +124,17 @@ def check(parts: list[Tensor], weights: list[Tensor], groups: list[int], scales:
         raise ValueError(f"{name}: scales {tuple(scales.shape)}, expected ({len(parts)},)")
     channels = sum(part.shape[1] for part in parts)
     for weight, group in zip(weights, groups, strict=True):
-        shapes = f"weight {tuple(weight.shape)} with {group} groups on {channels} channels"
+        fault = ""
         if weight.ndim != 4 or weight.shape[2] != weight.shape[3] or weight.shape[2] not in KERNEL_SIZES:
-            raise ValueError(f"{name}: {shapes}; expected (outputs, channels / groups, k, k) with k in {KERNEL_SIZES}")
-        if group < 1 or channels % group or weight.shape[0] % group or weight.shape[1] * group != channels:
+            fault = f"expected (outputs, channels / groups, k, k) with k in {KERNEL_SIZES}"
+        elif group < 1 or channels % group or weight.shape[0] % group or weight.shape[1] * group != channels:
+            fault = "groups divides channels and outputs, and channels / groups is weight.shape[1]"
+        elif weight.shape[0] != weights[0].shape[0]:
+            fault = f"every branch has as many outputs as the first, {weights[0].shape[0]}"
+        if fault:
             raise ValueError(
-                f"{name}: {shapes}; groups divides channels and outputs, and channels / groups is weight.shape[1]"
+                f"{name}: weight {tuple(weight.shape)} with {group} groups on {channels} channels; {fault}"
             )
-        if weight.shape[0] != weights[0].shape[0]:
-            raise ValueError(f"{name}: {shapes}; every branch has as many outputs as the first, {weights[0].shape[0]}")
 
 
 def _shape(parts: list[Tensor], weights: list[Tensor], groups: list[int]) -> _core.PyramidShape:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 
 import torch
 from torch import Tensor
 
-_active = False
+_blocks = 0  # `reference_ops` blocks that have been entered and not left, in all threads
+_counting = Lock()
 
 
 @contextmanager
@@ -20,19 +22,24 @@ def reference_ops() -> Iterator[None]:
     """Run the ops inside the ``with`` block as plain PyTorch, in this process (all threads).
 
     For checking the kernels, and for machines without them. A backward pass belongs to its forward pass, wherever it
-    runs.
+    runs. Where several threads have entered a block, it is in force until all of them have left.
     """
-    global _active
-    before, _active = _active, True
+    _count(1)
     try:
         yield
     finally:
-        _active = before
+        _count(-1)
+
+
+def _count(change: int) -> None:
+    global _blocks
+    with _counting:
+        _blocks += change
 
 
 def active() -> bool:
     """Whether `reference_ops` is in force."""
-    return _active
+    return _blocks > 0
 
 
 def fft2c(x: Tensor) -> Tensor:

@@ -53,12 +53,17 @@ def check(x: Tensor, weight: Tensor, residual: Tensor | None) -> None:
     """Raise TypeError or ValueError unless everything fits together."""
     name = "relu_conv"
     check_tensors(name, [x, weight, *([] if residual is None else [residual])])
-    shapes = f"x {tuple(x.shape)}, weight {tuple(weight.shape)}"
     if x.ndim != 4 or weight.ndim != 4 or weight.shape[1:] != (x.shape[1], 3, 3):
-        raise ValueError(f"{name}: {shapes}; expected (batch, channels, ny, nx) and (outputs, channels, 3, 3)")
+        raise ValueError(
+            f"{name}: x {tuple(x.shape)}, weight {tuple(weight.shape)}; expected (batch, channels, ny, nx) and "
+            "(outputs, channels, 3, 3)"
+        )
     expected = (x.shape[0], weight.shape[0], *x.shape[2:])
     if residual is not None and residual.shape != expected:
-        raise ValueError(f"{name}: {shapes}, residual {tuple(residual.shape)}; expected a residual {expected}")
+        raise ValueError(
+            f"{name}: x {tuple(x.shape)}, weight {tuple(weight.shape)}, residual {tuple(residual.shape)}; expected a "
+            f"residual {tuple(expected)}"
+        )
 
 
 def _empty_output(x: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:

@@ -96,13 +96,18 @@ def _check_sens_maps(image: Tensor, sens_maps: Tensor) -> torch.Size:
         raise TypeError(f"sense_normal: image is {image.dtype}, sens_maps {sens_maps.dtype}")
     if sens_maps.device != image.device:
         raise ValueError(f"sense_normal: image is on {image.device}, sens_maps on {sens_maps.device}")
-    shapes = f"image {tuple(image.shape)}, sens_maps {tuple(sens_maps.shape)}"
     if sens_maps.ndim < 3 or image.shape[-2:] != sens_maps.shape[-2:]:
-        raise ValueError(f"sense_normal: {shapes}: expected (..., ny, nx) and (..., coils, ny, nx)")
+        raise ValueError(
+            f"sense_normal: image {tuple(image.shape)}, sens_maps {tuple(sens_maps.shape)}: expected (..., ny, nx) and "
+            "(..., coils, ny, nx)"
+        )
     try:
         return torch.broadcast_shapes(image.shape[:-2], sens_maps.shape[:-3])
     except RuntimeError:
-        raise ValueError(f"sense_normal: {shapes}: their leading axes do not broadcast") from None
+        raise ValueError(
+            f"sense_normal: image {tuple(image.shape)}, sens_maps {tuple(sens_maps.shape)}: their leading axes do not "
+            "broadcast"
+        ) from None
 
 
 # --- the op: images (n, ny, nx), sens_maps (n or 1, coils, ny, nx), packed weights of the n * coils coil images -------

@@ -226,7 +226,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     ctx.mark_non_differentiable(*output[1:])
     # copies of the nodes that the backward pass reads: an activation may overwrite the concatenation
     nodes = _slices(output[0], len(ctx.edges))
-    read = [nodes[i - 2].clone(memory_format=torch.channels_last) for i in _read(ctx.sources)]
+    read = [nodes[i - 2].clone() for i in _read(ctx.sources)]
     ctx.n_saved = 6 + len(read)
     ctx.save_for_backward(before, last, first, second, *output[1:], *read, *weights)
 

@@ -63,16 +63,16 @@ def check(x: Tensor, weight: Tensor) -> None:
         raise TypeError(f"split_depthwise: x is {x.dtype}, weight {weight.dtype}")
     if not x.dtype.is_floating_point:
         raise TypeError(f"split_depthwise: x is {x.dtype}, expected a real floating-point type")
-    shapes = f"x {tuple(x.shape)}, weight {tuple(weight.shape)}"
     if x.ndim != 4 or weight.ndim != 4 or weight.shape[2:] != (3, 3):
         raise ValueError(
-            f"split_depthwise: {shapes}; expected (batch, channels, ny, nx) and (s - 1, channels / s, 3, 3)"
+            f"split_depthwise: x {tuple(x.shape)}, weight {tuple(weight.shape)}; expected (batch, channels, ny, nx) "
+            "and (s - 1, channels / s, 3, 3)"
         )
     splits = weight.shape[0] + 1
     if not 2 <= splits <= MAX_SPLITS or x.shape[1] != splits * weight.shape[1]:
         raise ValueError(
-            f"split_depthwise: {shapes}; {splits} groups (2 to {MAX_SPLITS} allowed) of {weight.shape[1]} channels "
-            f"need x with {splits * weight.shape[1]} channels"
+            f"split_depthwise: x {tuple(x.shape)}, weight {tuple(weight.shape)}; {splits} groups (2 to {MAX_SPLITS} "
+            f"allowed) of {weight.shape[1]} channels need x with {splits * weight.shape[1]} channels"
         )
 
 

@@ -182,7 +182,9 @@ def _eigen_maps(coefficients: Tensor, images: Tensor) -> EigenMaps:
 def _operators(coefficients: Tensor, ny: int, nx: int) -> Iterator[tuple[slice, Tensor]]:
     """Evaluate C for some rows of pixels at a time, ``(batch, rows, nx, coils, coils)``."""
     batch, n_coils = coefficients.shape[0], coefficients.shape[-1]
-    along_y, along_x = (_waves(n, size, coefficients) for n, size in zip((ny, nx), coefficients.shape[1:3], strict=True))
+    along_y, along_x = (
+        _waves(n, size, coefficients) for n, size in zip((ny, nx), coefficients.shape[1:3], strict=True)
+    )
     columns = torch.einsum("xf,bgfcd->bgxcd", along_x, coefficients).flatten(2)
     height = max(1, CHUNK // (batch * nx * n_coils**2))
     for top in range(0, ny, height):
