@@ -21,7 +21,7 @@ def slices(n: int = 5) -> np.ndarray:
 
 def spokes() -> np.ndarray:
     """Radial samples of a disc, (spokes, samples), computed from the definition."""
-    y, x = np.argwhere((np.hypot(*np.mgrid[-24:24, -24:24]) < 15)).T - 24
+    y, x = np.argwhere(np.hypot(*np.mgrid[-24:24, -24:24]) < 15).T - 24
     k = np.arange(-24, 24) / 48
     angles = np.arange(32) * np.pi / 32
     return np.stack([np.exp(-2j * np.pi * np.outer(k, x * np.cos(a) + y * np.sin(a))).sum(1) for a in angles]).astype(
@@ -212,7 +212,7 @@ def test_frames_sampled_differently_become_one_acquisition_each(tmp_path: Path) 
             np.testing.assert_array_equal(acquisition.kspace[0], frame)
         (chosen,) = load_frames(path, frames=[2])
         np.testing.assert_array_equal(chosen.kspace[0], frames[2])
-    write_cfl(tmp_path / "same", np.broadcast_to(frames[:1].transpose(3, 2, 1, 0)[:, :, None, :], (60, 64, 1, 4)))
+    write_cfl(tmp_path / "same", COILS.transpose(2, 1, 0)[:, :, None])
     assert len(load_frames(tmp_path / "same")) == 1
 
 
