@@ -106,7 +106,7 @@ ROOMS = {
 ENTRY_POINT_GROUPS = {"csmri_ext.methods", "csmri_ext.experiments"}
 # Optional packages, and rooms, that a room may import inside a function, where the format or the reader needs them.
 LAZY = {
-    "csmri_ext.bridge": {"nibabel", "PIL"},
+    "csmri_ext.bridge": {"nibabel", "PIL", "ismrmrd", "hdf5plugin"},
     "csmri_ext.training": {"matplotlib"},
     "csmri_ext.metrics": {"torch", "csmri_ext.complexity"},
     "csmri_ext.recon": {"torch", "cupy"},

@@ -15,8 +15,9 @@ from csmri_ext.bridge.conventions import looks_dc_at_corner, sampling_pattern
 from csmri_ext.bridge.fastmri.read import read_fastmri
 from csmri_ext.bridge.fastmri.write import write_fastmri, write_reconstructions
 from csmri_ext.bridge.file_errors import FileFormatError
-from csmri_ext.bridge.from_slices import stack_slices
-from csmri_ext.bridge.load import load
+from csmri_ext.bridge.load import load, load_frames
+from csmri_ext.bridge.reading import parse_axes, reading
+from csmri_ext.bridge.stacks import stack_slices
 
 __all__ = [
     "Acquisition",
@@ -35,13 +36,16 @@ __all__ = [
     "from_bart",
     "load",
     "load_cfl_kspace",
+    "load_frames",
     "looks_dc_at_corner",
+    "parse_axes",
     "pics",
     "read_cfl",
     "read_cfl_header",
     "read_fastmri",
     "read_multi_cfl",
     "read_ra",
+    "reading",
     "sampling_pattern",
     "stack_slices",
     "to_bart",

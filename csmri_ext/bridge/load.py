@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,17 @@ from csmri_ext.bridge.arrays.npy import read_npy, read_npz
 from csmri_ext.bridge.bart_files.kspace import load_cfl_kspace
 from csmri_ext.bridge.fastmri.read import read_fastmri
 from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.ismrmrd.raw import is_raw, read_raw
+from csmri_ext.bridge.maps_file import load_maps
+from csmri_ext.bridge.measured import FramesDifferError
+from csmri_ext.bridge.phase_encoding import swapped
 
 Reader = Callable[..., Acquisition]
 
 BY_EXTENSION: dict[str, Reader] = {
     ".h5": read_fastmri,
     ".hdf5": read_fastmri,
+    ".mrd": read_raw,
     ".cfl": load_cfl_kspace,
     ".hdr": load_cfl_kspace,
     ".ra": load_cfl_kspace,
@@ -54,29 +60,35 @@ _SIGNATURES: tuple[tuple[int, bytes, Reader], ...] = (
 )
 
 
-def load(path: str | os.PathLike[str], **options: Any) -> Acquisition:
+def load(path: str | os.PathLike[str], *, axes: str | None = None, **options: Any) -> Acquisition:
     """Open any supported file; slices are read when they are indexed.
 
-    ==========================  ================================================================
-    fastMRI ``.h5``             `fastmri.read_fastmri`
-    BART ``.cfl/.hdr``, ``.ra``  `cfl_kspace.load_cfl_kspace`; options ``sens_maps``, ``x_dim``
+    ==========================  ==========================================================================
+    fastMRI ``.h5``             `fastmri.read_fastmri`; options ``axes``, ``key``, ``frames``
+    ISMRMRD raw ``.h5, .mrd``   `ismrmrd.read_raw`; option ``frames``
+    BART ``.cfl/.hdr``, ``.ra``  `cfl_kspace.load_cfl_kspace`; options ``axes``, ``x_dim``, ``frames``
     ``.nii``, ``.nii.gz``       `nifti.read_nifti`; options ``plane``, ``volume``
     ``.png``, ``.tif``          `images.read_image`
-    ``.npy``, ``.npz``          `npy.read_npy`, `npy.read_npz`; options ``axes``, ``key``
-    ``.mat``                    `mat.read_mat`; options ``axes``, ``key``
-    ==========================  ================================================================
+    ``.npy``, ``.npz``          `npy.read_npy`, `npy.read_npz`; options ``axes``, ``key`` (npz), ``frames``
+    ``.mat``                    `mat.read_mat`; options ``axes``, ``key``, ``frames``
+    ==========================  ==========================================================================
 
     Parameters
     ----------
     path
         One file. For BART the name with or without extension. Several images of one volume: load each, then
-        `from_slices.stack_slices`.
+        `stacks.stack_slices`.
+    axes
+        Which axis is which, one word per axis of the stored array, such as ``"coil y x"``: see `reading.parse_axes`.
     options
-        Options of the reader, as above.
+        Options of the reader, as above, and for every format: ``sens_maps``, a file of coil sensitivities (see
+        `maps_file.load_maps`); ``phase_encoding="y"`` exchanges y and x, so that masks undersample what was y;
+        ``force=True`` believes what looks wrong.
 
     Returns
     -------
-        k-space as measured, or simulated from images (``attrs["simulated"]``).
+        k-space as measured, or simulated from images (``attrs["simulated"]``). `reading.reading` says in one line how
+        the file was read.
 
     Raises
     ------
@@ -91,7 +103,52 @@ def load(path: str | os.PathLike[str], **options: Any) -> Acquisition:
         An option that the reader does not have.
     """
     path = Path(path)
-    return _reader(path)(path, **options)
+    reader = _reader(path)
+    known = _options_of(reader)
+    given = {name: value for name, value in {"axes": axes, **options}.items() if value is not None}
+    own = {name: value for name, value in given.items() if name in known}
+    maps, turn = given.get("sens_maps"), given.get("phase_encoding", "x")
+    rest = sorted(set(given) - known - set(GENERAL))
+    if rest:
+        raise TypeError(f"{path}: {rest[0]} is no option of {reader.__name__}, which has {', '.join(sorted(known))}")
+    try:
+        acquisition = reader(path, **own)
+    except FileFormatError:
+        raise
+    except ValueError as error:
+        raise FileFormatError(str(error)) from error
+    if maps is not None and "sens_maps" not in known:
+        load_maps(maps, acquisition)
+    if "phase_encoding" in known or turn == "x":
+        return acquisition
+    if turn != "y":
+        raise FileFormatError(f"{path}: --phase-encoding {turn}; it is x or y for such a file")
+    return swapped(acquisition)
+
+
+def load_frames(path: str | os.PathLike[str], **options: Any) -> list[Acquisition]:
+    """Open a file as `load` does; frames that were sampled differently become one acquisition each."""
+    try:
+        return [load(path, **options)]
+    except FramesDifferError as error:
+        frames: Sequence[int] = options.get("frames") or range(error.frames)
+        acquisitions = [load(path, **{**options, "frames": (frame,)}) for frame in frames]
+    for frame, acquisition in zip(frames, acquisitions, strict=True):
+        acquisition.attrs["frame"] = frame
+    return acquisitions
+
+
+GENERAL = ("force", "phase_encoding", "sens_maps")
+"""Options that every format has."""
+
+
+def options_for(path: str | os.PathLike[str]) -> set[str]:
+    """Name the options of `load` that a file has, by its format."""
+    return _options_of(_reader(Path(path))) | set(GENERAL)
+
+
+def _options_of(reader: Reader) -> set[str]:
+    return {name for name, p in inspect.signature(reader).parameters.items() if p.kind is p.KEYWORD_ONLY}
 
 
 def _reader(path: Path) -> Reader:
@@ -108,8 +165,12 @@ def _reader(path: Path) -> Reader:
         if start[offset:].startswith(signature):
             return reader
     if start.startswith(b"\x89HDF\r\n\x1a\n"):
-        return read_mat if extension == ".mat" else read_fastmri
+        if extension == ".mat":
+            return read_mat
+        return read_raw if is_raw(path) else read_fastmri
     if extension in BY_EXTENSION:
         return BY_EXTENSION[extension]
     hint = "; convert DICOM to NIfTI first, for example with dcm2niix" if start[128:132] == b"DICM" else ""
+    if extension == ".dat":
+        hint = "; convert Siemens raw data with siemens_to_ismrmrd, or with `bart twixread -A`"
     raise FileFormatError(f"{path}: unknown file type; supported: {' '.join(BY_EXTENSION)}{hint}")

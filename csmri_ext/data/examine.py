@@ -13,14 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge import Acquisition, FileFormatError
+from csmri_ext.bridge.bart_files.dims import BART_NAMES
 from csmri_ext.bridge.fourier import ifft2c
 from csmri_ext.physics import calibration_block
 
 MANY_SLICES = 5  # slices that the checks of content look at, spread over the volume
-BART_NAMES = (
-    *("READ", "PHS1", "PHS2", "COIL", "MAPS", "TE", "COEFF", "COEFF2"),
-    *("ITER", "CSHIFT", "TIME", "TIME2", "LEVEL", "SLICE", "AVG", "BATCH"),
-)
 NEAR_ZERO = 1e-7  # below this fraction of the largest sample, "not exactly zero" is rounding: float32 has 7 digits
 CLEARLY = 2.0  # one side must hold this many times the energy of the other
 

@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 from csmri_ext.bridge.acquisition import Acquisition, LazyStack
 from csmri_ext.bridge.fastmri.write import write_fastmri
 from csmri_ext.bridge.fourier import fft2c, ifft2c
-from csmri_ext.bridge.from_slices import rss_target
+from csmri_ext.bridge.stacks import rss_target
 from csmri_ext.phantom.abstract import draw_abstract
 from csmri_ext.phantom.body import draw_body
 from csmri_ext.phantom.coil_maps import loop_sensitivities

@@ -67,6 +67,7 @@ def read_like_slice_dataset(path: Path, challenge: str, dataslice: int) -> tuple
 
 def test_single_coil_with_header_and_reconstruction(tmp_path: Path) -> None:
     kspace, target = random_kspace(2, 640, 368), np.random.default_rng(1).random((2, 320, 320), np.float32)
+    kspace[..., :4] = kspace[..., 365:] = 0
     path = make_file(tmp_path / "k.h5", kspace=kspace, reconstruction_esc=target, ismrmrd_header=KNEE_HEADER)
     with h5py.File(path, "a") as file:
         file.attrs.update({"acquisition": "CORPD_FBK", "max": 3e-4, "norm": 0.02, "patient_id": "0042"})
@@ -113,7 +114,7 @@ def test_a_reference_wider_than_kspace_is_cropped_to_a_square(tmp_path: Path) ->
 def test_file_with_mask_has_no_computed_target(tmp_path: Path) -> None:
     kspace = random_kspace(2, 3, 10, 12)
     mask = np.arange(12) % 3 == 0
-    path = make_file(tmp_path / "test.h5", kspace=kspace, mask=mask.astype(np.float32))
+    path = make_file(tmp_path / "test.h5", kspace=kspace * mask, mask=mask.astype(np.float32))
     with h5py.File(path, "a") as file:
         file.attrs.update({"acceleration": 4, "num_low_frequency": 1})
     volume = read_fastmri(path)
@@ -241,7 +242,6 @@ def test_headers() -> None:
         ({"kspace": random_kspace(2, 4, 4), "sens_maps": random_kspace(2, 4, 3)}, r"sens_maps of shape \(2, 4, 3\)"),
         ({"kspace": random_kspace(2, 4, 4), "ismrmrd_header": "<a"}, "not XML"),
         ({"kspace": random_kspace(2, 4, 4), "ismrmrd_header": KNEE_HEADER.replace("320", "-5")}, "-5 x -5 x 1"),
-        ({"kspace": random_kspace(2, 4, 4), "ismrmrd_header": KNEE_HEADER}, "columns 4 to 364 were acquired, .* has 4"),
         ({"kspace/data": np.ones(4)}, "kspace is a group"),
         ({"kspace": random_kspace(2, 4, 4), "mask/a": np.ones(4)}, "mask is a group"),
         ({"kspace": random_kspace(2, 4, 4), "mask": np.full(4, np.nan)}, "mask is float64 with values"),

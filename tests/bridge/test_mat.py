@@ -74,12 +74,12 @@ def test_mask_and_choice(tmp_path: Path, save) -> None:
     mask = np.zeros((9, 7), np.uint8)
     mask[:, ::2] = 1
     mask[4, 1] = 1
-    save(path, {"kspace": random_kspace(9, 7), "mask": mask, "images": np.ones((9, 7))})
+    save(path, {"kspace": random_kspace(9, 7) * mask, "mask": mask, "images": np.ones((9, 7))})
     volume = read_mat(path)
     np.testing.assert_array_equal(volume.mask, mask != 0)
     np.testing.assert_allclose(volume.kspace[0][0], random_kspace(9, 7) * mask, rtol=1e-6)
     assert read_mat(path, key="images").attrs["simulated"] is True
-    save(path, {"kspace": random_kspace(9, 7), "mask": mask[:1]})
+    save(path, {"kspace": random_kspace(9, 7) * mask[:1], "mask": mask[:1]})
     np.testing.assert_array_equal(read_mat(path).mask, np.arange(7) % 2 == 0)
     save(path, {"im": np.ones((9, 7)), "fov": 220.0, "te": np.ones((1, 5))})
     assert read_mat(path).target.shape == (1, 9, 7)

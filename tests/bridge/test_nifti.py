@@ -94,7 +94,11 @@ def test_four_axes_need_the_index_of_a_volume(tmp_path: Path) -> None:
 
 def test_negative_values_give_a_magnitude_that_fits_the_kspace(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(RAS - 40, RAS_AFFINE), tmp_path / "v.nii")
-    volume = read_nifti(tmp_path / "v.nii")
+    with pytest.raises(
+        FileFormatError, match=r"v\.nii: .* negative values, down to -39, .*--force takes the magnitude"
+    ):
+        read_nifti(tmp_path / "v.nii")
+    volume = read_nifti(tmp_path / "v.nii", force=True)
     np.testing.assert_array_equal(volume.target[1], np.abs(RAS - 40)[::-1, ::-1, 1].T)
     assert np.linalg.norm(volume.kspace[1]) == pytest.approx(np.linalg.norm(volume.target[1]), rel=1e-5)
 

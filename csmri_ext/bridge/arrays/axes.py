@@ -1,8 +1,8 @@
-"""Axis orders of arrays without a header: which axis is slice, coil, ny, nx; and which array of a file is meant."""
+"""Arrays without a header: any order of axes becomes slices of (coils, ny, nx); which array of a file is meant."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,52 +11,71 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition
+from csmri_ext.bridge.arrays.order import Order, check_content
+from csmri_ext.bridge.checked import format_errors
 from csmri_ext.bridge.file_errors import FileFormatError
-from csmri_ext.bridge.from_slices import image_acquisition, kspace_acquisition
+from csmri_ext.bridge.measured import kspace_acquisition
+from csmri_ext.bridge.numbers import as_float, is_complex, is_number
+from csmri_ext.bridge.reading import axes_in_words, choose_frames
+from csmri_ext.bridge.simulated import image_acquisition
 
-NUMPY_AXES = {2: "yx", 3: "syx", 4: "scyx"}  # fastMRI's order
-MATLAB_AXES = {2: "yx", 3: "yxs", 4: "yxcs"}
 KSPACE_NAMES = ("kspace",)
 IMAGE_NAMES = ("images", "image")
+MAPS_NAME = "sens_maps"
+BESIDE = ("mask", MAPS_NAME)  # arrays that belong to k-space
 
 
 @dataclass(frozen=True)
 class AxisOrderedSlices:
     """``read(i)`` is slice i as (coils, ny, nx) or (ny, nx), from an array in any axis order.
 
+    Slices are counted within the first frame, then within the second one.
+
     Attributes
     ----------
     read_index
         ``read_index(index)`` is ``array[index]``, an ndarray.
     axes
-        One letter per axis: s slice, c coil, y, x.
+        One letter per axis, see `reading.AXES`.
     add_coil_axis
         Return (1, ny, nx) where `axes` has no c.
+    n_slices
+        Slices of a frame.
+    frames
+        Those that are read.
     """
 
     read_index: Callable[[tuple[int | slice, ...]], NDArray[Any]]
     axes: str
     add_coil_axis: bool = False
+    n_slices: int = 1
+    frames: tuple[int, ...] = (0,)
 
     def __call__(self, i: int) -> NDArray[Any]:
         """Read one slice as float32 or complex64."""
-        item = self.read_index(tuple(i if axis == "s" else slice(None) for axis in self.axes))
-        left = self.axes.replace("s", "")
-        item = item.transpose([left.index(axis) for axis in "cyx" if axis in left])
+        place: dict[str, int | slice] = {"s": i % self.n_slices, "t": self.frames[i // self.n_slices], "1": 0}
+        item = self.read_index(tuple(place.get(axis, slice(None)) for axis in self.axes))
+        left = [axis for axis in self.axes if axis not in place]
+        item = item.transpose([left.index(axis) for axis in "cyxi" if axis in left])
         with np.errstate(over="ignore"):  # values beyond float32 become infinite, which is refused
-            return _as_float(item[np.newaxis] if self.add_coil_axis and "c" not in left else item)
+            if "i" in left:
+                item = as_float(item[..., 0]) + np.complex64(1j) * as_float(item[..., 1])
+            return as_float(item[np.newaxis] if self.add_coil_axis and "c" not in left else item)
 
 
 def array_acquisition(
     read_index: Callable[[tuple[int | slice, ...]], NDArray[Any]],
     shape: tuple[int, ...],
     dtype: DTypeLike,
-    axes: str,
+    order: Order,
     path: Path,
     kind: str,
     *,
     name: str = "",
     mask: NDArray[Any] | None = None,
+    frames: Sequence[int] | None = None,
+    force: bool = False,
+    attrs: dict[str, Any] | None = None,
 ) -> Acquisition:
     """Make an `Acquisition` of a bare array: complex is k-space, real is magnitude images.
 
@@ -67,53 +86,62 @@ def array_acquisition(
     shape, dtype
         Those of the array. 8- and 16-bit unsigned integers are scaled to [0, 1] by the largest value of their type;
         other values are kept.
-    axes
-        One letter per axis of the array: s slice, c coil, y, x; y and x are needed.
+    order
+        Its axes, from `order.order_of`.
     path, kind
         The file and its format, for errors.
     name
         Name of the array in the file. A complex array called images is images.
     mask
         Sampling mask of the file, for k-space.
+    frames
+        Those to read, default all, one after the other.
+    force
+        Believe what looks wrong.
+    attrs
+        More attributes.
 
     Raises
     ------
     FileFormatError
-        The array is not numeric, or does not fit `axes`; k-space is real; slice 0 cannot be used.
+        The array is not numeric, or does not fit its axes; k-space is real; its content contradicts the usual order;
+        slice 0 cannot be used.
     """
+    axes = order.letters
     what = f"{name or 'the array'} is {np.dtype(dtype)} of shape {shape}"
-    if len(axes) != len(shape) or len(set(axes)) != len(axes) or not set("yx") <= set(axes) <= set("scyx"):
-        raise FileFormatError(
-            f"{path}: {what}, which does not fit axes {axes!r}; give one letter per axis: y, x, and s (slice), c (coil)"
-        )
     if 0 in shape:
         raise FileFormatError(f"{path}: {what}: it is empty")
-    is_complex = _is_complex(np.dtype(dtype))
-    if not is_complex and np.dtype(dtype).kind not in "fiub":
+    if not is_number(np.dtype(dtype)):
         raise FileFormatError(f"{path}: {what}: not numbers")
     size = dict(zip(axes, shape, strict=True))
-    attrs = {"axes": axes, "array": name}
-    if name in KSPACE_NAMES and not is_complex:
+    wrong = [f"axis {i} is {n} long, not 1" for i, n in enumerate(shape) if axes[i] == "1" and n != 1]
+    if size.get("i", 2) != 2 or ("i" in size and is_complex(np.dtype(dtype))):
+        wrong.append("real and imaginary part are 2 real numbers")
+    if wrong:
+        raise FileFormatError(f"{path}: {what}, axes {axes_in_words(axes)}: {wrong[0]}")
+    chosen = tuple(choose_frames(frames, size.get("t", 1), str(path)))
+    n_slices = size.get("s", 1)
+    about = {"axes": axes_in_words(axes), "axes_from": order.source, "array": name, "n_frames": len(chosen)}
+    about |= attrs or {}
+    complex_values = is_complex(np.dtype(dtype)) or "i" in axes
+    if name in KSPACE_NAMES and not complex_values:
         raise FileFormatError(f"{path}: {what}; k-space must be complex")
-    if is_complex and name not in IMAGE_NAMES:
-        read_kspace = AxisOrderedSlices(read_index, axes, add_coil_axis=True)
-        full_shape = (size.get("s", 1), size.get("c", 1), size["y"], size["x"])
-        return kspace_acquisition(read_kspace, full_shape, path, kind, mask=mask, attrs=attrs)
+    if complex_values and name not in IMAGE_NAMES:
+        read_kspace = AxisOrderedSlices(read_index, axes, True, n_slices, chosen)
+        full_shape = (n_slices * len(chosen), size.get("c", 1), size["y"], size["x"])
+        if not order.certain and not force:
+            with format_errors(path, kind):
+                check_content(read_kspace, axes, n_slices, size.get("c", 1), path)
+        return kspace_acquisition(read_kspace, full_shape, path, kind, mask=mask, force=force, attrs=about)
     if "c" in axes:
         raise FileFormatError(f"{path}: {what}; images have no coil axis, expected (slices, ny, nx)")
-    read_image = AxisOrderedSlices(read_index, axes)
-    return image_acquisition(read_image, size.get("s", 1), (size["y"], size["x"]), path, kind, attrs)
+    read_image = AxisOrderedSlices(read_index, axes, False, n_slices, chosen)
+    return image_acquisition(read_image, n_slices * len(chosen), (size["y"], size["x"]), path, kind, about, force=force)
 
 
-def default_axes(ndim: int, orders: Mapping[int, str], path: Path, name: str, shape: tuple[int, ...]) -> str:
-    """Look up the usual order of the axes, or raise a `FileFormatError` where an array has too few or too many."""
-    if ndim not in orders:
-        expected = " or ".join(f"({', '.join(order)})" for order in orders.values())
-        raise FileFormatError(f"{path}: {name or 'the array'} has shape {shape}; expected axes {expected}")
-    return orders[ndim]
-
-
-def choose_array(shapes: Mapping[str, tuple[int, ...]], path: Path, key: str | None = None) -> str:
+def choose_array(
+    shapes: Mapping[str, tuple[int, ...]], path: Path, key: str | None = None, nested: Sequence[str] = ()
+) -> str:
     """Choose the array of a file that holds several: `key`, else ``kspace``, ``images``, ``image``, or the only one.
 
     Parameters
@@ -124,6 +152,8 @@ def choose_array(shapes: Mapping[str, tuple[int, ...]], path: Path, key: str | N
         The file, for errors.
     key
         What the user asked for.
+    nested
+        Names of arrays inside structures or groups, which only `key` can choose.
 
     Raises
     ------
@@ -135,26 +165,20 @@ def choose_array(shapes: Mapping[str, tuple[int, ...]], path: Path, key: str | N
         if key not in shapes:
             raise FileFormatError(f"{path}: no array {key!r}; it holds {listing}")
         return key
+    top = {name: shape for name, shape in shapes.items() if name not in nested}
     for name in (*KSPACE_NAMES, *IMAGE_NAMES):
-        if name in shapes:
+        if name in top:
             return name
-    candidates = [name for name, shape in shapes.items() if sum(n > 1 for n in shape) >= 2 and name != "mask"]
+    candidates = [name for name, shape in top.items() if sum(n > 1 for n in shape) >= 2 and name not in BESIDE]
+    if not candidates and nested:
+        inside = [name for name in nested if sum(n > 1 for n in shapes[name]) >= 2] or list(nested)
+        extents = " x ".join(map(str, shapes[inside[0]]))
+        raise FileFormatError(
+            f"{path}: {inside[0]} ({extents}) is inside a structure; read it with --key {inside[0]}; "
+            f"the file holds {listing}"
+        )
     if len(candidates) != 1:
         raise FileFormatError(
-            f"{path}: which array is meant? Name one 'kspace' or 'images', or choose; it holds {listing}"
+            f"{path}: which array is meant? Name one 'kspace' or 'images', or choose with --key; it holds {listing}"
         )
     return candidates[0]
-
-
-def _is_complex(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind == "c" or (dtype.names is not None and set(dtype.names) == {"real", "imag"})
-
-
-def _as_float(item: NDArray[Any]) -> NDArray[Any]:
-    if item.dtype.names:  # MATLAB's complex in HDF5
-        return (item["real"] + 1j * item["imag"]).astype(np.complex64)
-    if item.dtype.kind == "c":
-        return item.astype(np.complex64)
-    if item.dtype in (np.uint8, np.uint16):
-        return item.astype(np.float32) / np.float32(np.iinfo(item.dtype).max)
-    return item.astype(np.float32)

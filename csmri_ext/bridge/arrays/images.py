@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition
+from csmri_ext.bridge.checked import format_errors
 from csmri_ext.bridge.file_errors import FileFormatError
-from csmri_ext.bridge.from_slices import format_errors, image_acquisition
+from csmri_ext.bridge.simulated import image_acquisition
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 KIND = "PNG or TIFF"
 
 
-def read_image(path: str | os.PathLike[str]) -> Acquisition:
+def read_image(path: str | os.PathLike[str], *, force: bool = False) -> Acquisition:
     """Read a grayscale image, or the pages of a TIFF as slices; k-space is simulated from it.
 
     Integers are scaled to [0, 1] by the largest value of their type (255 or 65535); float pixels are kept. Colour
@@ -31,6 +32,8 @@ def read_image(path: str | os.PathLike[str]) -> Acquisition:
     ----------
     path
         PNG or TIFF file.
+    force
+        Take the magnitude of float pixels that are negative.
 
     Returns
     -------
@@ -48,7 +51,18 @@ def read_image(path: str | os.PathLike[str]) -> Acquisition:
     with image, format_errors(path, KIND):
         n_pages = getattr(image, "n_frames", 1)
         shape = (image.height, image.width)
-    return image_acquisition(_Pages(path, shape), n_pages, shape, path, KIND)
+    attrs = {"axes": "slice y x" if n_pages > 1 else "y x"}
+    return image_acquisition(_Pages(path, shape), n_pages, shape, path, KIND, attrs, force=force)
+
+
+def read_pixels(path: str | os.PathLike[str]) -> NDArray[np.float32]:
+    """Read the first page alone, float32 (ny, nx), integers scaled to [0, 1]; a black one, too."""
+    path = Path(path)
+    image = _open(path)
+    with image, format_errors(path, KIND):
+        shape = (image.height, image.width)
+    with format_errors(path, KIND):
+        return _Pages(path, shape)(0)
 
 
 @dataclass(frozen=True)

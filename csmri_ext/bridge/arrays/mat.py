@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition
-from csmri_ext.bridge.arrays.axes import MATLAB_AXES, array_acquisition, choose_array, default_axes
+from csmri_ext.bridge.arrays.axes import MAPS_NAME, array_acquisition, choose_array
 from csmri_ext.bridge.arrays.mat5 import list_variables
-from csmri_ext.bridge.from_slices import format_errors
+from csmri_ext.bridge.arrays.order import MATLAB_AXES, order_of
+from csmri_ext.bridge.checked import format_errors
+from csmri_ext.bridge.maps import attach_maps
+from csmri_ext.bridge.small import read_small
 
 KIND = "MATLAB"
+_Stored = tuple[tuple[int, ...], np.dtype[Any], Callable[[Any], NDArray[Any]]]
 
 
-def read_mat(path: str | os.PathLike[str], *, key: str | None = None, axes: str | None = None) -> Acquisition:
-    """Read one variable of a MATLAB file; a variable called ``mask`` beside k-space is its sampling mask.
+def read_mat(
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    axes: str | None = None,
+    frames: Sequence[int] | None = None,
+    force: bool = False,
+) -> Acquisition:
+    """Read one variable of a MATLAB file; variables ``mask`` and ``sens_maps`` beside k-space belong to it.
 
     Complex variables are k-space, zero frequency in the centre; real ones are magnitude images, from which k-space is
     simulated. Slices are read when they are indexed; compressed variables of version 7 are unpacked to a temporary
@@ -28,45 +41,68 @@ def read_mat(path: str | os.PathLike[str], *, key: str | None = None, axes: str 
     Parameters
     ----------
     path
-        Shapes as MATLAB shows them: (ny, nx), (ny, nx, slices) or (ny, nx, coils, slices).
+        Shapes as MATLAB shows them: (ny, nx), (ny, nx, slices) or (ny, nx, coils, slices). CMRxRecon's variables,
+        ``kspace_single_full`` and the like, are (ny, nx, slices, frames) or (ny, nx, coils, slices, frames).
     key
-        Name of the variable; default ``kspace``, ``images`` or the only array.
+        Name of the variable, ``data.kspace`` for one in a structure; default ``kspace``, ``images`` or the only array.
     axes
-        Another order of the axes in MATLAB, one letter per axis: s slice, c coil, y, x. ``"yxc"`` is one slice of
-        several coils.
+        Another order of the axes in MATLAB, one word per axis: ``"y x coil"`` is one slice of several coils, see
+        `reading.parse_axes`.
+    frames
+        Those to read of an axis called frame.
+    force
+        Believe the usual order, and what else looks wrong.
 
     Raises
     ------
     FileFormatError
-        The file is damaged, the choice of variable is not clear, or the variable cannot be used.
+        The file is damaged, the choice of variable is not clear, or the variable cannot be used; without `axes`, also
+        where the usual order is unlikely.
     """
     path = Path(path)
     with format_errors(path, KIND):
-        return _read_version_7_3(path, key, axes) if h5py.is_hdf5(path) else _read_version_5(path, key, axes)
+        arrays = _version_7_3(path) if h5py.is_hdf5(path) else _version_5(path)
+    shapes = {name: shape for name, (shape, _, _) in arrays.items()}
+    name = choose_array(shapes, path, key, [name for name in arrays if "." in name])
+    shape, dtype, read = arrays[name]
+    order = order_of(shape, MATLAB_AXES, path, name.rpartition(".")[2], axes, force=force)
+    folder = name.rpartition(".")[0]
+    beside = {word: arrays.get(f"{folder}.{word}" if folder else word) for word in ("mask", MAPS_NAME)}
+    mask = None
+    if beside["mask"] and not name.endswith("mask"):
+        mask_shape, mask_dtype, read_mask = beside["mask"]
+        with format_errors(path, KIND):
+            mask = read_small(read_mask, mask_shape, mask_dtype, shape, path, "mask")
+    with format_errors(path, KIND):
+        acquisition = array_acquisition(
+            read, shape, dtype, order, path, KIND, name=name, mask=mask, frames=frames, force=force
+        )
+    maps = beside[MAPS_NAME]
+    if maps and name != MAPS_NAME and not acquisition.attrs.get("simulated"):
+        attach_maps(acquisition, maps[2], maps[0], maps[1], path, letters=order.letters)
+    return acquisition
 
 
-def _read_version_7_3(path: Path, key: str | None, axes: str | None) -> Acquisition:
+def _version_7_3(path: Path) -> dict[str, _Stored]:
+    arrays: dict[str, _Stored] = {}
+
+    def add(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and not name.startswith("#"):  # "#refs#" holds what cells refer to
+            read = partial(_read_dataset, path, name)
+            arrays[name.replace("/", ".")] = (item.shape[::-1], item.dtype, read)
+
     with h5py.File(path, "r") as file:
-        datasets = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
-        shapes = {name: item.shape[::-1] for name, item in datasets.items()}
-        name = choose_array(shapes, path, key)
-        dtype = datasets[name].dtype
-        mask = datasets["mask"][()].T if "mask" in datasets and name != "mask" else None
-    order = axes or default_axes(len(shapes[name]), MATLAB_AXES, path, name, shapes[name])
-    read_index = partial(_read_dataset, path, name)
-    return array_acquisition(read_index, shapes[name][::-1], dtype, order[::-1], path, KIND, name=name, mask=mask)
+        file.visititems(add)
+    return arrays
 
 
-def _read_dataset(path: Path, name: str, index: tuple[int | slice, ...]) -> NDArray[Any]:
+def _read_dataset(path: Path, name: str, index: Any) -> NDArray[Any]:
+    """Return ``array[index]`` of the array as MATLAB shows it; all of it for ``()``."""
     with h5py.File(path, "r") as file:
-        return file[name][index]
+        return np.asarray(file[name][index[::-1] if index else ()]).T
 
 
-def _read_version_5(path: Path, key: str | None, axes: str | None) -> Acquisition:
-    variables = list_variables(path)
-    shapes = {name: variable.shape for name, variable in variables.items()}
-    name = choose_array(shapes, path, key)
-    chosen = variables[name]
-    order = axes or default_axes(len(chosen.shape), MATLAB_AXES, path, name, chosen.shape)
-    mask = variables["mask"].read(()) if "mask" in variables and name != "mask" else None
-    return array_acquisition(chosen.read, chosen.shape, chosen.dtype, order, path, KIND, name=name, mask=mask)
+def _version_5(path: Path) -> dict[str, _Stored]:
+    return {
+        name: (found.shape, found.dtype, found.read) for name, found in list_variables(path, structures=True).items()
+    }

@@ -12,7 +12,8 @@ import math
 import os
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +25,8 @@ from csmri_ext.bridge.arrays.unpacked import unpack
 
 _HEADER_BYTES = 128
 _MATRIX, _COMPRESSED = 14, 15
+_STRUCTURE = 2  # class of a matrix
+_DEEPEST = 8  # structures in structures
 _COMPLEX_FLAG = 0x0800
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
@@ -40,6 +43,8 @@ class Variable:
         `dtype` is that of the class in MATLAB; the file may store small numbers in fewer bytes.
     start, n_bytes, compressed
         The data of its element in the file.
+    inside
+        Where its description begins in these data; more than 0 for a field of a structure.
     order
         ``<`` or ``>``, the byte order.
     """
@@ -52,6 +57,7 @@ class Variable:
     n_bytes: int
     compressed: bool
     order: str
+    inside: int = 0
 
     def read(self, index: Any) -> NDArray[Any]:
         """Return ``array[index]`` as an ndarray; only these values are read."""
@@ -60,8 +66,15 @@ class Variable:
         return values if imaginary is None else values + self.dtype.type(1j) * imaginary[index]
 
 
-def list_variables(path: str | os.PathLike[str]) -> dict[str, Variable]:
-    """List the numeric variables of a file by name; text, cells, structures and sparse matrices are left out.
+def list_variables(path: str | os.PathLike[str], *, structures: bool = False) -> dict[str, Variable]:
+    """List the numeric variables of a file by name; text, cells, arrays of structures and sparse matrices are left out.
+
+    Parameters
+    ----------
+    path
+        The file.
+    structures
+        List the fields of structures, too, as ``structure.field``.
 
     Raises
     ------
@@ -87,12 +100,18 @@ def list_variables(path: str | os.PathLike[str]) -> dict[str, Variable]:
                 raise ValueError(f"an element at byte {position} has {n_bytes} bytes, the file ends before it does")
             if kind in (_MATRIX, _COMPRESSED):
                 stream = _Inflated(file, n_bytes) if kind == _COMPRESSED else file
+                promised = n_bytes
                 if kind == _COMPRESSED:
-                    _exactly(stream, 8)  # the tag of the matrix inside
-                described = _describe(stream, order)
-                if described is not None:
-                    name, shape, dtype = described
-                    variables[name] = Variable(path, name, shape, dtype, start, n_bytes, kind == _COMPRESSED, order)
+                    _, promised, _ = _parse_tag(_exactly(stream, 8), order)  # of the matrix inside
+                matrix_class, name, shape, dtype = _describe(stream, order)
+                if matrix_class in _CLASSES and promised > 16 * math.prod(shape) + 2**16:
+                    raise ValueError(f"variable {name!r} of shape {shape} announces {promised} bytes")
+                whole = Variable(path, name, shape, dtype, start, n_bytes, kind == _COMPRESSED, order)
+                if matrix_class in _CLASSES:
+                    variables[name] = whole
+                elif structures and matrix_class == _STRUCTURE and math.prod(shape) == 1:
+                    data = _contents(whole, path.stat().st_mtime_ns)
+                    variables |= {field.name: field for field in _fields(whole, data, 0, data.size, 0)}
             position = start + n_bytes
     return variables
 
@@ -121,19 +140,50 @@ class _Inflated(io.RawIOBase):
         return 0
 
 
-def _describe(stream: Any, order: str) -> tuple[str, tuple[int, ...], np.dtype[Any]] | None:
-    """Read the start of a matrix: name, shape and dtype; None where it is not an array of numbers."""
+def _describe(stream: Any, order: str) -> tuple[int, str, tuple[int, ...], np.dtype[Any]]:
+    """Read the start of a matrix: class, name, shape, and dtype where it is an array of numbers."""
     flags = np.frombuffer(_small_element(stream, order, 8), f"{order}u4")
-    if int(flags[0]) & 0xFF not in _CLASSES:
-        return None
-    dtype = np.dtype(_CLASSES[int(flags[0]) & 0xFF])
+    matrix_class = int(flags[0]) & 0xFF
+    dtype = np.dtype(_CLASSES.get(matrix_class, "V1"))
+    if matrix_class not in _CLASSES and matrix_class != _STRUCTURE:
+        return matrix_class, "", (), dtype
     if int(flags[0]) & _COMPLEX_FLAG:
         dtype = np.result_type(dtype, np.complex64)
     shape = tuple(int(n) for n in np.frombuffer(_small_element(stream, order, 4 * 64), f"{order}i4"))
     name = _small_element(stream, order, _LONGEST_NAME).decode("latin-1")
     if len(shape) < 2 or min(shape) < 0:
         raise ValueError(f"variable {name!r} has shape {shape}")
-    return name, shape, dtype
+    return matrix_class, name, shape, dtype
+
+
+def _fields(structure: Variable, data: NDArray[np.uint8], first: int, end: int, depth: int) -> Iterator[Variable]:
+    """Find the numeric fields of a structure that lies in ``data[first:end]``, also of structures in it."""
+    position = first
+    for _ in range(3):  # flags, shape, name
+        _, position = _element(data, position, structure.order)
+    (_, place, n_bytes), position = _element(data, position, structure.order)
+    length = int(data[place : place + n_bytes].view(f"{structure.order}i4")[0]) if n_bytes == 4 else 0
+    (_, place, n_bytes), position = _element(data, position, structure.order)
+    if not 0 < length <= _LONGEST_NAME or n_bytes % length:
+        raise ValueError(f"structure {structure.name!r} has field names of {length} characters")
+    names = [
+        data[place + i : place + i + length].tobytes().split(b"\0")[0].decode("latin-1")
+        for i in range(0, n_bytes, length)
+    ]
+    for name in names:
+        (kind, place, n_bytes), position = _element(data, position, structure.order)
+        if position > end or kind != _MATRIX:
+            raise ValueError(f"structure {structure.name!r} ends early")
+        if n_bytes == 0:  # an empty field
+            continue
+        matrix_class, _, shape, dtype = _describe(
+            io.BytesIO(data[place : place + min(n_bytes, 2**14)].tobytes()), structure.order
+        )
+        field = replace(structure, name=f"{structure.name}.{name}", shape=shape, dtype=dtype, inside=place)
+        if matrix_class in _CLASSES:
+            yield field
+        elif matrix_class == _STRUCTURE and math.prod(shape) == 1 and depth < _DEEPEST:
+            yield from _fields(field, data, place, place + n_bytes, depth + 1)
 
 
 def _small_element(stream: Any, order: str, most: int) -> bytes:
@@ -164,16 +214,27 @@ def _exactly(stream: Any, n: int) -> bytes:
     return data
 
 
+def _contents(variable: Variable, modified: int) -> NDArray[np.uint8]:
+    """Bytes of the matrix that holds a variable, memory-mapped."""
+    return _mapped(variable.path, variable.start, variable.n_bytes, variable.compressed, variable.order, modified)
+
+
+@lru_cache(maxsize=4)
+def _mapped(path: Path, start: int, n_bytes: int, compressed: bool, order: str, _modified: int) -> NDArray[np.uint8]:
+    if not compressed:
+        return np.memmap(path, np.uint8, "r", start, (n_bytes,))
+    with path.open("rb") as file:
+        file.seek(start)
+        stream = _Inflated(file, n_bytes)
+        _, promised, _ = _parse_tag(_exactly(stream, 8), order)
+        return unpack(stream, ".mat", lambda name: np.memmap(name, np.uint8, "r"), promised)
+
+
 @lru_cache(maxsize=4)
 def _parts(variable: Variable, _modified: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Real and imaginary part as they are stored, memory-mapped; compressed ones from a temporary file."""
-    if variable.compressed:
-        with variable.path.open("rb") as file:
-            file.seek(variable.start)
-            data = unpack(_Inflated(file, variable.n_bytes), ".mat", lambda name: np.memmap(name, np.uint8, "r"))[8:]
-    else:
-        data = np.memmap(variable.path, np.uint8, "r", variable.start, (variable.n_bytes,))
-    position = 0
+    data = _contents(variable, _modified)
+    position = variable.inside
     for _ in range(3):  # flags, shape, name
         _, position = _element(data, position, variable.order)
     real, position = _numbers(data, position, variable)

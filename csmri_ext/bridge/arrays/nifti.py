@@ -15,19 +15,24 @@ from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition
 from csmri_ext.bridge.arrays.unpacked import unpack
+from csmri_ext.bridge.checked import format_errors
 from csmri_ext.bridge.file_errors import FileFormatError
-from csmri_ext.bridge.from_slices import format_errors, image_acquisition
+from csmri_ext.bridge.reading import axes_in_words
+from csmri_ext.bridge.simulated import image_acquisition
 
 KIND = "NIfTI"
 # Where (slice, row, column) increase to, in nibabel's letters: each plane as radiologists look at it.
+THICK = 1.5  # slices are thick where their distance is this many times that of the pixels
 PLANES = {"axial": ("S", "P", "L"), "coronal": ("A", "I", "L"), "sagittal": ("R", "I", "P")}
 
 
-def read_nifti(path: str | os.PathLike[str], *, plane: str = "axial", volume: int | None = None) -> Acquisition:
+def read_nifti(
+    path: str | os.PathLike[str], *, plane: str | None = None, volume: int | None = None, force: bool = False
+) -> Acquisition:
     """Read a NIfTI volume as slices of one anatomical plane; k-space is simulated from them.
 
-    The volume is turned to the closest canonical orientation (no interpolation), so that slices run along the third
-    axis of the RAS+ frame by default, rows towards posterior and columns towards the patient's left.
+    The volume is turned to the closest canonical orientation (no interpolation): axial slices have rows towards
+    posterior and columns towards the patient's left.
 
     Parameters
     ----------
@@ -35,14 +40,18 @@ def read_nifti(path: str | os.PathLike[str], *, plane: str = "axial", volume: in
         ``.nii`` or ``.nii.gz``, three axes, or four with `volume`. Values are those of the header's slope and
         intercept, not normalised.
     plane
-        ``axial`` (default), ``coronal`` or ``sagittal``.
+        ``axial``, ``coronal`` or ``sagittal``. Default: the plane of the best resolution, whose slices are at least 1.5
+        times as thick as their pixels are wide; axial where the voxels are about cubes.
     volume
         Index on the fourth axis, needed where it is longer than one.
+    force
+        Take the magnitude of volumes with negative values.
 
     Returns
     -------
         ``target`` is the magnitude of the images, float32. ``attrs["affine"]`` maps (slice, row, column) of the
-        file's volume, empty slices included, to mm in RAS+ (4 x 4); ``attrs["plane"]`` names the plane.
+        file's volume, empty slices included, to mm in RAS+ (4 x 4); ``attrs["plane"]`` names the plane, and
+        ``attrs["plane_from"]`` why this one.
 
     Raises
     ------
@@ -56,7 +65,7 @@ def read_nifti(path: str | os.PathLike[str], *, plane: str = "axial", volume: in
     except ImportError as error:
         raise ImportError("NIfTI files need nibabel: pip install csmri_ext[nifti]") from error
     path = Path(path)
-    if plane not in PLANES:
+    if plane is not None and plane not in PLANES:
         raise FileFormatError(f"{path}: unknown plane {plane!r}; known: {', '.join(PLANES)}")
     with format_errors(path, KIND):
         image: Any = nibabel.load(path)
@@ -74,14 +83,32 @@ def read_nifti(path: str | os.PathLike[str], *, plane: str = "axial", volume: in
         )
         # Row a of `turn`: which axis axis a of the file becomes (0 slice, 1 row, 2 column), and 1 or -1 (reversed).
         orientations = nibabel.orientations
+        plane, reason = (plane, "as asked for") if plane else _best_plane(nibabel.as_closest_canonical(image).affine)
         wanted = orientations.axcodes2ornt(PLANES[plane])
         turn = orientations.ornt_transform(orientations.io_orientation(image.affine), wanted)
         affine = image.affine @ orientations.inv_ornt_aff(turn, spatial)
     order = tuple(int(axis) for axis in np.argsort(turn[:, 0]))
     reversed_axes = tuple(axis for axis in range(3) if turn[axis, 1] < 0)
     n_slices, ny, nx = (spatial[axis] for axis in order)
-    attrs = {"plane": plane, "affine": affine}
-    return image_acquisition(_TurnedSlices(values, order, reversed_axes), n_slices, (ny, nx), path, KIND, attrs)
+    letters = "".join("syx"[int(axis)] for axis in turn[:, 0])
+    attrs = {
+        "axes": axes_in_words(letters),
+        "plane": plane,
+        "plane_from": f"{plane} plane, {reason}",
+        "affine": affine,
+    }
+    turned = _TurnedSlices(values, order, reversed_axes)
+    return image_acquisition(turned, n_slices, (ny, nx), path, KIND, attrs, force=force)
+
+
+def _best_plane(affine: NDArray[np.float64]) -> tuple[str, str]:
+    """Choose the plane across the largest distance of voxels along right, anterior and superior, and say why."""
+    size = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    voxel = f"of {' x '.join(f'{mm:.3g}' for mm in size)} mm (right, anterior, superior)"
+    second, largest = np.sort(size)[1:]
+    if not largest >= THICK * second:
+        return "axial", f"the default for voxels {voxel}"
+    return ("sagittal", "coronal", "axial")[int(size.argmax())], f"across the slices of voxels {voxel}"
 
 
 def _check(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], volume: int | None) -> None:
@@ -93,7 +120,9 @@ def _check(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], volume: int
     if len(shape) < 2 or min(shape) < 1 or math.prod(shape[4:]) > 1:
         raise FileFormatError(f"{path}: shape {shape}; expected three axes, or four with the index of a volume")
     if (volume is None and n_volumes > 1) or not 0 <= (volume or 0) < n_volumes:
-        raise FileFormatError(f"{path}: shape {shape}; choose a volume from 0 to {n_volumes - 1}, not {volume}")
+        raise FileFormatError(
+            f"{path}: shape {shape}; choose a volume from 0 to {n_volumes - 1}, not {volume} (--volume)"
+        )
 
 
 @dataclass(frozen=True)
@@ -114,7 +143,7 @@ class _Values:
 @lru_cache(maxsize=4)
 def _unpacked(values: _Values, _modified: int) -> NDArray[Any]:
     with gzip.open(values.path) as stream:
-        return unpack(stream, ".nii", values.map_file)
+        return unpack(stream, ".nii", values.map_file, values.offset + math.prod(values.shape) * values.dtype.itemsize)
 
 
 @dataclass(frozen=True)

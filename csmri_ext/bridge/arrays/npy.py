@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -12,38 +14,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition
-from csmri_ext.bridge.arrays.axes import NUMPY_AXES, array_acquisition, choose_array, default_axes
+from csmri_ext.bridge.arrays.axes import MAPS_NAME, array_acquisition, choose_array
+from csmri_ext.bridge.arrays.order import NUMPY_AXES, order_of
 from csmri_ext.bridge.arrays.unpacked import unpack
-from csmri_ext.bridge.from_slices import format_errors
+from csmri_ext.bridge.checked import format_errors
+from csmri_ext.bridge.maps import attach_maps
+from csmri_ext.bridge.small import read_small
 
 
-def read_npy(path: str | os.PathLike[str], *, axes: str | None = None) -> Acquisition:
+def read_npy(
+    path: str | os.PathLike[str],
+    *,
+    axes: str | None = None,
+    frames: Sequence[int] | None = None,
+    force: bool = False,
+) -> Acquisition:
     """Read an npy file, memory-mapped.
 
     Complex arrays are k-space, zero frequency in the centre; real ones are magnitude images, from which k-space is
-    simulated (see `from_slices.image_acquisition`).
+    simulated (see `simulated.image_acquisition`).
 
     Parameters
     ----------
     path
         (ny, nx), (slices, ny, nx) or (slices, coils, ny, nx), fastMRI's order.
     axes
-        Another order, one letter per axis: s slice, c coil, y, x. ``"cyx"`` is one slice of several coils.
+        Another order, one word per axis: ``"coil y x"`` is one slice of several coils, see `reading.parse_axes`.
+    frames
+        Those to read of an axis called frame.
+    force
+        Believe the usual order, and what else looks wrong.
 
     Raises
     ------
     FileFormatError
-        The file is damaged or its array cannot be used.
+        The file is damaged or its array cannot be used; without `axes`, also where the usual order is unlikely.
     """
     path = Path(path)
     with format_errors(path, "npy"):
         array = np.load(path, mmap_mode="r")
-    order = axes or default_axes(array.ndim, NUMPY_AXES, path, "", array.shape)
-    return array_acquisition(partial(_read_npy, path), array.shape, array.dtype, order, path, "npy")
+    order = order_of(array.shape, NUMPY_AXES, path, "", axes, force=force)
+    read_index = partial(_read_npy, path)
+    return array_acquisition(read_index, array.shape, array.dtype, order, path, "npy", frames=frames, force=force)
 
 
-def read_npz(path: str | os.PathLike[str], *, key: str | None = None, axes: str | None = None) -> Acquisition:
-    """Read one array of an npz file; an array called ``mask`` beside k-space is its sampling mask.
+def read_npz(
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    axes: str | None = None,
+    frames: Sequence[int] | None = None,
+    force: bool = False,
+) -> Acquisition:
+    """Read one array of an npz file; arrays ``mask`` and ``sens_maps`` beside k-space belong to it.
 
     The array is unpacked to a temporary file when its first slice is read, so that memory holds one slice.
 
@@ -53,7 +76,7 @@ def read_npz(path: str | os.PathLike[str], *, key: str | None = None, axes: str 
         The file.
     key
         Name of the array; default ``kspace``, ``images`` or the only array.
-    axes
+    axes, frames, force
         As in `read_npy`.
 
     Raises
@@ -63,33 +86,54 @@ def read_npz(path: str | os.PathLike[str], *, key: str | None = None, axes: str 
     """
     path = Path(path)
     with format_errors(path, "npz"):
-        shapes, dtypes = _npz_contents(path)
+        shapes, dtypes = npz_contents(path)
     name = choose_array(shapes, path, key)
+    order = order_of(shapes[name], NUMPY_AXES, path, name, axes, force=force)
     mask = None
     if "mask" in shapes and name != "mask":
-        with format_errors(path, "npz"), np.load(path) as file:
-            mask = file["mask"]
-    order = axes or default_axes(len(shapes[name]), NUMPY_AXES, path, name, shapes[name])
-    read_index = partial(_read_npz, path, name)
-    return array_acquisition(read_index, shapes[name], dtypes[name], order, path, "npz", name=name, mask=mask)
+        read_mask = partial(read_npz_array, path, "mask")
+        mask = read_small(read_mask, shapes["mask"], dtypes["mask"], shapes[name], path, "mask")
+    acquisition = array_acquisition(
+        partial(read_npz_array, path, name),
+        shapes[name],
+        dtypes[name],
+        order,
+        path,
+        "npz",
+        name=name,
+        mask=mask,
+        frames=frames,
+        force=force,
+    )
+    if MAPS_NAME in shapes and name != MAPS_NAME and not acquisition.attrs.get("simulated"):
+        read_maps = partial(read_npz_array, path, MAPS_NAME)
+        attach_maps(acquisition, read_maps, shapes[MAPS_NAME], dtypes[MAPS_NAME], path, letters=order.letters)
+    return acquisition
 
 
 def _read_npy(path: Path, index: tuple[int | slice, ...]) -> NDArray[Any]:
     return np.array(np.load(path, mmap_mode="r")[index])
 
 
-def _read_npz(path: Path, name: str, index: tuple[int | slice, ...]) -> NDArray[Any]:
+def read_npz_array(path: Path, name: str, index: tuple[int | slice, ...]) -> NDArray[Any]:
+    """Return ``array[index]`` of the array called `name`; the file is unpacked once."""
     return np.array(_unpacked_member(path, name, path.stat().st_mtime_ns)[index])
 
 
 @lru_cache(maxsize=4)
 def _unpacked_member(path: Path, name: str, _modified: int) -> NDArray[Any]:
     with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
-        return unpack(stream, ".npy", partial(np.load, mmap_mode="r"))
+        return unpack(stream, ".npy", partial(np.load, mmap_mode="r"), archive.getinfo(f"{name}.npy").file_size)
 
 
-def _npz_contents(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, np.dtype[Any]]]:
-    """Shapes and dtypes from the headers of the members, without reading their data."""
+def npz_contents(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, np.dtype[Any]]]:
+    """Shapes and dtypes from the headers of the members, without reading their data.
+
+    Raises
+    ------
+    ValueError
+        A member has another size than its header says.
+    """
     shapes, dtypes = {}, {}
     with zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
@@ -102,4 +146,9 @@ def _npz_contents(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, np.
                     np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 )
                 shapes[name], _, dtypes[name] = read_header(stream)
+                start = stream.tell()
+            promised = start + math.prod(shapes[name]) * dtypes[name].itemsize
+            size = archive.getinfo(member).file_size
+            if not dtypes[name].hasobject and size != promised:
+                raise ValueError(f"{member} has {size} bytes, its header promises {promised}")
     return shapes, dtypes

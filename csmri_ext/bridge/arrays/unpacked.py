@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +14,9 @@ if TYPE_CHECKING:
     from _typeshed import SupportsRead
 
 
-def unpack(stream: SupportsRead[bytes], suffix: str, map_file: Callable[[str], NDArray[Any]]) -> NDArray[Any]:
+def unpack(
+    stream: SupportsRead[bytes], suffix: str, map_file: Callable[[str], NDArray[Any]], n_bytes: int
+) -> NDArray[Any]:
     """Copy a stream to a temporary file and map an array of it.
 
     The file has no name any more when this returns; the disk space is freed with the array, however the program ends.
@@ -28,15 +29,24 @@ def unpack(stream: SupportsRead[bytes], suffix: str, map_file: Callable[[str], N
         Extension of the temporary file.
     map_file
         Called with the file's name; returns a memory-mapped array, such as ``numpy.load(name, mmap_mode="r")``.
+    n_bytes
+        What the header promises; nothing beyond is unpacked, however much there is.
 
     Raises
     ------
+    ValueError
+        There are fewer bytes.
     OSError
         The folder of temporary files (TMPDIR) is full.
     """
     with tempfile.NamedTemporaryFile(suffix=suffix, delete=False) as file:
         try:
-            shutil.copyfileobj(stream, file, length=2**20)
+            left = n_bytes
+            while left and (data := stream.read(min(left, 2**20))):
+                file.write(data)
+                left -= len(data)
+            if left:
+                raise ValueError(f"{n_bytes - left} bytes are unpacked, the header promises {n_bytes}")
             file.flush()
             return map_file(file.name)
         finally:

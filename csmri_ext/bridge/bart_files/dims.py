@@ -20,7 +20,13 @@ from csmri_ext.bridge.bart_files.header import N_DIMS, CflError
 
 COIL_DIM, MAPS_DIM, SLICE_DIM = 3, 4, 13
 TIME_DIM, BATCH_DIM = 10, 15
-_SLICE_DIMS = (TIME_DIM, SLICE_DIM, BATCH_DIM)
+SLICE_DIMS = (TIME_DIM, SLICE_DIM, BATCH_DIM)
+FRAME_DIMS = (10, 11, 12, 14, 15)
+"""Dimensions of images that are reconstructed one by one: time, levels, averages, batches."""
+BART_NAMES = (
+    *("READ", "PHS1", "PHS2", "COIL", "MAPS", "TE", "COEFF", "COEFF2"),
+    *("ITER", "CSHIFT", "TIME", "TIME2", "LEVEL", "SLICE", "AVG", "BATCH"),
+)
 
 
 def to_bart(array: NDArray[Any]) -> NDArray[Any]:
@@ -86,7 +92,7 @@ def from_bart(array: NDArray[Any], ndim: int = 4, *, x_dim: int | None = None) -
         y_dim = first
     else:
         raise CflError(f"x_dim must be one of the image plane {(first, second)}, got {x_dim}")
-    slice_dim = next((dim for dim in _SLICE_DIMS if array.shape[dim] > 1), SLICE_DIM)
+    slice_dim = next((dim for dim in SLICE_DIMS if array.shape[dim] > 1), SLICE_DIM)
     kept = (slice_dim, MAPS_DIM, COIL_DIM, y_dim, x_dim)
     rest = [dim for dim in range(N_DIMS) if dim not in kept]
     extra = [f"{dim} (size {array.shape[dim]})" for dim in rest if array.shape[dim] > 1]
@@ -126,3 +132,29 @@ def image_plane(dims: tuple[int, ...]) -> tuple[int, int]:
         f"dimensions 0 to 2 are {dims[0]} x {dims[1]} x {dims[2]}, not one plane. Slices belong on dimension 13 "
         f"(`bart transpose 2 13`); of 3-D k-space, first transform the fully sampled direction (`bart fft -i`)"
     )
+
+
+def phase_encoding_dim(word: str, dims: tuple[int, ...], where: str) -> int:
+    """Find the dimension of the image plane that a user calls the phase encoding.
+
+    Parameters
+    ----------
+    word
+        ``READ``, ``PHS1``, ``PHS2``, its number, ``x`` (the lower one, as by default) or ``y``.
+    dims, where
+        BART dimensions and name of the file.
+
+    Raises
+    ------
+    CflError
+        An unknown word, or a dimension outside of the plane.
+    """
+    plane = image_plane(dims)
+    words = {"x": plane[0], "y": plane[1]}
+    for dim in range(3):
+        words |= {BART_NAMES[dim].lower(): dim, str(dim): dim}
+    dim = words.get(word.lower(), -1)
+    if dim not in plane:
+        names = " or ".join(BART_NAMES[d] for d in plane)
+        raise CflError(f"{where}: --phase-encoding {word}; the image plane is {names}")
+    return dim

@@ -6,6 +6,8 @@ Layout: https://github.com/facebookresearch/fastMRI (Knoll et al., 2020, doi:10.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition, LazyStack
+from csmri_ext.bridge.arrays.axes import array_acquisition
+from csmri_ext.bridge.arrays.order import NUMPY_AXES, order_of
+from csmri_ext.bridge.checked import CheckedSlices, format_errors
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.fourier import center_crop
-from csmri_ext.bridge.from_slices import CheckedSlices, format_errors, kspace_acquisition
 from csmri_ext.bridge.ismrmrd.header import IsmrmrdHeader, parse_header
+from csmri_ext.bridge.maps import attach_maps
+from csmri_ext.bridge.measured import kspace_acquisition
+from csmri_ext.bridge.numbers import as_float, is_complex
+from csmri_ext.bridge.reading import choose_frames, note
+from csmri_ext.bridge.small import read_small
 
 KIND = "fastMRI HDF5"
 SINGLE_COIL_TARGET = "reconstruction_esc"
 MULTI_COIL_TARGET = "reconstruction_rss"
+LONGEST_HEADER = 16 * 2**20
+_GRIDS = (None, "cartesian", "epi", "other")
 _DATASETS = ("kspace", "ismrmrd_header", "mask", "sens_maps", SINGLE_COIL_TARGET, MULTI_COIL_TARGET)
 
 
@@ -33,12 +44,27 @@ class Hdf5Slices:
     path: Path
     dataset: str
     add_coil_axis: bool = False
+    frames: tuple[int, ...] = ()
+    n_slices: int = 1
 
     def __call__(self, i: int) -> NDArray[Any]:
-        """Read one slice."""
+        """Read one slice; with `frames`, of the frame and its slice."""
+        index = (self.frames[i // self.n_slices], i % self.n_slices) if self.frames else (i,)
         with h5py.File(self.path, "r") as file:
-            item = file[self.dataset][i]
+            item = as_float(file[self.dataset][index])
         return item[np.newaxis] if self.add_coil_axis else item
+
+
+@dataclass(frozen=True)
+class _Dataset:
+    """``read(index)`` of a dataset."""
+
+    path: Path
+    name: str
+
+    def __call__(self, index: Any) -> NDArray[Any]:
+        with h5py.File(self.path, "r") as file:
+            return np.asarray(file[self.name][index])
 
 
 @dataclass(frozen=True)
@@ -50,112 +76,196 @@ class _CroppedSlices:
         return center_crop(self.read(i), self.size)
 
 
-def read_fastmri(path: str | os.PathLike[str]) -> Acquisition:
+def read_fastmri(
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    axes: str | None = None,
+    frames: Sequence[int] | None = None,
+    force: bool = False,
+) -> Acquisition:
     """Read a file of the fastMRI dataset, or one that follows its layout.
 
     Parameters
     ----------
     path
-        HDF5 file with dataset ``kspace``, complex, (slices, ny, nx) or (slices, coils, ny, nx). Optional:
-        ``ismrmrd_header`` (XML), ``reconstruction_esc`` or ``reconstruction_rss`` (slices, h, w), ``mask``,
-        ``sens_maps`` (shape of kspace), and any attributes.
+        HDF5 file with dataset ``kspace``, complex, (slices, ny, nx), (slices, coils, ny, nx), or as fastMRI's prostate
+        files (averages, slices, coils, ny, nx). Optional: ``ismrmrd_header`` (XML), ``reconstruction_esc`` or
+        ``reconstruction_rss`` (slices, h, w), ``mask``, ``sens_maps``, and any attributes.
+    key
+        Another dataset, without the protocol that goes with ``kspace``.
+    axes
+        Another order of the axes, see `reading.parse_axes`.
+    frames
+        Averages to read; default all, the slices of the first one first.
+    force
+        Take data that look non-Cartesian, and an order of axes that looks wrong.
 
     Returns
     -------
-        Slices are read when indexed. ``target`` is the file's reconstruction, centre-cropped to the columns of k-space
-        where it has more of them, as fastMRI does; where it has none and is fully sampled, the root sum of squares of
-        the centre-cropped coil images. ``attrs`` holds the file's attributes
-        (acquisition, max, norm, patient_id...), ``recon_size`` (h, w), ``encoding_size`` (x, y, z) and ``padding``
-        (first and one past the last acquired column).
+        Slices are read when indexed. ``target`` is the file's reconstruction, centre-cropped to a square of the columns
+        of k-space where it has more of them, as fastMRI does; where it has none and is fully sampled, the root sum of
+        squares of the centre-cropped coil images. ``attrs`` holds the file's attributes (acquisition, max, norm,
+        patient_id...), ``recon_size`` (h, w), ``encoding_size`` (x, y, z) and ``padding`` (first and one past the last
+        acquired column). A header that contradicts the data is not believed, and ``attrs["warnings"]`` says so.
 
     Raises
     ------
     FileFormatError
         Not HDF5, no k-space or of another shape; when a slice is read: NaN, infinite or all-zero data.
+    FramesDifferError
+        The averages were sampled differently: choose with `frames`.
     OSError
         The file does not exist or may not be read.
     """
     path = Path(path)
+    load_filters()
     with format_errors(path, KIND), h5py.File(path, "r") as file:
         for name in _DATASETS:
             if name in file and not isinstance(file[name], h5py.Dataset):
                 raise FileFormatError(f"{path}: {name} is a group, expected a dataset")
-        shape = _kspace_shape(file, path)
-        header_xml = _text(file["ismrmrd_header"][()]) if "ismrmrd_header" in file else None
+        name = _kspace_name(file, path, key)
+        stored, dtype = file[name].shape, file[name].dtype
+        mask = None
+        if "mask" in file and name != "mask":
+            mask = read_small(file["mask"].__getitem__, file["mask"].shape, file["mask"].dtype, stored, path, "mask")
+        if axes is not None or name != "kspace":
+            return _bare_array(path, name, stored, dtype, mask, axes, frames, force)
+        layout = _layout(stored, dtype, path)
+        header_xml = _header_text(file, path)
         header = _header(header_xml, path)
-        mask = file["mask"][()] if "mask" in file else None
-        target_name = _target_name(file, single_coil=file["kspace"].ndim == 3)
+        target_name = _target_name(file, single_coil=len(stored) == 3)
         target_shape = file[target_name].shape if target_name else None
         has_maps = "sens_maps" in file
-        if has_maps and file["sens_maps"].shape != file["kspace"].shape:
-            maps_shape = file["sens_maps"].shape
-            raise FileFormatError(
-                f"{path}: sens_maps of shape {maps_shape} do not fit kspace of {file['kspace'].shape}"
-            )
+        maps_shape, maps_dtype = (file["sens_maps"].shape, file["sens_maps"].dtype) if has_maps else ((), dtype)
         attrs = {name: _plain(value) for name, value in file.attrs.items()}
-        single_coil = file["kspace"].ndim == 3
 
-    target = None
-    recon_size = header.recon_size[:2] if header.recon_size else None
+    if header.trajectory not in _GRIDS and not force:
+        raise FileFormatError(
+            f"{path}: the ISMRMRD header says that the trajectory is {header.trajectory}, and this package is "
+            "Cartesian; --force goes on"
+        )
+    chosen = choose_frames(frames, layout.n_frames, str(path))
+    n_slices = layout.n_slices * len(chosen)
+    shape = (n_slices, *layout.slice_shape)
+    read = Hdf5Slices(path, "kspace", len(stored) == 3, tuple(chosen) if len(stored) == 5 else (), layout.n_slices)
+    attrs |= {"axes": layout.words, "axes_from": "fastMRI's format", "n_frames": len(chosen)}
+    if header.encoding_size:
+        attrs["encoding_size"] = header.encoding_size
+    if header_xml:
+        attrs["ismrmrd_header"] = header_xml
+    _add_padding(attrs, header, read, shape)
+    target, recon_size = None, header.recon_size[:2] if header.recon_size else None
     if target_name and target_shape:
-        if len(target_shape) != 3 or target_shape[0] != shape[0]:
+        if len(target_shape) != 3 or target_shape[0] not in (layout.n_slices, n_slices):
             raise FileFormatError(
                 f"{path}: {target_name} of shape {target_shape} does not fit {shape[0]} slices; expected (slices, h, w)"
             )
-        recon_size = _size_within(target_shape[1:], shape[2:])
-        read_target = CheckedSlices(_CroppedSlices(Hdf5Slices(path, target_name), recon_size), path, KIND)
-        target = LazyStack(read_target, shape[0], recon_size, np.float32)
-    sens_maps = None
+        recon_size = target_shape[1:]
+        if target_shape[0] == n_slices:
+            size = _size_within(recon_size, shape[2:])
+            read_target = CheckedSlices(_CroppedSlices(Hdf5Slices(path, target_name), size), path, KIND)
+            target = LazyStack(read_target, n_slices, size, np.float32)
+    acquisition = kspace_acquisition(
+        read, shape, path, KIND, mask=mask, target=target, recon_size=recon_size, force=force, attrs=attrs
+    )
     if has_maps:
-        read_maps = CheckedSlices(Hdf5Slices(path, "sens_maps", add_coil_axis=single_coil), path, KIND)
-        sens_maps = LazyStack(read_maps, shape[0], shape[1:], np.complex64)
-    if header.padding and not max(header.padding[0], 0) < min(header.padding[1], shape[3]):
-        raise FileFormatError(
-            f"{path}: the ISMRMRD header says that columns {header.padding[0]} to {header.padding[1] - 1} were "
-            f"acquired, k-space has {shape[3]}"
-        )
-    for name in ("encoding_size", "padding"):
-        if getattr(header, name):
-            attrs[name] = getattr(header, name)
-    if header_xml:
-        attrs["ismrmrd_header"] = header_xml
-    return kspace_acquisition(
-        Hdf5Slices(path, "kspace", add_coil_axis=single_coil),
-        shape,
-        path,
-        KIND,
-        mask=mask,
-        target=target,
-        sens_maps=sens_maps,
-        recon_size=recon_size,
-        attrs=attrs,
+        letters = {3: "syx", 4: "scyx"}.get(len(stored))
+        read_maps = _Dataset(path, "sens_maps")
+        attach_maps(acquisition, read_maps, maps_shape, maps_dtype, path, letters=letters)
+    return acquisition
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What the axes of ``kspace`` are."""
+
+    words: str
+    n_frames: int
+    n_slices: int
+    slice_shape: tuple[int, int, int]
+
+
+def _layout(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> _Layout:
+    what = f"{path}: kspace is {dtype} of shape {shape}; "
+    if not is_complex(dtype):
+        expected = "expected complex (slices, ny, nx) or (slices, coils, ny, nx)"
+        hint = "; where an axis of 2 holds real and imaginary part, name it: --axes 'slice coil y x complex'"
+        raise FileFormatError(what + expected + (hint if 2 in shape else ""))
+    if len(shape) not in (3, 4, 5):
+        raise FileFormatError(what + "expected complex (slices, ny, nx) or (slices, coils, ny, nx)")
+    n_frames = shape[0] if len(shape) == 5 else 1
+    n_slices, *coils, ny, nx = shape[-4:]
+    words = {3: "slice y x", 4: "slice coil y x", 5: "frame slice coil y x"}[len(shape)]
+    return _Layout(words, n_frames, n_slices, (coils[0] if coils else 1, ny, nx))
+
+
+def _kspace_name(file: h5py.File, path: Path, key: str | None) -> str:
+    names: list[str] = []
+    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    name = key or "kspace"
+    if name in names:
+        return name
+    found = f"datasets found: {', '.join(sorted(names)[:12])}" if names else "it has no dataset"
+    choose = "; read one with --key" if names and key is None else ""
+    if "dataset/data" in names:
+        choose = " (this looks like ISMRMRD raw data without its header, dataset/xml)"
+    raise FileFormatError(f"{path}: no dataset {name!r}; {found}{choose}")
+
+
+def _bare_array(
+    path: Path,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    mask: NDArray[Any] | None,
+    axes: str | None,
+    frames: Sequence[int] | None,
+    force: bool,
+) -> Acquisition:
+    order = order_of(shape, NUMPY_AXES, path, name, axes, force=force)
+    read = _Dataset(path, name)
+    return array_acquisition(read, shape, dtype, order, path, "HDF5", name=name, mask=mask, frames=frames, force=force)
+
+
+def _add_padding(
+    attrs: dict[str, Any], header: IsmrmrdHeader, read: Hdf5Slices, shape: tuple[int, int, int, int]
+) -> None:
+    """Believe the header's range of columns unless samples lie outside of it, which it then would throw away."""
+    if header.padding is None:
+        return
+    nx = shape[3]
+    left, right = max(header.padding[0], 0), min(header.padding[1], nx)
+    with format_errors(read.path, KIND):
+        columns = np.flatnonzero(as_float(read(shape[0] // 2)).any(axis=(0, 1)))
+    outside = columns[(columns < left) | (columns >= right)]
+    if not outside.size and left < right:
+        attrs["padding"] = header.padding
+        return
+    note(
+        attrs,
+        f"the ISMRMRD header says that columns {header.padding[0]} to {header.padding[1] - 1} of {nx} were acquired, "
+        f"but {outside.size} columns outside of them have samples, so the header is wrong and all are kept",
     )
 
 
-def _kspace_shape(file: h5py.File, path: Path) -> tuple[int, int, int, int]:
-    if "kspace" not in file:
-        names: list[str] = []
-        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-        found = f"datasets found: {', '.join(sorted(names)[:12])}" if names else "it has no dataset"
-        hint = " (this looks like ISMRMRD raw data, which must be sorted into k-space first)" * (
-            "dataset/data" in names
-        )
-        raise FileFormatError(f"{path}: no dataset 'kspace'; {found}{hint}")
-    kspace = file["kspace"]
-    if kspace.dtype.kind != "c" or kspace.ndim not in (3, 4):
-        raise FileFormatError(
-            f"{path}: kspace is {kspace.dtype} of shape {kspace.shape}; "
-            "expected complex (slices, ny, nx) or (slices, coils, ny, nx)"
-        )
-    n_slices, *coils, ny, nx = kspace.shape
-    return n_slices, coils[0] if coils else 1, ny, nx
+def _header_text(file: h5py.File, path: Path) -> str | None:
+    if "ismrmrd_header" not in file:
+        return None
+    stored = file["ismrmrd_header"]
+    n_bytes = stored.size * (stored.dtype.itemsize or 1) if stored.shape is not None else 0
+    if stored.size != 1 or n_bytes > LONGEST_HEADER:
+        raise FileFormatError(f"{path}: ismrmrd_header is {stored.dtype} of shape {stored.shape}, expected one text")
+    value = stored[()]
+    return _text(value.item() if isinstance(value, np.ndarray) else value)
 
 
 def _size_within(size: tuple[int, int], matrix_size: tuple[int, int]) -> tuple[int, int]:
     """Size of the reference for k-space of `matrix_size`: fastMRI crops both to squares where nx is the smaller one."""
     ny, nx = matrix_size
-    h, w = size if size[1] <= nx else (nx, nx)
-    return min(h, ny), w
+    if size[0] > ny:  # k-space is filled to it with zeros
+        return size
+    return size if size[1] <= nx else (min(nx, ny), nx)
 
 
 def _header(xml: str | None, path: Path) -> IsmrmrdHeader:
@@ -163,6 +273,12 @@ def _header(xml: str | None, path: Path) -> IsmrmrdHeader:
         return parse_header(xml) if xml else IsmrmrdHeader()
     except ValueError as error:
         raise FileFormatError(f"{path}: {error}") from error
+
+
+def load_filters() -> None:
+    """Let HDF5 read blosc, zstd and others where the package hdf5plugin is installed."""
+    with suppress(ImportError):
+        import hdf5plugin  # noqa: F401
 
 
 def _target_name(file: h5py.File, *, single_coil: bool) -> str | None:

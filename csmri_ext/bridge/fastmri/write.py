@@ -16,11 +16,16 @@ from numpy.typing import NDArray
 from csmri_ext.bridge.acquisition import Acquisition, LazyStack
 from csmri_ext.bridge.atomic import replacing
 from csmri_ext.bridge.fastmri.read import MULTI_COIL_TARGET, SINGLE_COIL_TARGET
-from csmri_ext.bridge.from_slices import rss_target
 from csmri_ext.bridge.ismrmrd.header import make_header, parse_header
+from csmri_ext.bridge.stacks import rss_target
 
 # What `load` adds about the file it read; a new file has its own.
-_NOT_WRITTEN = {"format", "path", "recon_size", "encoding_size", "padding", "ismrmrd_header", "max", "norm"}
+_NOT_WRITTEN = {"format", "path", "recon_size", "encoding_size", "padding", "ismrmrd_header", "max", "norm"} | {
+    "axes",
+    "axes_from",
+    "array",
+    "n_frames",
+}
 
 
 def write_fastmri(

@@ -21,11 +21,20 @@ class IsmrmrdHeader:
         ``(x, y, z)`` of the encoded and the reconstructed matrix.
     padding
         ``(left, right)``: acquired columns of k-space are ``left <= column < right``, the others are zero padding.
+    trajectory
+        ``cartesian``, ``radial``, ``spiral``...
+    readout_fov
+        Field of view along the readout in mm, encoded and reconstructed.
+    calibration
+        ``embedded``, ``interleaved``, ``separate``, ``external``: where the calibration lines of parallel imaging are.
     """
 
     encoding_size: tuple[int, int, int] | None = None
     recon_size: tuple[int, int, int] | None = None
     padding: tuple[int, int] | None = None
+    trajectory: str | None = None
+    readout_fov: tuple[float, float] | None = None
+    calibration: str | None = None
 
 
 def parse_header(xml: str | bytes) -> IsmrmrdHeader:
@@ -71,7 +80,24 @@ def parse_header(xml: str | bytes) -> IsmrmrdHeader:
     if encoding_size and center is not None and maximum is not None:
         left = encoding_size[1] // 2 - center
         padding = (left, left + maximum + 1)
-    return IsmrmrdHeader(encoding_size, matrix_size("reconSpace"), padding)
+
+    def word(path: str) -> str | None:
+        element = root.find("/".join(f"{{*}}{name}" for name in f"encoding/{path}".split("/")))
+        return None if element is None else (element.text or "").strip().lower() or None
+
+    fields_of_view = [word(f"{space}/fieldOfView_mm/x") for space in ("encodedSpace", "reconSpace")]
+    try:
+        encoded_mm, recon_mm = (float(text) if text else 0.0 for text in fields_of_view)
+    except ValueError:
+        encoded_mm = recon_mm = 0.0
+    return IsmrmrdHeader(
+        encoding_size,
+        matrix_size("reconSpace"),
+        padding,
+        word("trajectory"),
+        (encoded_mm, recon_mm) if encoded_mm and recon_mm else None,
+        word("parallelImaging/calibrationMode"),
+    )
 
 
 def make_header(

@@ -1,0 +1,89 @@
+"""Coil sensitivities beside k-space: whatever their order of axes, they become maps of each slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csmri_ext.bridge.acquisition import Acquisition, LazyStack
+from csmri_ext.bridge.checked import CheckedSlices
+from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.numbers import as_float, is_number
+from csmri_ext.bridge.reading import axes_in_words, note
+
+# In the order in which they are tried; m are the sets of maps, as ESPIRiT makes several.
+_ORDERS = ("yx", "cyx", "scyx", "mcyx", "smcyx", "mscyx", "yxc", "yxcs", "yxcm", "yxcms", "yxcsm")
+
+
+def attach_maps(
+    acquisition: Acquisition,
+    read: Callable[[Any], NDArray[Any]],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    path: Path,
+    *,
+    letters: str | None = None,
+) -> None:
+    """Give an acquisition the sensitivities that fit it: of each slice, or one set for all.
+
+    Of several sets, as from ``bart ecalib -m 2``, the first is used, and a warning says so.
+
+    Parameters
+    ----------
+    acquisition
+        Its ``sens_maps`` are set.
+    read
+        ``read(index)`` is ``array[index]`` of the maps.
+    shape, dtype
+        Of the array. Its axes are those of k-space where it has as many, else they are found by their lengths:
+        (coils, ny, nx), (slices, coils, ny, nx), (sets, coils, ny, nx), or MATLAB's (ny, nx, coils, slices)...
+    path
+        The file, for errors.
+    letters
+        Axes of k-space in its own file, see `reading.AXES`.
+
+    Raises
+    ------
+    FileFormatError
+        The maps are no numbers or fit in no order; when they are read: NaN, infinite or all zero.
+    """
+    n_slices, n_coils, ny, nx = acquisition.kspace.shape
+    wanted = {"s": (1, n_slices), "c": (n_coils,), "y": (ny,), "x": (nx,)}
+    tried = ([letters] if letters and "t" not in letters and "i" not in letters else []) + list(_ORDERS)
+    for order in tried:
+        sizes = dict(zip(order, shape, strict=False))
+        fits = len(order) == len(shape) and is_number(dtype) and ("c" in order or n_coils == 1)
+        if fits and all(sizes[axis] in wanted[axis] for axis in order if axis in wanted):
+            break
+    else:
+        raise FileFormatError(
+            f"{path}: sens_maps of shape {shape} ({dtype}) do not fit kspace "
+            f"(slices, coils, ny, nx) = {acquisition.kspace.shape}"
+        )
+    if sizes.get("m", 1) > 1:
+        note(acquisition.attrs, f"{path.name} holds {sizes['m']} sets of coil sensitivities: the first is used")
+    in_order = _MapsOfSlice(read, order, one_for_all=sizes.get("s", 1) == 1)
+    checked = CheckedSlices(in_order, path, "sensitivity")
+    acquisition.sens_maps = LazyStack(checked, n_slices, (n_coils, ny, nx), np.complex64)
+    acquisition.attrs["maps_from"] = f"{path.name}, axes {axes_in_words(order.replace('m', ''))}"
+
+
+@dataclass(frozen=True)
+class _MapsOfSlice:
+    """``read(i)``: the maps of slice i, first set, complex64 (coils, ny, nx)."""
+
+    read: Callable[[Any], NDArray[Any]]
+    order: str
+    one_for_all: bool
+
+    def __call__(self, i: int) -> NDArray[np.complex64]:
+        place: dict[str, int] = {"s": 0 if self.one_for_all else i, "m": 0, "1": 0}
+        item = as_float(self.read(tuple(place.get(axis, slice(None)) for axis in self.order)))
+        left = [axis for axis in self.order if axis not in place]
+        item = item.transpose([left.index(axis) for axis in "cyx" if axis in left])
+        return (item if "c" in left else item[np.newaxis]).astype(np.complex64)
