@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 BAD_INPUT = 2  # exit code of every command that was given something it cannot use
@@ -15,7 +15,7 @@ class InputError(ValueError):
     """The user gave something unusable; the message says what and what would work, in one line."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+def unknown(kind: str, name: str, known: Iterable[str], remark: Callable[[str], str] = lambda _: "") -> InputError:
     """Build the error for a name that does not exist, with the nearest names that do.
 
     Parameters
@@ -26,10 +26,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
         What the user wrote.
     known
         Every name that exists.
+    remark
+        What to say behind a name, such as ``" (no weights)"``.
     """
     names = sorted(known)
     nearest = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"known: {', '.join(names)}"
+    told = [f"{each}{remark(each)}" for each in nearest or names]
+    hint = f"did you mean {' or '.join(told)}?" if nearest else f"known: {', '.join(told)}"
     return InputError(f"unknown {kind} {name!r}; {hint}")
 
 

@@ -1,9 +1,12 @@
-"""Progress with time left on a terminal; plain lines elsewhere, so that a log file stays readable."""
+"""Progress with time left on a terminal; elsewhere plain lines every few seconds, so that a log file stays readable."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event, Lock, Thread
 
 from rich.console import Console
 from rich.progress import (
@@ -16,32 +19,74 @@ from rich.progress import (
 )
 from rich.table import Column
 
+INTERVAL = 10.0  # seconds of silence after which a log gets a line
+
 
 class Stage:
-    """One stage of work, counted in slices."""
+    """One stage of work, counted in slices or whatever its caller counts.
 
-    def __init__(self, console: Console, progress: Progress | None, task: TaskID | None) -> None:
-        self._console, self._progress, self._task = console, progress, task
+    Parameters
+    ----------
+    title, total
+        What is being done, and how much of it.
+    console
+        Where lines go.
+    progress, task
+        The bar that shows it on a terminal; None elsewhere.
+    """
+
+    def __init__(
+        self, title: str, total: int, console: Console, progress: Progress | None = None, task: TaskID | None = None
+    ) -> None:
+        self._title, self._total, self._console, self._progress, self._task = title, total, console, progress, task
+        self._started = self._told = time.monotonic()
+        self._done, self._now, self._lock = 0, "", Lock()
 
     def describe(self, text: str) -> None:
-        """Name what is being done now; shown on a terminal only."""
+        """Name what is being done now."""
+        self._now = text
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, description=text)
 
-    def advance(self, slices: int) -> None:
-        """Count finished slices."""
+    def advance(self, count: int) -> None:
+        """Count what is finished."""
+        with self._lock:
+            self._done += count
         if self._progress is not None and self._task is not None:
-            self._progress.advance(self._task, slices)
+            self._progress.advance(self._task, count)
 
     def line(self, text: str) -> None:
         """Print a finished item as a line of its own; only where there is no bar that shows it."""
         if self._progress is None:
+            self._told = time.monotonic()
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def state(self) -> str:
+        """Say how far it is: ``tuning: 3 of 12, 0:00:42 left``."""
+        passed, done = time.monotonic() - self._started, self._done
+        left = f", {remaining(passed, done, self._total)} left" if done else f", {spent(passed)} so far"
+        what = f" ({self._now})" if self._now else ""
+        return f"{self._title}: {done} of {self._total}{left}{what}"
+
+    def tell_when_silent(self, interval: float) -> None:
+        """Print the state, if nothing has been printed for `interval` seconds."""
+        if time.monotonic() - self._told >= interval:
+            self.line(self.state())
+
+
+def remaining(passed: float, done: int, total: int) -> str:
+    """Time left after `passed` seconds for `done` of `total`, as ``0:01:40``."""
+    return spent(passed / done * (total - done))
+
+
+def spent(seconds: float) -> str:
+    """Write seconds as ``0:01:40``."""
+    return str(timedelta(seconds=round(seconds)))
 
 
 @contextmanager
-def stage(title: str, total: int, console: Console) -> Iterator[Stage]:
-    """Show a bar with time left while the body runs.
+def stage(title: str, total: int, console: Console, interval: float = INTERVAL) -> Iterator[Stage]:
+    """Show a bar with time left while the body runs; without a terminal a line after every few seconds of silence.
 
     Parameters
     ----------
@@ -51,9 +96,13 @@ def stage(title: str, total: int, console: Console) -> Iterator[Stage]:
         Slices in all; a stage without work shows nothing.
     console
         Of stderr. A console that is no terminal gets plain lines and no bar.
+    interval
+        Seconds of silence before a line.
     """
     if not console.is_terminal or total == 0:
-        yield Stage(console, None, None)
+        quiet = Stage(title, total, console)
+        with _beating(quiet, interval if total else 0):
+            yield quiet
         return
     columns = (
         TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
@@ -63,4 +112,25 @@ def stage(title: str, total: int, console: Console) -> Iterator[Stage]:
         TextColumn("left", table_column=Column(no_wrap=True)),
     )
     with Progress(*columns, console=console, transient=True, expand=True) as progress:
-        yield Stage(console, progress, progress.add_task(title, total=total))
+        yield Stage(title, total, console, progress, progress.add_task(title, total=total))
+
+
+@contextmanager
+def _beating(work: Stage, interval: float) -> Iterator[None]:
+    """Let a stage tell its state from another thread, whatever the body waits for; 0: never."""
+    if not interval:
+        yield
+        return
+    over = Event()
+
+    def beat() -> None:
+        while not over.wait(min(interval, 1.0)):
+            work.tell_when_silent(interval)
+
+    thread = Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -13,13 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 # room -> rooms and outside packages it may import (standard library and itself always). Longest prefix wins.
-# `csmri_ext.errors`, `csmri_ext.stopping` and `csmri_ext.progress` serve every room above the operators.
+# `csmri_ext.errors`, `csmri_ext.stopping`, `csmri_ext.plugins` and `csmri_ext.progress` serve every room above the ops.
 BASE = {"numpy", "csmri_ext.errors", "csmri_ext.stopping"}
 ROOMS = {
     "csmri_ext": {"csmri_ext.*"},  # __init__ names every room, lazily
     "csmri_ext.errors": {"csmri_ext.bridge"},
     "csmri_ext.progress": {"rich"},
     "csmri_ext.stopping": set(),
+    "csmri_ext.plugins": {"csmri_ext.errors"},
     "csmri_ext.config": {"numpy", "torch", "csmri_ext", "csmri_ext._core", "csmri_ext.bridge"},
     "csmri_ext.metrics": {"numpy", "skimage"},
     "csmri_ext.complexity": {"torch"},
@@ -29,17 +30,27 @@ ROOMS = {
     "csmri_ext.models": {
         "torch",
         "safetensors",
+        "csmri_ext",  # its version
         "csmri_ext.nn",
         "csmri_ext.ops",
         "csmri_ext.physics",
         "csmri_ext.errors",
+        "csmri_ext.plugins",
     },
     "csmri_ext.bridge": {"numpy", "h5py"},
     "csmri_ext.phantom": BASE | {"scipy", "csmri_ext.bridge", "csmri_ext.physics"},
     "csmri_ext.data": BASE | {"torch", "csmri_ext.bridge", "csmri_ext.physics", "csmri_ext.phantom"},
     "csmri_ext.iterative": BASE | {"scipy"},
     "csmri_ext.training": BASE
-    | {"lightning", "torch", "csmri_ext.models", "csmri_ext.data", "csmri_ext.bridge", "csmri_ext.physics"},
+    | {
+        "lightning",
+        "torch",
+        "csmri_ext.models",
+        "csmri_ext.data",
+        "csmri_ext.bridge",
+        "csmri_ext.physics",
+        "csmri_ext.progress",
+    },
     "csmri_ext.search": BASE
     | {
         "torch",
@@ -64,6 +75,7 @@ ROOMS = {
         "csmri_ext.data",
         "csmri_ext.iterative",
         "csmri_ext.models",
+        "csmri_ext.plugins",
         "csmri_ext.progress",
         "csmri_ext.report",
     },

@@ -1,7 +1,6 @@
 """Weights that others published: their names become ours, their values stay.
 
-Files are read by ``torch.load(weights_only=True)``, which builds tensors and nothing else; a file that wants more is
-refused, not unpickled.
+Files are read by `csmri_ext.models.torch_files`, which builds tensors and nothing else.
 
 ISTA-Net+ of the public PyTorch repository was trained on real images in [0, 1] with the zero frequency of k-space at
 index 0. Our k-space is centred; ``F^H M F`` is the same operator in both conventions (`csmri_ext.physics.fourier`), so
@@ -11,18 +10,14 @@ only a mask has to be moved: ``torch.fft.fftshift(mask, (-2, -1))``.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
-from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from baselines.networks.ista_net import ISTANetPlus
 from baselines.networks.unet_fastmri import UNetFastMRI
 from csmri_ext.errors import InputError
+from csmri_ext.models.torch_files import read_state_dict
 from csmri_ext.models.weight_files import first_difference
 
 _ISTA_NET_PLUS = {
@@ -100,35 +95,6 @@ def load_unet_fastmri(path: str | os.PathLike[str]) -> UNetFastMRI:
     model = UNetFastMRI(in_chans, chans, len(levels), magnitude=in_chans == 1)
     assign(model, state, path, {f"{prefix}{name}": f"layers.{name}" for name in model.layers.state_dict()})
     return model.eval()
-
-
-def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Read names and tensors of a file of ``torch.save``, without running what it contains.
-
-    Parameters
-    ----------
-    path
-        A state dict, or a dictionary that has one as "state_dict", "model" or "model_state_dict".
-
-    Raises
-    ------
-    InputError
-        If the file is damaged, contains other objects than tensors, or no state dict.
-    """
-    with Path(path).open("rb") as file, warnings.catch_warnings():  # a missing file keeps its own error
-        warnings.simplefilter("ignore")  # about the pickle protocol of files that are refused anyway
-        try:
-            content: Any = torch.load(file, map_location="cpu", weights_only=True)
-        except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-            refused = "Unsupported" in str(error) or "WeightsUnpickler" in str(error)
-            why = "it contains objects other than tensors" if refused else "it is truncated or no file of torch.save"
-            raise InputError(f"{path}: cannot read weights, {why}") from error
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise InputError(f"{path}: no state dict, which maps names to tensors")
-    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
 
 
 def assign(

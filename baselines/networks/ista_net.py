@@ -5,10 +5,10 @@ GA-HQS paper's parameter count fits ISTA-Net+ with 8 stages of 64 features on re
 stages of 32.
 
 The backward transform of a stage shall invert its forward transform. Training therefore adds to the mean squared error
-0.01 times `ISTANetBase.symmetry_loss`::
+0.01 times `ISTANetBase.symmetry_loss`, which is the `extra_loss` of these networks::
 
     image = model.train()(kspace, mask)
-    loss = (image - target).abs().square().mean() + 0.01 * model.symmetry_loss()
+    loss = (image - target).abs().square().mean() + model.extra_loss()
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from torch.nn import functional
 from baselines.networks.base import ChannelNetwork
 from csmri_ext.nn import as_complex
 from csmri_ext.physics import Encoding
+
+SYMMETRY_WEIGHT = 0.01
 
 
 class ISTANetBase(ChannelNetwork):
@@ -64,6 +66,10 @@ class ISTANetBase(ChannelNetwork):
             raise RuntimeError("symmetry_loss: run model.train()(kspace, mask) first, once for each call")
         loss, self._symmetry = self._symmetry, None
         return loss
+
+    def extra_loss(self) -> Tensor | None:
+        """0.01 `symmetry_loss`, the weight of the authors' code; None where the last forward pass was no training."""
+        return None if self._symmetry is None else SYMMETRY_WEIGHT * self.symmetry_loss()
 
     def __getstate__(self) -> dict[str, Any]:
         # a tensor with a history cannot be copied, and belongs to one forward pass of this object

@@ -17,12 +17,13 @@ from rich.console import Console
 
 from csmri_ext.commands.machine import bart_path, checked_device
 from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.values import positive, seed, weight_or_auto
 from csmri_ext.errors import InputError
 from csmri_ext.progress import stage
 from csmri_ext.recon.evaluate import Problems, Setup, evaluate
 from csmri_ext.recon.inputs import inspect, open_volumes, phantom_volumes
-from csmri_ext.recon.methods import Method, choose, names, warm_up
+from csmri_ext.recon.methods import Method, choose, listing, warm_up
 from csmri_ext.recon.problem import TV_ITERATIONS
 from csmri_ext.recon.regularization import has_reference, number_of_trials, tune, untuned
 from csmri_ext.recon.sampling import Sampling, sampling_grid, samplings_of
@@ -48,7 +49,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         allow_abbrev=False,
         description="Undersample, reconstruct with several methods, measure, and write a report. "
         "Without FILES a procedural phantom is used.",
-        epilog=f"methods: {', '.join(names())}",
+        epilog=listing(),
     )
     add = parser.add_argument
     add(
@@ -57,7 +58,13 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         metavar="FILES",
         help="k-space or images (.h5 .cfl .nii .png .npy .mat ...), or folders of them",
     )
-    add("--methods", metavar="A,B,C", help="methods to compare (default: all that run without training)")
+    add(
+        "--methods",
+        metavar="A,B,C",
+        help="methods to compare, and files of weights: tv,nasn_knee,runs/mine/nasn.safetensors "
+        "(default: all that run without training)",
+    )
+    add_plugin_option(add)
     add("--untrained", action="store_true", help="run networks of --methods that have no weights, with random ones")
     add("--bart", action="store_true", help="also run BART's methods, and take coil sensitivities from bart ecalib")
     add(
@@ -183,6 +190,7 @@ def _compare(arguments: list[str], program: str) -> int:
     if "" in (args.out, *args.files, *args.tune_on):
         raise InputError("an empty file name (a variable of the shell that is not set?)")
     log = Console(stderr=True)
+    load_plugins(args.plugin)
     plan = make_plan(args)
     folder = Path(args.out)
     require_writable(folder)
@@ -207,6 +215,7 @@ def _compare(arguments: list[str], program: str) -> int:
         "metric": METRIC_VARIANT,
         "seed": "mask seeded by file name, as in fastMRI" if args.seed is None else args.seed,
         "notes": notes(plan, args.files),
+        "networks": [method.network.facts() for method in plan.methods if method.network is not None],
     }
     try:
         choose_weights(plan, store, log)

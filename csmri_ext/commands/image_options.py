@@ -11,6 +11,7 @@ from csmri_ext.commands.values import positive, seed, share
 from csmri_ext.data.images import Images, open_images
 from csmri_ext.data.shards import PhantomSettings, phantom_shards
 from csmri_ext.errors import InputError, blaming_input
+from csmri_ext.progress import stage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +61,7 @@ def add_image_options(add: Callable[..., object], volumes: int) -> None:
     )
 
 
-def chosen_images(args: argparse.Namespace, console: Console, workers: int = 1) -> Images:
+def chosen_images(args: argparse.Namespace, console: Console, workers: int = 1, *, coils: bool = False) -> Images:
     """Open the files, or draw what the cache lacks of the phantom.
 
     Parameters
@@ -71,6 +72,8 @@ def chosen_images(args: argparse.Namespace, console: Console, workers: int = 1) 
         Where to tell that phantoms are being drawn.
     workers
         Processes that draw.
+    coils
+        Keep the coils of files apart instead of taking their root sum of squares.
 
     Raises
     ------
@@ -81,12 +84,12 @@ def chosen_images(args: argparse.Namespace, console: Console, workers: int = 1) 
         if args.data != [PHANTOM]:
             if PHANTOM in args.data:
                 raise InputError("--data phantom cannot be mixed with files")
-            return open_images(args.data, middle=args.middle)
-        with console.status("drawing phantoms") as status:
+            return open_images(args.data, middle=args.middle, coils=coils)
+        with stage("drawing phantoms", args.volumes, console) as drawing:
             return phantom_shards(
                 args.cache,
                 args.volumes,
                 PhantomSettings(seed=args.phantom_seed),
                 workers=workers,
-                progress=lambda ready: status.update(f"drawing phantoms: {ready} of {args.volumes} subjects"),
+                progress=lambda _: drawing.advance(1),
             )

@@ -1,4 +1,4 @@
-"""``csmri info NAME``: what a network costs, layer by layer, counted as the NasN paper does."""
+"""``csmri info NAME|FILE``: what a network costs, layer by layer, counted as the NasN paper does; what a file holds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from rich.table import Table
 from torch import nn
 
 from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.complexity import count_flops, count_parameters
 from csmri_ext.errors import InputError, unknown
 from csmri_ext.recon import methods
+from csmri_ext.recon.network_method import Network
+from csmri_ext.report.provenance_section import words
 
 DEPTH = 2  # levels of the module tree that the table shows by default
 _SIZE = 320  # of the images on which the NasN paper counts
@@ -32,34 +35,58 @@ def main(argv: Sequence[str], program: str = "csmri info") -> int:
 
 def _info(argv: Sequence[str], program: str) -> int:
     parser = ArgumentParser(
-        prog=program, allow_abbrev=False, description="Show what a network costs: parameters and operations per slice."
+        prog=program,
+        allow_abbrev=False,
+        description="Show what a network costs: parameters and operations per slice; of a file of weights also what it "
+        "is.",
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a network; without it, one line for each")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME|FILE", help="a network or a file of weights; without it, one line for each"
+    )
     parser.add_argument("--size", type=int, nargs=2, default=(_SIZE, _SIZE), metavar=("NY", "NX"), help="image size")
     parser.add_argument("--depth", type=int, default=DEPTH, help=f"levels of layers to list (default {DEPTH})")
+    parser.add_argument("--model", metavar="NAME", help="the network of a file that does not say it")
+    add_plugin_option(parser.add_argument)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     if min(args.size) < 1 or args.depth < 0:
         raise InputError(f"--size {args.size[0]} {args.size[1]} --depth {args.depth}: sizes start at 1, depths at 0")
+    load_plugins(args.plugin)
     networks = {name: method.network for name in methods.names() if (method := methods.get(name)).network is not None}
     shape = (args.size[0], args.size[1])
     console = Console()
     if args.name is None:
-        console.print(_overview({name: network.module for name, network in networks.items()}, shape))
+        console.print(_overview(networks, shape))
         return 0
-    if args.name not in networks:
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    if methods.is_file_of_weights(args.name):
+        word = f"{args.model}={args.name}" if args.model else args.name
+        network = methods.of_weights([word])[word].network
+        assert network is not None
+        tell(f"{args.name}: {network.told}")
+        for name, value in network.facts().items():
+            if name not in ("method", "file", "parameters"):
+                tell(f"{name}: {words(value)}")
+    elif args.name in networks:
+        network = networks[args.name]
+        tell(f"{args.name}: {methods.get(args.name).description}")
+        tell(f"weights: {network.weights}")
+        if network.described is not None and network.described.data:
+            tell(f"trained on: {network.described.data}")
+    else:
         raise unknown("network", args.name, networks)
-    network = networks[args.name]
-    console.print(f"{args.name}: {methods.get(args.name).description}", highlight=False, soft_wrap=True)
-    console.print(f"weights: {network.weights}", highlight=False, soft_wrap=True)
     console.print(_layers(network.module, shape, args.depth))
     return 0
 
 
-def _overview(models: dict[str, nn.Module], shape: tuple[int, int]) -> Table:
+def _overview(networks: dict[str, Network], shape: tuple[int, int]) -> Table:
     table = _table("network", shape)
-    for name, model in models.items():
-        table.add_row(name, *_costs(model, shape))
+    table.add_column("weights")
+    for name, network in networks.items():
+        table.add_row(name, *_costs(network.module, shape), "yes" if network.trained else "none: csmri train")
     return table
 
 

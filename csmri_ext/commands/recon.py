@@ -19,11 +19,13 @@ from csmri_ext.bridge.fourier import center_crop
 from csmri_ext.bridge.records import KEY, Record, as_json, h5_attributes, npy_line
 from csmri_ext.commands.machine import bart_path, checked_device
 from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.values import positive, seed, shard, weight
 from csmri_ext.errors import InputError, naming
 from csmri_ext.recon.evaluate import Problems, Setup
 from csmri_ext.recon.inputs import central
-from csmri_ext.recon.methods import Method, get, names, require_trained
+from csmri_ext.recon.methods import Method, get, is_file_of_weights, listing, of_weights, require_trained
+from csmri_ext.recon.network_method import FILES_OF_WEIGHTS
 from csmri_ext.recon.problem import TV_ITERATIONS, TV_WEIGHT
 from csmri_ext.recon.result_record import Settings, make_record, settings_of, what_differs
 from csmri_ext.recon.sampling import OWN_MASK, Sampling, sampling_grid
@@ -46,7 +48,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         prog=program,
         allow_abbrev=False,
         description="Reconstruct k-space: undersampled files as they are, fully sampled ones after --mask.",
-        epilog=f"methods: {', '.join(names())}",
+        epilog=listing(),
     )
     add = parser.add_argument
     add("input", metavar="IN", help="k-space (.cfl .h5 .npy .mat ...) or images (.nii .png ...), or a folder of them")
@@ -54,6 +56,8 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--method", metavar="NAME", help="any method of csmri compare (default: tv)")
     choice.add_argument("--model", metavar="NAME", help="the same, as networks are usually called")
+    add("--weights", metavar="FILE", help="the network of this file; --model says which, where the file does not")
+    add_plugin_option(add)
     add("--untrained", action="store_true", help="run a network that has no weights, with random ones")
     add("--mask", metavar="KIND", help="undersample fully sampled data with this kind of mask")
     add("--acceleration", type=float, metavar="R", help="with --mask: acceleration (default: 4)")
@@ -95,8 +99,8 @@ _NOT_SETTINGS = {"input", "output", "method", "model", "device", "workers", "for
 
 def _recon(arguments: list[str], program: str) -> int:
     args = argument_parser(program).parse_args(arguments)
-    method = get(args.model, "model") if args.model else get(args.method or "tv")
-    require_trained(method, args.untrained)
+    load_plugins(args.plugin)
+    method = _method(args)
     bart = bart_path(args.bart, [method])
     checked_device(args.device)
     grid = _grid(args.mask, args.acceleration, args.center_fraction)
@@ -131,6 +135,18 @@ def _recon(arguments: list[str], program: str) -> int:
     clear_leftovers(Path(args.output).parent, name=Path(args.output).name)
     sys.stdout.write(reconstruct(args.input, Path(args.output)) + "\n")
     return 0
+
+
+def _method(args: argparse.Namespace) -> Method:
+    """Find the method: by name, or the network of a file of weights."""
+    if args.weights is None:
+        return require_trained(get(args.model, "model") if args.model else get(args.method or "tv"), args.untrained)
+    if args.method is not None:
+        raise InputError("--weights FILE is a method of its own: leave out --method, or say --model NAME")
+    if not is_file_of_weights(args.weights):
+        raise InputError(f"--weights {args.weights}: expected a file that ends in {', '.join(FILES_OF_WEIGHTS)}")
+    word = f"{args.model}={args.weights}" if args.model else args.weights
+    return of_weights([word])[word]
 
 
 def _reconstruct(

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from csmri_ext.commands.image_options import PHANTOM, add_image_options, chosen_images
+from csmri_ext.commands.model_options import add_set_option, options_of, typed
 from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.values import positive, seed
 from csmri_ext.data import Images, evenly_spaced, open_images, split_by_volume
 from csmri_ext.errors import InputError, blaming_input, unknown
+from csmri_ext.report.provenance import file_sha256
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from csmri_ext.training import Recipe
 
 PROGRAM = "csmri train"
+SEARCHED = "nasn"  # what a network with the cell of --genotype is called
+CHANGES = (
+    "steps", "batch_size", "learning_rate", "loss", "masks", "accelerations", "sizes", "strip", "coils", "true_maps",
+    "phase", "echo_shift", "noise", "target", "ema",
+)  # fmt: skip
+"""Options that change the field of the same name in the recipe."""
 
 
 def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
@@ -38,11 +52,10 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add = parser.add_argument
     add("--model", metavar="NAME", help="a network of csmri info (default with --genotype: nasn)")
     add("--genotype", metavar="FILE", help="train the NasN cell of this file, as csmri search writes it")
-    add(
-        "--set", nargs="+", type=_setting, default=[], metavar="NAME=VALUE",
-        help="settings of the network that differ from the paper's: stages=5 width=16",
-    )  # fmt: skip
-    add("--init", type=Path, metavar="FILE", help="start from these weights (.safetensors) instead of random ones")
+    add("--init", metavar="FILE", help="start from these weights; layers that do not fit stay random and are named")
+    add("--freeze", nargs="+", default=[], metavar="NAME", help="parts of the network that stay as they are")
+    add_set_option(add, "the network")
+    add_plugin_option(add)
     add("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME)")
     add("--recipe", default=PHANTOM, metavar="NAME", help="ga-hqs, measured, nasn or phantom (default: %(default)s)")
     group = parser.add_argument_group("changes to the recipe")
@@ -87,51 +100,24 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
 
 def _train(arguments: list[str], program: str) -> int:
     args = argument_parser(program).parse_args(arguments)
+    load_plugins(args.plugin)
     name, overrides = _network(args)
     if find_spec("lightning") is None:
         raise InputError('training needs Lightning: pip install "csmri_ext[train]"')
     import torch
 
-    from csmri_ext.data import Masks, Measurement
-    from csmri_ext.models import load_weights
-    from csmri_ext.recon.methods import create_network
-    from csmri_ext.training import LOSSES, RECIPES, Run, fit
+    from csmri_ext.training import Run, fit
 
-    if args.recipe not in RECIPES:
-        raise unknown("recipe", args.recipe, RECIPES)
-    changed = {
-        "strip": args.strip,
-        "coils": args.coils and tuple(args.coils),
-        "true_maps": args.true_maps,
-        "phase": args.phase,
-        "echo_shift": args.echo_shift,
-        "noise": args.noise and tuple(args.noise),
-        "target": args.target,
-        "steps": args.steps,
-        "batch_size": args.batch_size,
-        "learning_rate": args.learning_rate,
-        "loss": args.loss,
-        "masks": args.masks and tuple(args.masks),
-        "sizes": args.sizes and tuple(args.sizes),
-        "ema": args.ema,
-        "accelerations": args.accelerations and tuple(args.accelerations),
-    }
-    recipe = replace(RECIPES[args.recipe], **{key: value for key, value in changed.items() if value is not None})
-    if recipe.loss not in LOSSES:
-        raise unknown("loss", recipe.loss, LOSSES)
-    with blaming_input():
-        Masks(recipe.masks, recipe.accelerations)
-        _check(name, overrides)
-        Measurement(recipe.coils, recipe.true_maps, recipe.phase, recipe.echo_shift, recipe.noise, recipe.target)
+    recipe = _recipe(args)
     if args.threads:
         torch.set_num_threads(args.threads)
-    train, validation = _images(args)
+    train, validation = _images(args, coils=recipe.coils != (1,))
     run = Run(
         folder=args.out or Path("runs") / name,
         name=name,
         recipe=recipe,
         seed=args.seed,
-        data=_described_data(args) + (f", from {args.init.name}" if args.init else ""),
+        data=_described_data(args),
         steps_per_epoch=args.steps_per_epoch,
         validate_every=args.validate_every,
         accelerator={"cuda": "gpu"}.get(args.device, args.device),
@@ -142,64 +128,93 @@ def _train(arguments: list[str], program: str) -> int:
         workers=args.workers,
         overrides=overrides,
     )
-
-    def network() -> Any:
-        made = create_network(name, overrides)
-        if args.init:
-            load_weights(made, args.init)
-        return made
-
-    weights = fit(network, train, validation, run)
-    sys.stdout.write(f"{weights}\n")
+    weights = fit(lambda: _created(name, overrides, args.init, args.freeze), train, validation, run)
+    sys.stdout.write(f"{weights}\n{_next_steps(weights, recipe, args)}")
     return 0
 
 
+def _recipe(args: argparse.Namespace) -> Recipe:
+    """Take the recipe asked for, with what the user changes of it."""
+    from csmri_ext.data import Masks, Measurement
+    from csmri_ext.training import LOSSES, RECIPES
+
+    if args.recipe not in RECIPES:
+        raise unknown("recipe", args.recipe, RECIPES)
+    changed = {key: getattr(args, key) for key in CHANGES}
+    several: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in changed.items()
+    }
+    recipe = replace(RECIPES[args.recipe], **{key: value for key, value in several.items() if value is not None})
+    if recipe.loss not in LOSSES:
+        raise unknown("loss", recipe.loss, LOSSES)
+    with blaming_input():
+        Masks(recipe.masks, recipe.accelerations)
+        Measurement(recipe.coils, recipe.true_maps, recipe.phase, recipe.echo_shift, recipe.noise, recipe.target)
+    return recipe
+
+
 def _network(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """Name of the network, and what differs from its paper."""
-    from csmri_ext.models import read_genotype
+    """Name of the network, and what differs from what the name stands for."""
+    from csmri_ext.models import build, read_description, read_genotype
     from csmri_ext.recon import methods
 
     known = [name for name in methods.names() if methods.get(name).network is not None]
+    overrides: dict[str, Any] = {}
     if args.genotype:
-        if args.model or args.set:
-            raise InputError("--genotype makes its own model: leave out --model and --set")
-        return "nasn", {"genotype": read_genotype(args.genotype)}
-    if args.model is None:
+        if args.model:
+            raise InputError("--genotype makes its own model: leave out --model")
+        name, overrides = SEARCHED, {"genotype": read_genotype(args.genotype)}
+    elif args.model is None and args.init and args.init.endswith(".safetensors"):
+        described = read_description(args.init)
+        if not described.architecture:
+            raise InputError(f"{args.init} does not say which network its weights are for: give --model NAME")
+        name, overrides = described.architecture, described.overrides
+    elif args.model is None:
         raise InputError("what shall be trained? --model NAME (csmri info lists them), or --genotype FILE")
-    if args.model not in known:
-        raise unknown("model", args.model, known)
-    return args.model, dict(args.set)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """Parse ``NAME=VALUE``; the value as JSON where it is, else as a word."""
-    name, equals, value = text.partition("=")
-    if not (name.isidentifier() and equals and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as stages=5")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
-
-
-def _check(name: str, overrides: dict[str, Any]) -> None:
-    """Build the network once without memory, so that settings it does not take are told before the images are made."""
+    else:
+        name = args.model
+    if name not in (SEARCHED, *known):
+        raise unknown("model", name, known)
     import torch
 
-    from csmri_ext.recon.methods import create_network
-
     try:
-        with torch.device("meta"):
-            create_network(name, overrides)
-    except TypeError as error:
-        raise InputError(f"--set {' '.join(overrides)}: {error}") from error
+        with torch.device("meta"):  # without memory, so that what does not fit is told before the images are made
+            if args.set:
+                overrides = overrides | typed(args.set, options_of(build(name, overrides)), name)
+            build(name, overrides)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{name} with {', '.join(args.set) or 'these options'}: {error}") from error
+    return name, overrides
 
 
-def _images(args: argparse.Namespace) -> tuple[Images, list[Any]]:
+def _created(name: str, overrides: dict[str, Any], init: str | None, frozen: Sequence[str]) -> nn.Module:
+    """Build the network, load what fits of the weights to start from, and freeze what shall stay."""
+    from csmri_ext.models import build, load_fitting_weights
+
+    network = build(name, overrides)
+    if init:
+        misfits = load_fitting_weights(network, init)
+        if misfits:
+            sys.stderr.write(f"note: {init}: all but these fit: {'; '.join(misfits)}\n")
+    for part in frozen:
+        inside = [p for key, p in network.named_parameters() if key == part or key.startswith(f"{part}.")]
+        if not inside:
+            parts = [key for key, _ in network.named_children()]
+            raise InputError(f"--freeze {part}: {name} has no part of this name; it has {', '.join(parts)}")
+        for parameter in inside:
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise InputError("--freeze leaves nothing to train")
+    return network
+
+
+def _images(args: argparse.Namespace, *, coils: bool) -> tuple[Images, list[Any]]:
     """Training and validation images of different subjects."""
-    images = chosen_images(args, Console(stderr=True), workers=max(args.workers, 1))
+    images = chosen_images(args, Console(stderr=True), workers=max(args.workers, 1), coils=coils)
     if args.validation:
-        validation = open_images(args.validation, middle=args.middle)
+        validation = open_images(args.validation, middle=args.middle, coils=coils)
     elif len(images.parts) < 2:
         raise InputError("one subject alone leaves none to validate: give --validation files")
     else:
@@ -208,9 +223,26 @@ def _images(args: argparse.Namespace) -> tuple[Images, list[Any]]:
 
 
 def _described_data(args: argparse.Namespace) -> str:
+    """Say in one line what is learnt from."""
     if args.data == [PHANTOM]:
-        return f"procedural phantom, {args.volumes} subjects from seed {args.phantom_seed}"
-    return " ".join(Path(path).name for path in args.data)
+        told = f"procedural phantom, {args.volumes} subjects from seed {args.phantom_seed}"
+    else:
+        told = " ".join(Path(path).name for path in args.data)
+    if args.init:
+        told += f", from {Path(args.init).name}"
+        if Path(args.init).is_file():
+            told += f" (sha256 {file_sha256(Path(args.init))[:16]})"
+    return told + (f", {' '.join(args.freeze)} frozen" if args.freeze else "")
+
+
+def _next_steps(weights: Path, recipe: Recipe, args: argparse.Namespace) -> str:
+    """Write the commands that use the result, as a shell takes them."""
+    plugins = [word for plugin in args.plugin for word in ("--plugin", plugin)]
+    data = [] if args.data == [PHANTOM] else args.validation or args.data
+    masks = ["--mask", *dict.fromkeys(recipe.masks), "--acceleration", *(f"{r:g}" for r in recipe.accelerations)]
+    recon = ["csmri", "recon", "SCAN.h5", "IMAGE.h5", "--weights", str(weights), *plugins]
+    compare = ["csmri", "compare", *map(str, data), "--methods", f"zero-filled,tv,{weights}", *plugins, *masks]
+    return f"reconstruct: {shlex.join(recon)}\ncompare:     {shlex.join(compare)}\n"
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class Volume:
     n_slices
         Number of slices.
     read
-        ``read(i)`` returns slice i, complex64 ``(ny, nx)``.
+        ``read(i)`` returns slice i, complex64 ``(ny, nx)``, or ``(coils, ny, nx)``.
     """
 
     name: str
@@ -38,7 +38,9 @@ class Volume:
 
 
 class Images(Sequence[NDArray[np.complex64]]):
-    """The slices of some volumes, one after the other, read when indexed: complex64 ``(ny, nx)``, sizes may differ.
+    """The slices of some volumes, one after the other, read when indexed; sizes and numbers of coils may differ.
+
+    A slice is a complex64 image ``(ny, nx)``, or several coil images ``(coils, ny, nx)``.
 
     Parameters
     ----------
@@ -74,12 +76,12 @@ class Images(Sequence[NDArray[np.complex64]]):
         return part.read(position - (self._ends[number] - part.n_slices))
 
 
-def open_images(paths: Sequence[str | os.PathLike[str]], *, middle: float = 1.0) -> Images:
+def open_images(paths: Sequence[str | os.PathLike[str]], *, middle: float = 1.0, coils: bool = False) -> Images:
     """Open files of fully sampled slices as training images.
 
     Single-coil k-space gives its complex image; several coils give their root sum of squares, a real image with zero
-    phase (as in the NasN paper's brain experiment), and so do files of images. The image is cut to the size that the
-    file asks for, fastMRI's 320 x 320 for instance.
+    phase (as in the NasN paper's brain experiment), or all coil images; files of images give what they show. The image
+    is cut to the size that the file asks for, fastMRI's 320 x 320 for instance.
 
     Parameters
     ----------
@@ -87,6 +89,8 @@ def open_images(paths: Sequence[str | os.PathLike[str]], *, middle: float = 1.0)
         Files, and folders whose files are taken, sorted by name. Every format of `csmri_ext.bridge.load`.
     middle
         Fraction of the slices of each volume to keep, around its middle; outer slices are often empty.
+    coils
+        Keep several coils apart, ``(coils, ny, nx)``.
 
     Raises
     ------
@@ -99,7 +103,7 @@ def open_images(paths: Sequence[str | os.PathLike[str]], *, middle: float = 1.0)
     if not 0 < middle <= 1:
         raise ValueError(f"middle is {middle}; expected a fraction above 0, at most 1")
     shortest = Path(os.path.commonpath([file.resolve().parent for file in files]))
-    return Images([_volume(file, str(file.resolve().relative_to(shortest)), middle) for file in files])
+    return Images([_volume(file, str(file.resolve().relative_to(shortest)), middle, coils) for file in files])
 
 
 def evenly_spaced(images: Images, most: int) -> list[NDArray[np.complex64]]:
@@ -160,19 +164,21 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file() and file.name.lower().endswith(known))
 
 
-def _volume(path: Path, name: str, middle: float) -> Volume:
+def _volume(path: Path, name: str, middle: float, coils: bool) -> Volume:
     acquisition = load(path)
     if acquisition.mask is not None:
         raise FileFormatError(f"{path}: undersampled k-space has no reference to learn from")
     count = max(round(middle * acquisition.n_slices), 1)
-    return Volume(name, count, partial(_slice, acquisition, (acquisition.n_slices - count) // 2))
+    return Volume(name, count, partial(_slice, acquisition, (acquisition.n_slices - count) // 2, coils))
 
 
-def _slice(acquisition: Acquisition, first: int, i: int) -> NDArray[np.complex64]:
+def _slice(acquisition: Acquisition, first: int, coils: bool, i: int) -> NDArray[np.complex64]:
     target = acquisition.target
     size = acquisition.attrs.get("recon_size") or acquisition.matrix_size
     if acquisition.n_coils == 1:
         return center_crop(ifft2c(acquisition.kspace[first + i][0]), size)
+    if coils:
+        return center_crop(ifft2c(acquisition.kspace[first + i]), size)
     if target is None:
         image = np.linalg.norm(ifft2c(acquisition.kspace[first + i]), axis=0)
         return center_crop(image, size).astype(np.complex64)

@@ -66,7 +66,7 @@ class Experiment:
     title
         What the table shows.
     networks
-        Names for `csmri_ext.recon.methods.create_network`, each with the published numbers.
+        Names for `csmri_ext.models.build`, each with the published numbers.
     recipe
         A name in `csmri_ext.training.RECIPES`; its masks and accelerations are replaced by those of the setting.
     settings

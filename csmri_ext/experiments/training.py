@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from csmri_ext.data import evenly_spaced
 from csmri_ext.experiments.experiment import Experiment, Setting
 from csmri_ext.experiments.images import Prepared
-from csmri_ext.recon.methods import Method, as_method, create_network
+from csmri_ext.recon.methods import Method, as_method
 from csmri_ext.recon.network_method import Network
 
 if TYPE_CHECKING:
@@ -49,26 +49,6 @@ class Training:
         return self.folder / setting.stem / network
 
 
-class TrainedNetwork(Network):
-    """A network with weights from a file of one's own instead of the package's.
-
-    Parameters
-    ----------
-    name, create
-        As in `Network`.
-    file
-        The weights.
-    """
-
-    def __init__(self, name: str, create: Any, file: Path) -> None:
-        super().__init__(name, create)
-        self.file = file
-
-    @property
-    def _weights(self) -> Path:
-        return self.file
-
-
 def train(training: Training, experiment: Experiment, setting: Setting, name: str, images: Prepared) -> Method:
     """Train a network at one setting, or go on, or take it as it is where it is ready.
 
@@ -88,6 +68,7 @@ def train(training: Training, experiment: Experiment, setting: Setting, name: st
     InputError
         The folder of the run holds a run with other settings.
     """
+    from csmri_ext.models import build
     from csmri_ext.training import Run, fit
 
     overrides = experiment.overrides(name, real=images.real)
@@ -108,14 +89,14 @@ def train(training: Training, experiment: Experiment, setting: Setting, name: st
             overrides=overrides,
         )
         validation = evenly_spaced(images.validation, VALIDATED_SLICES)
-        fit(partial(create_network, name, overrides), images.train, validation, run)
+        fit(partial(build, name, overrides), images.train, validation, run)
 
     def with_weights(name: str, pretrained: bool = False) -> nn.Module:
-        from csmri_ext.models import load_weights
+        from csmri_ext.models import build, load_weights
 
-        module = create_network(name, overrides)
+        module = build(name, overrides)
         if pretrained:
             load_weights(module, file)
         return module
 
-    return as_method(TrainedNetwork(name, with_weights, file), f"trained at {setting.title}")
+    return as_method(Network(name, with_weights, file), f"trained at {setting.title}")

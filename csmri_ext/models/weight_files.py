@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from csmri_ext.errors import InputError
+from csmri_ext.models.torch_files import read_checkpoint
 
 
 def save_weights(model: nn.Module, path: str | PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
@@ -51,14 +52,47 @@ def load_weights(model: nn.Module, path: str | PathLike[str]) -> None:
     OSError
         A file that does not exist or cannot be read.
     """
-    try:
-        state = load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error})") from error
+    state = _read(path)
     difference = first_difference(model.state_dict(), state)
     if difference:
         raise InputError(f"{path}: weights of another model: {difference}")
     model.load_state_dict(state)
+
+
+def load_fitting_weights(model: nn.Module, path: str | PathLike[str]) -> list[str]:
+    """Load what fits of a file into a model, to go on from there with what does not.
+
+    Parameters
+    ----------
+    model
+        Changed in place; weights that the file lacks, or has in another shape, stay as they are.
+    path
+        ``.safetensors`` file, or a state dict or checkpoint of ``torch.save``.
+
+    Returns
+    -------
+        One text for each weight of the model that stays as it is, and each of the file that has no place.
+
+    Raises
+    ------
+    InputError
+        A file that is damaged, or of which nothing fits.
+    OSError
+        A file that does not exist or cannot be read.
+    """
+    state = _read(path) if Path(path).suffix == ".safetensors" else read_checkpoint(path)[1]
+    own, misfits = model.state_dict(), []
+    for name, tensor in own.items():
+        if name not in state:
+            misfits.append(f"{name} {tuple(tensor.shape)} is not in the file")
+        elif state[name].shape != tensor.shape:
+            misfits.append(f"{name} is {tuple(state[name].shape)} in the file, {tuple(tensor.shape)} in the model")
+    fitting = {name: state[name] for name in own if name in state and state[name].shape == own[name].shape}
+    if not fitting:
+        raise InputError(f"{path}: none of its weights fits the model; {misfits[0]}")
+    misfits += [f"{name} {tuple(state[name].shape)} is not in the model" for name in state if name not in own]
+    model.load_state_dict(own | fitting)
+    return misfits
 
 
 def load_shipped_weights(model: nn.Module, name: str) -> None:
@@ -104,6 +138,14 @@ def _shipped(name: str) -> Traversable:
     if not weights.is_file():
         raise InputError(f"no weights for {name} come with this version; create({name!r}) has random ones")
     return weights
+
+
+def _read(path: str | PathLike[str]) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error})") from error
+    return state
 
 
 def first_difference(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from csmri_ext.errors import unknown
+from csmri_ext.errors import InputError, unknown
 from csmri_ext.models.ga_hqs import GAHQS
 from csmri_ext.models.hqs import HQS
 from csmri_ext.models.nasn import NasN
 from csmri_ext.models.weight_files import load_shipped_weights, shipped_settings
 from csmri_ext.nn import Reconstructor
+from csmri_ext.plugins import plugins
 
 MODELS: dict[str, Callable[..., Reconstructor]] = {
     "ga_hqs": GAHQS,
@@ -55,11 +56,15 @@ def create(name: str, pretrained: bool = False, **overrides: Any) -> Reconstruct
     Raises
     ------
     InputError
-        An unknown name (the nearest ones are suggested), or weights that are not shipped or do not fit the overrides.
+        An unknown name (the nearest ones are suggested; of a network of another package it is said where it lives), or
+        weights that are not shipped or do not fit the overrides.
     TypeError, ValueError
         Overrides that the model does not have, or that do not fit together.
     """
     if name not in MODELS:
+        if name in plugins():
+            home = plugins()[name].home
+            raise InputError(f"{name} is no model of csmri_ext but a network of {home}: call create({name!r}) of that")
         raise unknown("model", name, MODELS)
     model = MODELS[name](**{**(shipped_settings(name) if pretrained else {}), **overrides})
     if pretrained:

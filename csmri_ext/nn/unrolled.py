@@ -102,3 +102,7 @@ class Reconstructor(nn.Module):
             complex ``(batch, ny, nx)``.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement reconstruct(encoding, image)")
+
+    def extra_loss(self) -> Tensor | None:
+        """Return what a training adds to the loss of the last forward pass; None where the network has no such term."""
+        return None

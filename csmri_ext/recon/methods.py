@@ -7,17 +7,20 @@ A method joins by ``register(Method("name", reconstruct, "what it is"))``, a net
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from functools import cache, partial
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from csmri_ext.errors import InputError, one_line, unknown
-from csmri_ext.recon.network_method import Network
+from csmri_ext.errors import InputError, unknown
+from csmri_ext.plugins import Plugin, announce, load_entry_points
+from csmri_ext.recon.network_method import FILES_OF_WEIGHTS, Network
 from csmri_ext.recon.problem import Problem, Reconstruction
 
 if TYPE_CHECKING:
@@ -75,29 +78,19 @@ class Method:
 
 
 _METHODS: dict[str, Method] = {}
-_GROUP = "csmri_ext.methods"
 
 
 @cache
 def load_all() -> None:
-    """Fill the registry: the methods of this package, and those of every installed entry point."""
+    """Fill the registry: the methods of this package first, then those of every installed entry point."""
     from csmri_ext.recon import builtin_methods
 
+    early = dict(_METHODS)  # of entry points that ran before, when somebody read a file of weights
+    _METHODS.clear()
     builtin_methods.register_classical()
-    for entry in entry_points(group=_GROUP):
-        _load(entry)
+    _METHODS.update(early)
+    load_entry_points()
     builtin_methods.register_models()
-
-
-def _load(entry: EntryPoint) -> None:
-    """Run one entry point; what fails costs its own methods only, and is said in one line."""
-    try:
-        entry.load()()
-    except Exception as error:  # somebody else's code may raise anything
-        top = sys.modules.get(entry.module.split(".")[0])
-        where = getattr(top, "__file__", None) or next(iter(getattr(top, "__path__", [])), None)
-        hint = f"; Python found {top.__name__} at {where}" if top is not None and where else ""
-        sys.stderr.write(f"note: no methods from {entry.name} ({entry.value}): {one_line(error)}{hint}\n")
 
 
 def register(method: Method) -> Method:
@@ -114,7 +107,14 @@ def register(method: Method) -> Method:
     return method
 
 
-def register_network(name: str, create: Callable[..., nn.Module], description: str) -> Method:
+def register_network(
+    name: str,
+    create: Callable[..., nn.Module],
+    description: str,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    read: Callable[[str | os.PathLike[str]], nn.Module] | None = None,
+) -> Method:
     """Add a network to the registry.
 
     Parameters
@@ -123,13 +123,21 @@ def register_network(name: str, create: Callable[..., nn.Module], description: s
         See `Network`. `create` should import torch only when it is called.
     description
         One line for ``--help`` and the report.
+    weights
+        File of its weights, ``.safetensors``, loaded into what ``create(name)`` returns; None: what comes with
+        csmri_ext.
+    read
+        ``read(path)`` returns the network with the weights of a file that its authors published.
 
     Raises
     ------
     ValueError
         If the name is taken.
     """
-    return register(as_method(Network(name, create), description))
+    announce(name, Plugin(create, read))
+    if weights is None:
+        return register(as_method(Network(name, create), description))
+    return register(as_method(Network(name, partial(_with_weights, create, weights), Path(weights)), description))
 
 
 def as_method(network: Network, description: str) -> Method:
@@ -165,27 +173,26 @@ def get(name: str, kind: str = "method") -> Method:
     """
     load_all()
     if name not in _METHODS:
-        raise unknown(kind, name, _METHODS)
+        raise unknown(kind, name, _METHODS, lambda known: _readiness(_METHODS[known]))
     return _METHODS[name]
 
 
-def create_network(name: str, overrides: Mapping[str, Any]) -> nn.Module:
-    """Build a network, untrained: a registered one, or ``nasn`` with the genotype among the overrides.
+def _readiness(method: Method) -> str:
+    if method.network is None:
+        return ""
+    return " (has weights)" if method.trained else " (no weights)"
 
-    Raises
-    ------
-    InputError
-        No network of this name.
-    """
-    if name == "nasn":
-        from csmri_ext.models import NasN
 
-        return NasN(**overrides)
-    load_all()
-    networks = {method.name: method.network for method in _METHODS.values() if method.network is not None}
-    if name not in networks:
-        raise unknown("network", name, networks)
-    return networks[name].create(name, **overrides)
+def listing() -> str:
+    """Every name in a few lines for ``--help``: what learns nothing, networks with weights, and those without."""
+    known = [get(name) for name in names()]
+    plain = [method.name for method in known if method.network is None]
+    ready = [method.name for method in known if method.network is not None and method.trained]
+    others = [method.name for method in known if method.network is not None and not method.trained]
+    return (
+        f"methods: {', '.join(plain)}; networks with weights: {', '.join(ready) or 'none'}; networks without "
+        f"(train them, or bring a file of weights): {', '.join(others) or 'none'}"
+    )
 
 
 def choose(wanted: str | None, *, bart: bool, untrained: bool = False) -> list[Method]:
@@ -194,7 +201,8 @@ def choose(wanted: str | None, *, bart: bool, untrained: bool = False) -> list[M
     Parameters
     ----------
     wanted
-        Names separated by commas; None takes every method that runs as installed, those of BART only with `bart`.
+        Names and files of weights separated by commas, see `of_weights`; None takes every method that runs as
+        installed, those of BART only with `bart`.
     bart
         Whether ``--bart`` was given.
     untrained
@@ -209,10 +217,12 @@ def choose(wanted: str | None, *, bart: bool, untrained: bool = False) -> list[M
         if untrained:
             raise InputError("--untrained goes with --methods NAMES: say which networks without weights are meant")
         return [m for m in map(get, names()) if m.trained and (bart or not m.needs_bart)]
-    chosen = list(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
+    chosen = list(dict.fromkeys(word.strip() for word in wanted.split(",") if word.strip()))
     if not chosen:
-        raise InputError(f"--methods names no method; known: {', '.join(names())}")
-    return [require_trained(get(name), untrained) for name in chosen]
+        raise InputError(f"--methods names no method; {listing()}")
+    files = of_weights([word for word in chosen if is_file_of_weights(word)])
+    methods = [files.get(word) or require_trained(get(word), untrained) for word in chosen]
+    return list(dict.fromkeys(methods))  # one file may be written in two ways
 
 
 def require_trained(method: Method, untrained: bool) -> Method:
@@ -229,6 +239,68 @@ def require_trained(method: Method, untrained: bool) -> Method:
         f"{method.name} is not trained: this installation has no weights for it, so its images would mean nothing. "
         "--untrained runs it with random weights, and says so in the results"
     )
+
+
+def is_file_of_weights(word: str) -> bool:
+    """Whether a word of ``--methods`` is a file rather than a name: ``FILE`` or ``NAME=FILE``."""
+    return word.lower().endswith(FILES_OF_WEIGHTS)
+
+
+def of_weights(words: Sequence[str]) -> dict[str, Method]:
+    """Make methods of files of weights.
+
+    Parameters
+    ----------
+    words
+        ``FILE``, which says itself which network it is for; or ``NAME=FILE`` for one that does not, as
+        ``ista_net_plus=published.pkl``.
+
+    Returns
+    -------
+        By word; the same file gives the same method. A method is called as its file without the extension, with the
+        folder in front where that name is taken.
+
+    Raises
+    ------
+    InputError, OSError
+        A file that is not there or not usable.
+    """
+    load_all()
+    places: dict[str, tuple[Path, str | None]] = {}
+    for word in words:
+        name, equals, file = word.rpartition("=")
+        whole = Path(word).is_file() or not equals
+        places[word] = (Path(word), None) if whole else (Path(file), name)
+    stems = Counter(path.stem for path in {path.resolve() for path, _ in places.values()})
+    made: dict[tuple[Path, str | None], Method] = {}
+    used = set(_METHODS)
+    for path, model in places.values():
+        key = (path.resolve(), model)
+        if key in made:
+            continue
+        stem = path.stem if stems[path.stem] == 1 and path.stem not in used else f"{key[0].parent.name}-{path.stem}"
+        name = next(n for n in chain([stem], (f"{stem}-{i}" for i in count(2))) if n not in used)
+        used.add(name)
+        network = Network(name, partial(_loaded, path, model), path, model)
+        made[key] = as_method(network, network.told)
+    return {word: made[path.resolve(), model] for word, (path, model) in places.items()}
+
+
+def _with_weights(
+    create: Callable[..., nn.Module], weights: str | os.PathLike[str], name: str, *, pretrained: bool = False
+) -> nn.Module:
+    from csmri_ext.models import load_weights
+
+    model = create(name)
+    if pretrained:
+        load_weights(model, weights)
+    return model
+
+
+def _loaded(path: Path, model: str | None, _: str, *, pretrained: bool = False) -> nn.Module:  # noqa: ARG001
+    from csmri_ext.models import load
+
+    return load(path, model)
 
 
 def tuned_by(family: str) -> Method:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import fields
 from functools import cache, cached_property
-from importlib.resources import files
+from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +19,10 @@ from csmri_ext.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from csmri_ext.models import Description
     from csmri_ext.recon.problem import Problem
 
+FILES_OF_WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".pkl")
 RANDOM_SEED = 0  # of a network without weights, so that its images are the same in every run
 
 
@@ -33,16 +37,64 @@ class Network:
         ``create(name, pretrained=True)`` returns a module with these weights, ``create(name)`` one with random weights;
         ``module(kspace, mask, sens_maps)`` maps complex64 ``(1, ny, nx)`` or ``(1, coils, ny, nx)``, a bool mask and
         maps of the shape of k-space (None for one coil) to a complex64 image ``(1, ny, nx)``.
+    file
+        Of the weights, where they do not come with csmri_ext.
+    model
+        Name of the architecture, where the file does not say it.
+
+    Raises
+    ------
+    InputError
+        No such file.
     """
 
-    def __init__(self, name: str, create: Callable[..., nn.Module]) -> None:
-        self.name = name
-        self.create = create
+    def __init__(
+        self, name: str, create: Callable[..., nn.Module], file: Path | None = None, model: str | None = None
+    ) -> None:
+        self.name, self.create, self.file, self.model = name, create, file, model
         self.flops = cache(self._flops)
+        if file is not None and not file.is_file():
+            raise InputError(f"{file}: no such file of weights")
 
     @property
-    def _weights(self) -> Traversable:
-        return files("csmri_ext").joinpath("weights", f"{self.name}.safetensors")
+    def _weights(self) -> Traversable | Path:
+        return self.file or files("csmri_ext").joinpath("weights", f"{self.name}.safetensors")
+
+    @cached_property
+    def described(self) -> Description | None:
+        """What the file of weights says of itself; None where it is of others, or missing."""
+        from csmri_ext.models import read_description
+
+        if not self.trained or not self._weights.name.endswith(".safetensors"):
+            return None
+        if isinstance(self._weights, Path):
+            return read_description(self._weights)
+        with as_file(self._weights) as path:
+            return read_description(path)
+
+    @property
+    def told(self) -> str:
+        """One line about a network from a file."""
+        described = self.described
+        if described is None or not described.architecture:
+            return f"{self.model or 'network'} of {self._weights.name}"
+        return f"{described.architecture}, trained on {described.data or 'data that its file does not name'}"
+
+    def facts(self) -> dict[str, Any]:
+        """Everything about the weights for the record: file, hash, parameters, and what the file says of itself."""
+        digest = hashlib.sha256(self._weights.read_bytes()).hexdigest() if self.trained else None
+        facts: dict[str, Any] = {
+            "method": self.name,
+            "file": self._weights.name if self.trained else None,
+            "sha256": digest,
+            "parameters": self.parameters(),
+        }
+        if self.described is not None:
+            said = {item.name: getattr(self.described, item.name) for item in fields(self.described)}
+            facts |= {key: value for key, value in said.items() if value not in ("", None, {})}
+        elif self.model:
+            facts["architecture"] = self.model
+        return facts
 
     @property
     def trained(self) -> bool:

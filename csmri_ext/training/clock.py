@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from datetime import timedelta
 from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
 
+from csmri_ext.progress import INTERVAL, remaining
+
 
 class Clock(Callback):
-    """Count seconds of training, and print a line after each epoch where stderr is not a terminal.
+    """Count seconds of training, and print a line after each epoch, and every few seconds, where stderr is no terminal.
 
     Parameters
     ----------
@@ -30,11 +31,49 @@ class Clock(Callback):
     def __init__(self, steps: int) -> None:
         self.steps, self.seconds = steps, 0.0
         self.val_psnr: float | None = None
-        self._last = time.perf_counter()
+        self._last = self._told = time.perf_counter()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Start to count."""
-        self._last = time.perf_counter()
+        self._last = self._told = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,  # noqa: ARG002
+        outputs: Any,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+    ) -> None:
+        """Tell the step after some seconds of silence."""
+        loss = trainer.callback_metrics.get("loss_step", trainer.callback_metrics.get("loss"))
+        self._tell_when_silent(trainer, "" if loss is None else f"  loss {float(loss):.4g}")
+
+    def on_validation_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,  # noqa: ARG002
+        outputs: Any,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,
+        dataloader_idx: int = 0,  # noqa: ARG002
+    ) -> None:
+        """Tell the slice after some seconds of silence."""
+        count = trainer.num_val_batches
+        self._tell_when_silent(trainer, f"  validating slice {batch_idx + 1} of {sum(count)}")
+
+    def _tell_when_silent(self, trainer: lightning.Trainer, text: str) -> None:
+        now = time.perf_counter()
+        if now - self._told < INTERVAL or not trainer.is_global_zero or sys.stderr.isatty():
+            return
+        self._told = now
+        sys.stderr.write(f"step {trainer.global_step}/{self.steps}{text}{self._left(trainer, now - self._last)}\n")
+
+    def _left(self, trainer: lightning.Trainer, unfinished: float = 0.0) -> str:
+        """Time that the other steps will take, at the pace of all so far."""
+        if not trainer.global_step:
+            return ""
+        return f"  {remaining(self.seconds + unfinished, trainer.global_step, self.steps)} left"
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Add up and tell."""
@@ -47,8 +86,8 @@ class Clock(Callback):
             return
         metrics = trainer.callback_metrics
         told = [f"{name} {float(metrics[key]):.4g}" for name, key in _TOLD.items() if key in metrics]
-        left = timedelta(seconds=round(self.seconds / trainer.global_step * (self.steps - trainer.global_step)))
-        sys.stderr.write(f"step {trainer.global_step}/{self.steps}  {'  '.join(told)}  {left} left\n")
+        self._told = now
+        sys.stderr.write(f"step {trainer.global_step}/{self.steps}  {'  '.join(told)}{self._left(trainer)}\n")
 
     def state_dict(self) -> dict[str, Any]:
         """Time and quality so far."""

@@ -25,7 +25,7 @@ from torch import nn
 from csmri_ext.bridge.atomic import replacing
 from csmri_ext.data.images import Images
 from csmri_ext.errors import InputError
-from csmri_ext.models import save_weights
+from csmri_ext.models import Description, save_weights
 from csmri_ext.training.clock import Clock
 from csmri_ext.training.curves import draw_curves
 from csmri_ext.training.datamodule import ReconstructionData
@@ -193,9 +193,22 @@ def _restore(network: nn.Module, checkpoint: dict[str, Any]) -> None:
 
 def _write(network: nn.Module, weights: Path, run: Run, clock: Clock, steps: int) -> None:
     with replacing(weights) as temporary:
-        save_weights(network, temporary, {"name": run.name, "run": json.dumps(_described(run))})
+        save_weights(network, temporary, _description(network, run, steps, clock.val_psnr).metadata())
     draw_curves(run.folder)
     _write_summary(run, clock, steps)
+
+
+def _description(network: nn.Module, run: Run, steps: int, val_psnr: float | None) -> Description:
+    """Describe the result such that the file alone rebuilds the network, and says how it came about."""
+    described = _described(run)
+    known = {key: described[key] for key in ("seed", "steps_per_epoch", "precision")}
+    known |= {
+        "steps": steps,
+        "val_psnr": None if val_psnr is None or not math.isfinite(val_psnr) else round(val_psnr, 3),
+    }
+    return Description.of(
+        network, run.name, described["overrides"], recipe=described["recipe"], data=run.data, run=known
+    )
 
 
 def _callbacks(run: Run, clock: Clock) -> list[Callback]:

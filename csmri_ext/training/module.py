@@ -86,6 +86,8 @@ class ReconstructionTask(lightning.LightningModule):
     def training_step(self, batch: Sample, _: int) -> Tensor:
         """Loss of one batch; InputError where it is not finite, for nothing after it would be."""
         loss = self.loss(self(batch), batch.target)
+        own = getattr(self.network, "extra_loss", lambda: None)()
+        loss = loss if own is None else loss + own
         self._stop_unless(bool(loss.detach().isfinite()), "the loss is not a finite number")
         self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(batch.target), sync_dist=True)
         return loss

@@ -19,8 +19,8 @@ from csmri_ext.errors import InputError
 from csmri_ext.experiments.experiment import SIZES
 from csmri_ext.experiments.images import prepare, volumes_of
 from csmri_ext.experiments.tables import print_experiment
+from csmri_ext.models import build
 from csmri_ext.phantom import phantom_volume, write_phantom
-from csmri_ext.recon.methods import create_network
 from csmri_ext.training import RECIPES
 
 
@@ -160,7 +160,7 @@ def test_published_counts_are_ours(name: str) -> None:
     assert experiment.recipe in RECIPES
     for network, published in experiment.networks.items():
         if published.parameters and (network, published.parameters) != ("modl11", "204.3K"):
-            ours = count_parameters(create_network(network, experiment.overrides(network, real=True)))
+            ours = count_parameters(build(network, experiment.overrides(network, real=True)))
             scale = {"M": 1e6, "K": 1e3}[published.parameters[-1]]
             digits = len(published.parameters.split(".")[-1]) - 1 if "." in published.parameters else 0
             assert abs(ours / scale - float(published.parameters[:-1])) <= 0.75 * 10**-digits, network

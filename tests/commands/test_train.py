@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from csmri_ext.commands import cli
 from csmri_ext.commands.train import main
-from csmri_ext.models import create, load_weights
+from csmri_ext.models import build, create, load_weights, read_description, save_weights
 from csmri_ext.models.genotypes import GENOTYPES, write_genotype
 from csmri_ext.models.nasn import NasN
 from csmri_ext.phantom import write_phantom
@@ -28,10 +32,14 @@ def test_a_network_of_the_baselines_on_files(
 ) -> None:
     out = tmp_path / "run"
     assert main(["--model", "dccnn3", "--data", str(subjects), "--out", str(out), *QUICK]) == 0
-    assert capsys.readouterr().out == f"{out / 'dccnn3.safetensors'}\n"
-    from baselines.networks import create
-
-    load_weights(create("dccnn3"), out / "dccnn3.safetensors")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == str(out / "dccnn3.safetensors")
+    commands = [shlex.split(line.split(":", 1)[1]) for line in printed[1:]]
+    assert [command[:2] for command in commands] == [["csmri", "recon"], ["csmri", "compare"]]
+    reconstruct = [word.replace("SCAN", str(subjects / "subject_0")) for word in commands[0][1:]]
+    assert cli.main([word.replace("IMAGE", str(tmp_path / "image")) for word in reconstruct]) == 0
+    assert cli.main([*commands[1][1:], "--out", str(tmp_path / "comparison"), "--tv-weight", "0.01"]) == 0
+    load_weights(build("dccnn3"), out / "dccnn3.safetensors")
 
 
 def test_a_searched_cell_on_the_phantom(tmp_path: Path) -> None:
@@ -67,10 +75,34 @@ def test_from_given_weights(tmp_path: Path, subjects: Path) -> None:
     assert main([*words, "--out", str(tmp_path / "a")]) == 0
     first = tmp_path / "a" / "modl3.safetensors"
     assert main([*words, "--learning-rate", "1e-12", "--init", str(first), "--out", str(tmp_path / "b")]) == 0
-    from safetensors.torch import load_file
-
     before, after = load_file(first), load_file(tmp_path / "b" / "modl3.safetensors")
     assert all((after[name] - tensor).abs().max() < 1e-6 for name, tensor in before.items())
+    assert read_description(tmp_path / "b" / "modl3.safetensors").data.startswith("subjects, from modl3.safetensors (")
+
+
+def test_options_layers_that_do_not_fit_and_frozen_ones(
+    tmp_path: Path, subjects: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_weights(create("nasn_2nodes", cascades=1, cells=1, channels=8), tmp_path / "first.safetensors")
+    words = ["--model", "nasn_2nodes", "--data", str(subjects), "--init", str(tmp_path / "first.safetensors"), *QUICK]
+    words += ["--set", "cascades=1", "--set", "cells=2", "--set", "channels=8", "--set", "peak=3"]
+    words += ["--freeze", "reconstructions.0.stem", "--out", str(tmp_path / "run")]
+    assert main(words) == 0
+    told = capsys.readouterr().err
+    assert "reconstructions.0.cells.1." in told
+    assert "is not in the file" in told
+    weights = tmp_path / "run" / "nasn_2nodes.safetensors"
+    described = read_description(weights)
+    assert described.overrides == {"cascades": 1, "cells": 2, "channels": 8, "peak": 3.0}
+    assert described.data.endswith("reconstructions.0.stem frozen")
+    trained, first = load_file(weights), load_file(tmp_path / "first.safetensors")
+    assert torch.equal(trained["reconstructions.0.stem.0.weight"], first["reconstructions.0.stem.0.weight"])
+    cell = "reconstructions.0.cells.0.before.weight"
+    assert not torch.equal(trained[cell], first[cell])
+    # from a file that says it all, without --model
+    more = ["--init", str(weights), "--data", str(subjects), "--out", str(tmp_path / "more"), *QUICK]
+    assert main(more) == 0
+    assert read_description(tmp_path / "more" / "nasn_2nodes.safetensors").overrides == described.overrides
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from csmri_ext.data import Sample
 from csmri_ext.metrics import slice_ssim
-from csmri_ext.training import LOSSES, RECIPES, Recipe
+from csmri_ext.models import build
+from csmri_ext.physics import fft2c
+from csmri_ext.training import LOSSES, RECIPES, Recipe, ReconstructionTask
 from csmri_ext.training.module import rate
 
 
@@ -57,3 +60,22 @@ def test_recipes_of_the_papers() -> None:
     )
     assert nasn.steps == 80 * 2829 // 2
     assert (ga_hqs.batch_size, ga_hqs.learning_rate, ga_hqs.schedule) == (2, 1e-4, "constant")
+
+
+def test_terms_of_the_network_join_the_loss() -> None:
+    """ISTA-Net's transforms shall undo each other: its authors add 0.01 times the symmetry term to the loss."""
+    torch.manual_seed(0)
+    network = build("ista_net", {"stages": 2, "chans": 4}).train()
+    task = ReconstructionTask(network, Recipe(steps=1, loss="mse"))
+    task.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
+    task._stop_unless = lambda *_: None  # type: ignore[method-assign]
+    target = torch.randn(1, 12, 12, dtype=torch.complex64)
+    mask = torch.rand(1, 12, 12) < 0.5
+    sample = Sample(fft2c(target) * mask, mask, target)
+    loss = task.training_step(sample, 0)
+    image = network(sample.kspace, sample.mask)
+    symmetry = network.symmetry_loss()  # type: ignore[operator]
+    assert symmetry > 0.01
+    torch.testing.assert_close(loss, LOSSES["mse"](image, target) + 0.01 * symmetry)
+    assert network.eval()(sample.kspace, sample.mask) is not None
+    assert network.extra_loss() is None  # type: ignore[operator]

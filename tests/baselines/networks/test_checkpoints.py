@@ -10,34 +10,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from published_weights import STAGE_SHAPES, ista_state
 from torch import Tensor
 from torch.nn import functional
 
 from baselines import networks
-from baselines.networks.checkpoints import load_ista_net_plus, load_unet_fastmri, read_state_dict
+from baselines.networks.checkpoints import load_ista_net_plus, load_unet_fastmri
 from csmri_ext.errors import InputError
+from csmri_ext.models.torch_files import read_state_dict
 from csmri_ext.physics import fft2c, ifft2c
 from csmri_ext.physics.masks.radial import line_mask
-
-STAGE_SHAPES = {
-    "lambda_step": (1,),
-    "soft_thr": (1,),
-    "conv_D": (4, 1, 3, 3),
-    "conv1_forward": (4, 4, 3, 3),
-    "conv2_forward": (4, 4, 3, 3),
-    "conv1_backward": (4, 4, 3, 3),
-    "conv2_backward": (4, 4, 3, 3),
-    "conv_G": (1, 4, 3, 3),
-}
-
-
-def ista_state(stages: int = 2) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return {
-        f"module.fcs.{stage}.{name}": 0.3 * torch.randn(shape, generator=generator)
-        for stage in range(stages)
-        for name, shape in STAGE_SHAPES.items()
-    }
 
 
 def published_forward(state: dict[str, Tensor], image: Tensor, corner: Tensor) -> Tensor:

@@ -1,0 +1,76 @@
+"""State dicts in files of ``torch.save``, read without running what is in them.
+
+``torch.load(weights_only=True)`` builds tensors and plain containers and nothing else; a file that wants more is
+refused, not unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from csmri_ext.errors import InputError
+
+_CONTAINERS = ("state_dict", "model_state_dict", "model")
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Read names and tensors of a file of ``torch.save``.
+
+    Parameters
+    ----------
+    path
+        A state dict, or a dictionary that has one as "state_dict", "model" or "model_state_dict".
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, contains other objects than tensors, or no state dict.
+    """
+    content = _read(path)
+    for key in _CONTAINERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"{path}: no state dict, which maps names to tensors")
+    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read a checkpoint of `csmri_ext.training`, or any state dict.
+
+    Returns
+    -------
+        What rebuilds the network, ``{"name": ..., **overrides}``, empty where the file does not say; and its weights.
+
+    Raises
+    ------
+    InputError
+        As `read_state_dict`.
+    """
+    state = read_state_dict(path)
+    prefix = "network."
+    if all(name.startswith(prefix) for name in state):
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+    content = _read(path)
+    settings = content.get("hyper_parameters", {}) if isinstance(content, Mapping) else {}
+    settings = settings.get("settings", {}) if isinstance(settings, Mapping) else {}
+    return dict(settings) if isinstance(settings, Mapping) else {}, state
+
+
+def _read(path: str | os.PathLike[str]) -> Any:
+    with Path(path).open("rb") as file, warnings.catch_warnings():  # a missing file keeps its own error
+        warnings.simplefilter("ignore")  # about the pickle protocol of files that are refused anyway
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+            refused = "Unsupported" in str(error) or "WeightsUnpickler" in str(error)
+            why = "it contains objects other than tensors" if refused else "it is truncated or no file of torch.save"
+            raise InputError(f"{path}: cannot read weights, {why}") from error
