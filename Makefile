@@ -1,4 +1,4 @@
-# Two commands do everything from a bare checkout (Debian, Python 3.11, gcc): `make compare` and `make test`.
+# `make help` lists the commands. Two of them do everything from a bare checkout (Debian, Python 3.11, gcc): `make compare` and `make test`.
 # Each sets up its own virtual environment first; that step is skipped when nothing changed.
 PYTHON ?= python3
 VENV   := .venv
@@ -7,24 +7,36 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --con
 FILES  ?=
 SOURCES := $(shell find CMakeLists.txt csrc csmri_ext baselines -type f -not -name '*.pyc')
 
-.PHONY: compare test bench lint clean
-compare: $(VENV)/built
+.PHONY: help compare test bench lint docs notebooks clean
+help:  # this list
+	@sed -n 's/^\([a-z]*\):[^#]*# /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+compare: $(VENV)/built  # compare methods on drawn anatomy, or on FILES="a.h5 b.cfl"; writes comparison/report.html
 	$(BIN)/python -m baselines.compare $(FILES) $(if $(shell command -v bart),--bart) --out comparison
 
-test: $(VENV)/built
+test: $(VENV)/built  # all tests
 	$(BIN)/python -m pytest
 
-bench: $(VENV)/built
+bench: $(VENV)/built  # time every operator
 	$(BIN)/python -m benchmarks.ops_speed
 
-lint: $(VENV)/linted
+lint: $(VENV)/linted  # ruff, mypy, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(shell find csrc tests -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h')
 
-clean:
+clean:  # remove the environment and what was built
 	rm -rf $(VENV) build
+
+docs: $(VENV)/documented  # the site, into build/docs; a warning is an error
+	rm -rf docs/api/generated
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+
+notebooks: $(VENV)/documented  # examples/*.py as Jupyter notebooks, into build/notebooks
+	mkdir -p build/notebooks
+	for script in examples/*.py; do \
+	  $(BIN)/python -m jupytext --quiet --to ipynb --output build/notebooks/$$(basename $$script .py).ipynb $$script; done
 
 # Dependencies: the pinned CPU or CUDA build of torch that pip finds, everything else at its tested version.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -40,4 +52,8 @@ $(VENV)/built: $(VENV)/installed $(SOURCES) README.md LICENSE
 
 $(VENV)/linted: $(VENV)/built
 	$(PIP) ruff mypy clang-format
+	touch $@
+
+$(VENV)/documented: $(VENV)/built
+	$(PIP) sphinx myst-parser furo jupytext
 	touch $@

@@ -3,7 +3,7 @@
 Each case runs in one process with ours, eager and torch.compile taking turns, under `torch.inference_mode` for forward
 cases. Two columns: with glibc's allocator tuned to keep freed memory (the honest one) and with its default. Beside each
 time stands what it reaches of the floor: the larger of bytes / measured copy rate and flops / measured multiply-add
-rate. `--readme README.md --json benchmarks/ops_speed.json` prints the table into the README.
+rate. `--page docs/speed.md --json benchmarks/ops_speed.json` prints the table into that page.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--no-levels", action="store_true", help="leave the other instruction sets out")
     parser.add_argument("--tuned-only", action="store_true", help="leave the default allocator out")
     parser.add_argument("--json", type=Path, help="write all numbers here")
-    parser.add_argument("--readme", type=Path, help="write the table into this file, after the line <!-- speed -->")
+    parser.add_argument("--page", type=Path, help="write the table into this file, after the line <!-- speed -->")
     parser.add_argument("--from-json", type=Path, help="measure nothing; make the table from this file")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--ours-only", action="store_true", help=argparse.SUPPRESS)
@@ -113,8 +113,8 @@ def main() -> None:
     print(text)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
-    if options.readme:
-        options.readme.write_text(speed_table.put_after_marker(options.readme.read_text(), text))
+    if options.page:
+        options.page.write_text(speed_table.put_after_marker(options.page.read_text(), text))
 
 
 if __name__ == "__main__":

@@ -7,15 +7,15 @@ import csmri_ext
 project = "csmri_ext"
 author = copyright = "The csmri_ext authors"  # noqa: A001  (a name that Sphinx reads)
 version = release = csmri_ext.__version__
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "myst_parser"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "myst_parser"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["build"]
+templates_path = ["_templates"]
 html_theme = "furo"
 html_title = "csmri_ext"
 default_role = "code"  # `name` in a docstring is a name
 nitpicky = False
 autosummary_generate = True
-autosummary_imported_members = True
 autosummary_ignore_module_all = False
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"

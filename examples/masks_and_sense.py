@@ -49,7 +49,11 @@ for kind, mask in masks.items():
 # %%
 figure, axes = plt.subplots(3, len(kinds), figsize=(3 * len(kinds), 9.2), layout="constrained")
 for column, kind in enumerate(kinds):
-    rows = {"mask": masks[kind].expand(192, 192).float().numpy(), "zero-filled": images[kind][0], "SENSE": images[kind][1]}
+    rows = {
+        "mask": masks[kind].expand(192, 192).float().numpy(),
+        "zero-filled": images[kind][0],
+        "SENSE": images[kind][1],
+    }
     for axis, (name, picture) in zip(axes[:, column], rows.items(), strict=True):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=1 if name == "mask" else np.quantile(target, 0.995))
         axis.set_title(f"{kind}\n{name}" if name == "mask" else name)

@@ -36,7 +36,9 @@ mask = make_mask("random", kspace.shape, acceleration=4, seed=0)
 with torch.inference_mode():
     recon = network(kspace * mask, mask)[0].abs().numpy()
 target, zero_filled = np.asarray(scan.target)[0], ifft2c(kspace * mask)[0].abs().numpy()
-print(f"zero-filled {psnr(target[None], zero_filled[None]):.2f} dB, after 60 steps {psnr(target[None], recon[None]):.2f} dB")
+print(
+    f"zero-filled {psnr(target[None], zero_filled[None]):.2f} dB, after 60 steps {psnr(target[None], recon[None]):.2f} dB"
+)
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")

@@ -55,7 +55,7 @@ def test_one_small_case_measured_into_readme_and_json(tmp_path: Path) -> None:
         "--repetitions",
         "3",
     ]
-    done = python(*command, "--no-levels", "--json", str(numbers), "--readme", str(readme))
+    done = python(*command, "--no-levels", "--json", str(numbers), "--page", str(readme))
     assert done.returncode == 0, done.stderr
     row = json.loads(numbers.read_text())["runs"][0]["rows"][0]
     assert row["ms"]["ours"] > 0
