@@ -77,7 +77,7 @@ def all_ways(sigpy_python: str | None) -> dict[str, Estimate]:
         )
 
     ways: dict[str, Estimate] = {name: ours(name) for name in ("espirit", "low_resolution", "adaptive")}
-    ways["bart ecalib"] = lambda kspace, mask: _clocked(lambda: np.asarray(ecalib(kspace)))
+    ways["bart ecalib"] = lambda kspace, _: _clocked(lambda: np.asarray(ecalib(kspace)))
     if sigpy_python:
         ways["sigpy"] = lambda kspace, mask: _sigpy(sigpy_python, kspace, mask)
     return ways
@@ -166,7 +166,7 @@ def _columns(size: int, lines: int) -> NDArray[np.bool_]:
 def _timed(
     estimate: Estimate, kspace: NDArray[np.complex64], mask: NDArray[np.bool_]
 ) -> tuple[NDArray[np.complex64], float]:
-    """Maps, zero where the program fails, and seconds, best of three."""
+    """Return maps, zero where the program fails, and seconds, best of three."""
     try:
         return min((estimate(kspace, mask) for _ in range(3)), key=lambda done: done[1])
     except (BartError, subprocess.CalledProcessError):
@@ -174,7 +174,7 @@ def _timed(
 
 
 def _clocked(call: Callable[[], NDArray[np.complex64]]) -> tuple[NDArray[np.complex64], float]:
-    """Result and time of the processor, in this process and in those that it waited for."""
+    """Return the result and the time of the processor, in this process and in those that it waited for."""
     before = os.times()
     result = call()
     return result, sum(os.times()[:4]) - sum(before[:4])
