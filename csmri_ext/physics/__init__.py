@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csmri_ext.physics.calibration import estimate_sens_maps
+from csmri_ext.physics.calibration import describe_estimate, ecalib_shortfall, estimate_sens_maps
 from csmri_ext.physics.cg_sense import cg_sense
 from csmri_ext.physics.coils import rss
 from csmri_ext.physics.encoding import Encoding, kspace_residual
@@ -18,7 +18,9 @@ __all__ = [
     "corner_kspace",
     "corner_mask",
     "default_center_fraction",
+    "describe_estimate",
     "describe_mask",
+    "ecalib_shortfall",
     "estimate_sens_maps",
     "fft2c",
     "ifft2c",

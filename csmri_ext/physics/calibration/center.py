@@ -1,4 +1,4 @@
-"""The fully sampled centre of k-space, where coils can be told from the object, and images of low resolution from it."""
+"""The fully sampled centre of k-space (the ACS region), and the images of low resolution that it gives."""
 
 from __future__ import annotations
 

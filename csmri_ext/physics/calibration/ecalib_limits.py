@@ -17,11 +17,10 @@ PATCHES = 40
 def ecalib_shortfall(mask: Tensor | NDArray[np.bool_], ny: int) -> str | None:
     """Say why ``bart ecalib`` would fail on this calibration region, if it would.
 
-    Its 6 x 6 kernel has ``(my - 5) (mx - 5)`` places in a region of even sides ``my x mx``, at most 24 each. With few of
-    them the eigenvalues of the object fall below the crop: on heads and bodies of 160 x 160 with 4, 8 and 16 coils, 10
-    columns were right everywhere, 8 lost up to a third of the object, 6 nearly all of it, and 5 gave an error of LAPACK;
-    of square regions 12 x 12 was right and 10 x 10 lost up to a seventh. `estimate_sens_maps` narrows its kernel and
-    loses nothing.
+    Its 6 x 6 kernel has ``(my - 5) (mx - 5)`` places in a region of even sides ``my x mx``, at most 24 each. With few
+    places the eigenvalues of the object fall below the crop. On phantoms of 160 x 160 with 4, 8 and 16 coils, 10
+    columns lost nothing, 8 up to a third of the object, 6 nearly all of it, and with 5 BART ended with an error; of
+    square regions, 12 x 12 lost nothing and 10 x 10 up to a seventh.
 
     Parameters
     ----------

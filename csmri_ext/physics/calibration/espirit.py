@@ -14,8 +14,8 @@ along each axis, so that two small matrix products evaluate it exactly at every 
 
 Two things differ from the paper. The power iteration starts at the low-resolution coil images: where two eigenvalues
 are equally large, as at the edges of an object that fills the field of view, it stays with the combination that the
-data show there. And kernel and calibration region follow the lines at hand: a narrow block has few patches across, which do
-not span the space of a wide kernel, and the object would miss the crop and be cut away.
+data show there. And kernel, calibration region and crop follow the lines at hand: a narrow region has few patches
+across, which do not span the space of a wide kernel, and the object would miss the crop and be cut away.
 """
 
 from __future__ import annotations
@@ -113,16 +113,15 @@ def _maps_of_slice(center: Tensor, ny: int, nx: int, crop: float) -> Tensor:
 
 
 def _kernels(my: int, mx: int) -> Iterator[tuple[int, int]]:
-    """Kernels from the widest that may work to 2 x 2: an axis of n samples bears ``n // 2 + 1``, and the others fewer."""
+    """Kernels to try, from the widest, which has half as many samples as the axis and one more, to the narrowest, 2."""
     widest = [min(LARGEST_KERNEL, n // 2 + 1) for n in (my, mx)]
     narrow = min(widest)
-    for k in range(narrow, min(1, narrow - 1), -1):
-        # a narrow axis is the one that lacks patches; of equal axes, both do
-        yield tuple(k if side == narrow else side for side in widest)  # type: ignore[misc]
+    for k in range(narrow, min(1, narrow - 1), -1):  # the narrow axis is the one that lacks patches, or both are
+        yield k if widest[0] == narrow else widest[0], k if widest[1] == narrow else widest[1]
 
 
 def _eigenvalue_of_object(coefficients: Tensor, center: Tensor) -> float:
-    """The eigenvalue that 95 % of the bright pixels reach, looked at on a coarse grid."""
+    """Find the eigenvalue that 95 % of the bright pixels reach, on a coarse grid."""
     images = smooth_images(center, COARSE, COARSE, COARSE)
     return float(_eigen_maps(coefficients, images).eigenvalues[_is_bright(images)].quantile(0.05))
 
@@ -153,7 +152,7 @@ def _coefficients(center: Tensor, kernel: tuple[int, int]) -> Tensor:
 
 
 def _region(center: Tensor, kernel: tuple[int, int]) -> Tensor:
-    """The middle of the centre, `SIDE` wide; its longer axis as long as it takes to have `PATCHES` for each unknown."""
+    """Cut out the middle, `SIDE` wide; the longer axis as long as it takes to have `PATCHES` for each unknown."""
     sides = list(center.shape[-2:])
     long = 0 if sides[0] >= sides[1] else 1
     short = 1 - long
