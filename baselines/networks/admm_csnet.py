@@ -5,14 +5,16 @@ Yang, Sun, Li, Xu, "ADMM-CSNet: A deep learning approach for image compressive s
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.networks.base import ChannelNetwork
+from baselines.networks.base import ChannelNetwork, one_channel_last
 from csmri_ext.nn import ProximalSteps, as_complex
+from csmri_ext.nn.learned_number import learned_number
 from csmri_ext.nn.proximal_steps import START
 from csmri_ext.physics import Encoding
 
@@ -81,10 +83,8 @@ class Stage(nn.Module):
 
     def __init__(self, chans: int) -> None:
         super().__init__()
-        self.raw_rho = nn.Parameter(
-            torch.tensor(0.1).expm1().log()
-        )  # softplus keeps rho, which starts at 0.1, positive
-        self.gamma = nn.Parameter(torch.tensor(1.0))
+        self.raw_rho = learned_number(math.log(math.expm1(0.1)))  # softplus keeps rho, which starts at 0.1, positive
+        self.gamma = learned_number(1.0)
         self.analysis = nn.Conv2d(1, chans, 5, padding=2)
         self.shrinkage = PiecewiseLinear(chans)
         self.synthesis = nn.Conv2d(chans, 1, 5, padding=2)
@@ -98,7 +98,7 @@ class Stage(nn.Module):
 
     def forward(self, v: Tensor) -> Tensor:
         """``(batch, in_chans, ny, nx)`` to the same shape, each channel on its own."""
-        parts = v.flatten(0, 1).unsqueeze(1)
+        parts = one_channel_last(v.flatten(0, 1))
         return v - self.synthesis(self.shrinkage(self.analysis(parts))).view_as(v)
 
 

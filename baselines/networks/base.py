@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from csmri_ext.nn import ProximalSteps, Reconstructor, as_channels, as_complex
@@ -15,11 +17,20 @@ class ChannelNetwork(Reconstructor):
     imaginary part, as in the published code of several networks. That suits images without phase only.
 
     Parameters and errors as of `csmri_ext.nn.Reconstructor`.
+
+    Attributes
+    ----------
+    channels_last
+        Whether convolutions run in channels_last memory, the order in which complex images arrive. On a CPU this is as
+        fast with two channels and up to a third faster with one; instance normalization loses by it.
     """
 
+    channels_last: ClassVar[bool] = True
+
     def channels(self, image: Tensor) -> Tensor:
-        """Complex ``(batch, ny, nx)`` to real ``(batch, in_chans, ny, nx)``."""
-        return as_channels(image, self.in_chans)
+        """Complex ``(batch, ny, nx)`` to real ``(batch, in_chans, ny, nx)``, in `channels_last` memory if so."""
+        channels = as_channels(image, self.in_chans)
+        return one_channel_last(channels[:, 0]) if self.channels_last and self.in_chans == 1 else channels
 
     def step(self, encoding: Encoding, x: Tensor, eta: Tensor | float) -> Tensor:
         """``x + eta A^H (y - A x)`` on channels."""
@@ -54,3 +65,17 @@ class PostProcessing(ChannelNetwork):
     def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:  # noqa: ARG002
         """Apply the layers."""
         return as_complex(self.layers(self.channels(image)))
+
+
+def one_channel_last(image: Tensor) -> Tensor:
+    """Real ``(batch, ny, nx)`` to ``(batch, 1, ny, nx)`` with the strides by which torch knows channels_last memory.
+
+    With one channel both orders are the same memory, and convolutions go by the stride of the channel, which decides
+    about the layout of what they return.
+
+    Parameters
+    ----------
+    image
+        Any strides.
+    """
+    return image.contiguous().unsqueeze(-1).movedim(-1, 1)

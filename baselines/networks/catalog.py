@@ -26,16 +26,12 @@ class Entry:
         Parameters of the constructor that this name stands for.
     data_consistent
         Whether the acquired samples enter more than once, so that complete data come back complete.
-    channels_last
-        Whether to keep weights in channels_last memory, the order in which images arrive. On a CPU this is as fast with
-        two channels and up to a third faster with one; instance normalization loses by it.
     """
 
     constructor: str
     description: str
     settings: dict[str, Any] = field(default_factory=dict)
     data_consistent: bool = True
-    channels_last: bool = True
 
 
 ENTRIES: dict[str, Entry] = {
@@ -44,7 +40,6 @@ ENTRIES: dict[str, Entry] = {
         "unet_fastmri.UNetFastMRI",
         "U-net of the GA-HQS paper (fastMRI's current one)",
         data_consistent=False,
-        channels_last=False,
     ),
     "dccnn3": Entry("dccnn.DCCNN", "DCCNN, 3 cascades of 3 residual blocks", {"blocks": 3}),
     "dccnn11": Entry("dccnn.DCCNN", "DCCNN, 3 cascades of 11 residual blocks", {"blocks": 11}),
@@ -97,10 +92,6 @@ def create(name: str, in_chans: int = 2, *, pretrained: bool = False, **override
     module, class_name = entry.constructor.split(".")
     constructor = getattr(import_module(f"baselines.networks.{module}"), class_name)
     model: Reconstructor = constructor(in_chans=in_chans, **(entry.settings | overrides))
-    if entry.channels_last:
-        import torch
-
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if pretrained:
         from csmri_ext.models.weight_files import load_shipped_weights
 

@@ -19,6 +19,7 @@ from baselines.networks.unet_fastmri import UNetFastMRI
 from csmri_ext.errors import InputError
 from csmri_ext.models.torch_files import read_state_dict
 from csmri_ext.models.weight_files import first_difference
+from csmri_ext.nn.learned_number import with_axes_of
 
 _ISTA_NET_PLUS = {
     "lambda_step": "step",
@@ -119,9 +120,7 @@ def assign(
         Names the first weight that is missing, left over, or of another shape; the model is then unchanged.
     """
     ours = model.state_dict()
-    scalars = {theirs for theirs, name in published.items() if ours[name].ndim == 0}
-    # a scalar may be stored with one axis
-    found = {name: v.reshape(()) if name in scalars and v.numel() == 1 else v for name, v in state.items()}
+    found = with_axes_of({theirs: ours[name] for theirs, name in published.items()}, state)
     difference = first_difference({theirs: ours[name] for theirs, name in published.items()}, found)
     if difference:
         raise InputError(f"{path}: weights of another network: {difference}")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from baselines.networks.base import ChannelNetwork
 from csmri_ext.nn import as_complex
+from csmri_ext.nn.learned_number import learned_number
 from csmri_ext.physics import Encoding
 
 
@@ -50,11 +51,11 @@ class HQSNet(ChannelNetwork):
         self.buffer = buffer
         inputs, outputs = in_chans * (buffer + 1), in_chans * buffer
         self.networks = nn.ModuleList(plain_network(inputs, outputs, chans, depth) for _ in range(stages))
-        self.mu = nn.Parameter(torch.tensor(0.5))  # a step, what GA-HQS calls eta
+        self.mu = learned_number(0.5)  # a step, what GA-HQS calls eta
 
     def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Run the stages."""
-        f = self.channels(image).repeat(1, self.buffer, 1, 1)
+        f = self.channels(image).repeat(1, self.buffer, 1, 1).contiguous(memory_format=torch.channels_last)
         for network in self.networks:
             u = self.step(encoding, f[:, : self.in_chans], self.mu)
             f = f + network(torch.cat([f, u], dim=1))

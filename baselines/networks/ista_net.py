@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from baselines.networks.base import ChannelNetwork
 from csmri_ext.nn import as_complex
+from csmri_ext.nn.learned_number import learned_number
 from csmri_ext.physics import Encoding
 
 SYMMETRY_WEIGHT = 0.01
@@ -127,8 +128,8 @@ class Stage(nn.Module):
 
     def __init__(self, in_chans: int, chans: int) -> None:
         super().__init__()
-        self.step = nn.Parameter(torch.tensor(0.5))
-        self.threshold = nn.Parameter(torch.tensor(0.01))
+        self.step = learned_number(0.5)
+        self.threshold = learned_number(0.01)
         self.transform = nn.Sequential(conv(in_chans, chans), nn.ReLU(inplace=True), conv(chans, chans))
         self.inverse = nn.Sequential(conv(chans, chans), nn.ReLU(inplace=True), conv(chans, in_chans))
 
@@ -152,8 +153,8 @@ class StagePlus(nn.Module):
 
     def __init__(self, in_chans: int, chans: int) -> None:
         super().__init__()
-        self.step = nn.Parameter(torch.tensor(0.5))
-        self.threshold = nn.Parameter(torch.tensor(0.01))
+        self.step = learned_number(0.5)
+        self.threshold = learned_number(0.01)
         self.embed = conv(in_chans, chans)
         self.transform = nn.Sequential(conv(chans, chans), nn.ReLU(inplace=True), conv(chans, chans))
         self.inverse = nn.Sequential(conv(chans, chans), nn.ReLU(inplace=True), conv(chans, chans))

@@ -12,11 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 
 from baselines.networks.base import ChannelNetwork
 from csmri_ext.nn import as_complex
+from csmri_ext.nn.learned_number import learned_number
 from csmri_ext.physics import Encoding
 
 
@@ -54,7 +54,7 @@ class MoDL(ChannelNetwork):
         super().__init__(in_chans=in_chans, peak=peak)
         own, self.repeats = (1, stages) if shared else (stages, 1)
         self.denoisers = nn.ModuleList(denoiser(in_chans, chans, depth) for _ in range(own))
-        self.log_lambda = nn.Parameter(torch.tensor(math.log(0.05)))  # the logarithm keeps lambda positive
+        self.log_lambda = learned_number(math.log(0.05))  # the logarithm keeps lambda positive
 
     def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Alternate denoiser and data step."""

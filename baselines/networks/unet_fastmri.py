@@ -5,6 +5,8 @@ The attributes carry fastMRI's names, so that its state dicts load as they are; 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -33,6 +35,8 @@ class UNetFastMRI(PostProcessing):
     peak
         As in `csmri_ext.nn.Reconstructor`.
     """
+
+    channels_last: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from csmri_ext.errors import InputError
 from csmri_ext.models.torch_files import read_checkpoint
+from csmri_ext.nn.learned_number import with_axes_of
 
 
 def save_weights(model: nn.Module, path: str | PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
@@ -52,7 +53,7 @@ def load_weights(model: nn.Module, path: str | PathLike[str]) -> None:
     OSError
         A file that does not exist or cannot be read.
     """
-    state = _read(path)
+    state = with_axes_of(model.state_dict(), _read(path))
     difference = first_difference(model.state_dict(), state)
     if difference:
         raise InputError(f"{path}: weights of another model: {difference}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from csmri_ext.nn.learned_number import learned_number, load_numbers_without_axis
 from csmri_ext.ops import PreparedKspace, data_consistency, data_consistency_prepared
 
 
@@ -44,7 +45,8 @@ class DataConsistency(nn.Module):
         if learnable:
             if not 0 < eta < 1:
                 raise ValueError(f"DataConsistency: a learnable eta must start between 0 and 1, got {eta}")
-            self.theta = nn.Parameter(torch.logit(torch.tensor(self._eta)))
+            self.theta = learned_number(torch.logit(torch.tensor(self._eta)))
+            load_numbers_without_axis(self)
 
     @property
     def eta(self) -> Tensor | float:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from csmri_ext.nn.learned_number import load_numbers_without_axis
 from csmri_ext.physics import Encoding
+
+COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
 class Reconstructor(nn.Module):
@@ -38,6 +41,7 @@ class Reconstructor(nn.Module):
         if peak is not None and not peak > 0:
             raise ValueError(f"peak is {peak}, expected a positive number or None")
         self.in_chans, self.peak = in_chans, peak
+        load_numbers_without_axis(self)
 
     def forward(self, kspace: Tensor, mask: Tensor, sens_maps: Tensor | None = None) -> Tensor:
         """Reconstruct a batch of slices of any size.
@@ -79,12 +83,12 @@ class Reconstructor(nn.Module):
         if not isinstance(kspace, Tensor):
             raise TypeError(f"kspace is a {type(kspace).__module__}.{type(kspace).__name__}, expected a torch.Tensor")
         weight = next(self.parameters(), None)
-        if weight is None or not kspace.is_complex() or weight.dtype not in (torch.float32, torch.float64):
+        if weight is None or not kspace.is_complex() or weight.dtype not in COMPLEX:
             return  # what is not complex is refused by `Encoding`
-        if kspace.dtype != weight.dtype.to_complex():
+        if kspace.dtype != COMPLEX[weight.dtype]:
             raise TypeError(
                 f"kspace is {kspace.dtype}, but the weights of the network are {weight.dtype}: pass "
-                f"kspace.to({weight.dtype.to_complex()}), or convert the network"
+                f"kspace.to({COMPLEX[weight.dtype]}), or convert the network"
             )
 
     def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
