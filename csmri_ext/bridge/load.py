@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +143,35 @@ GENERAL = ("force", "phase_encoding", "sens_maps")
 """Options that every format has."""
 
 
-def options_for(path: str | os.PathLike[str]) -> set[str]:
-    """Name the options of `load` that a file has, by its format."""
-    return _options_of(_reader(Path(path))) | set(GENERAL)
+@dataclass(frozen=True)
+class Files:
+    """Opens files with options that a user gave for all of them.
+
+    Attributes
+    ----------
+    options
+        Of `load`; those that are None are not given.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def open(self, path: str | os.PathLike[str]) -> list[Acquisition]:
+        """Open a file: one acquisition, or one for each frame where frames were sampled differently.
+
+        Raises
+        ------
+        FileFormatError
+            As `load`; also for an option that the format of the file does not have.
+        """
+        given = {name: value for name, value in self.options.items() if value is not None}
+        known = _options_of(_reader(Path(path))) | set(GENERAL)
+        for name in given:
+            if name not in known:
+                raise FileFormatError(
+                    f"{os.fspath(path)}: --{name.replace('_', '-')} does not go with such a file, which has "
+                    f"{', '.join('--' + known_name.replace('_', '-') for known_name in sorted(known - {'x_dim'}))}"
+                )
+        return load_frames(path, **given)
 
 
 def _options_of(reader: Reader) -> set[str]:

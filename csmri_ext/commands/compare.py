@@ -9,17 +9,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from csmri_ext.bridge.load import Files
 from csmri_ext.commands.machine import bart_path, checked_device
 from csmri_ext.commands.parser import ArgumentParser, run_command
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
+from csmri_ext.commands.reading import add_reading_options, files_of, tell, teller
 from csmri_ext.commands.values import positive, seed, weight_or_auto
-from csmri_ext.errors import InputError
+from csmri_ext.errors import BAD_INPUT, InputError, one_line
 from csmri_ext.progress import stage
 from csmri_ext.recon.evaluate import Problems, Setup, evaluate
 from csmri_ext.recon.inputs import inspect, open_volumes, phantom_volumes
@@ -29,6 +31,7 @@ from csmri_ext.recon.regularization import has_reference, number_of_trials, tune
 from csmri_ext.recon.sampling import Sampling, sampling_grid, samplings_of
 from csmri_ext.recon.volumes import Volume
 from csmri_ext.report import provenance
+from csmri_ext.report.provenance import shareable
 from csmri_ext.report.rows import ChosenWeight, Comparison
 from csmri_ext.report.store import Store, require_writable
 from csmri_ext.report.table import print_tables
@@ -71,8 +74,8 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         "--mask",
         nargs="+",
         default=["equispaced_fraction"],
-        metavar="KIND",
-        help="kinds of mask (default: %(default)s)",
+        metavar="KIND|FILE",
+        help="kinds of mask, or files of masks (default: %(default)s)",
     )
     add("--acceleration", nargs="+", type=float, default=[4.0, 8.0], metavar="R", help="accelerations (default: 4 8)")
     add(
@@ -117,6 +120,8 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add("--out", default="comparison", metavar="DIR", help="output folder (default: %(default)s)")
     add("--report-slices", type=positive, metavar="N", help="slices of each volume to show (default: 3, or 1 of many)")
     add("--resume", action="store_true", help="keep the finished rows of an earlier run with the same settings")
+    add("--sens-maps", metavar="FILE", help="coil sensitivities of all FILES (default: the files' own, or estimated)")
+    add_reading_options(parser)
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -137,6 +142,10 @@ class Plan:
         Regularisation weight by family where the user gave one, None where it is tuned.
     masks
         One description per volume and setting, for the provenance.
+    heard
+        How the files were read, and what is doubtful about them.
+    failed
+        Files that cannot be used, and why.
     """
 
     methods: list[Method]
@@ -146,6 +155,20 @@ class Plan:
     setup: Setup
     fixed_weights: dict[str, float | None]
     masks: list[dict[str, Any]]
+    heard: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+    def leave_out(self, file: Path, error: Exception) -> None:
+        """Go on without a file of several that cannot be used; it is named at the end."""
+        self.failed.append((shareable(file), one_line(error)))
+
+    def keep(self, usable: Sequence[Volume]) -> None:
+        """Go on with these volumes."""
+        kept = {id(volume) for volume in usable}
+        self.volumes = [volume for volume in self.volumes if id(volume) in kept]
+        self.validation = [volume for volume in self.validation if id(volume) in kept]
+        labels = {volume.label for volume in self.volumes}
+        self.masks = [mask for mask in self.masks if mask["volume"] in labels]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -173,8 +196,16 @@ def make_plan(args: argparse.Namespace) -> Plan:
         device=checked_device(args.device),
         workers=args.workers or provenance.available_cores(),
     )
+    failed: list[tuple[str, str]] = []
+
+    def leave_out(file: Path, error: Exception) -> None:
+        failed.append((shareable(file), one_line(error)))
+
     if args.files:
-        volumes, validation = open_volumes(args.files, args.slices), open_volumes(args.tune_on, None)
+        files = files_of(args)
+        tuned_on = open_volumes(args.tune_on, None, files, leave_out)
+        with_maps = Files({**files.options, "sens_maps": args.sens_maps})
+        volumes, validation = open_volumes(args.files, args.slices, with_maps, leave_out), tuned_on
     else:
         volumes, validation = phantom_volumes(args.seed or 0, args.slices)
     for volume in validation:
@@ -182,7 +213,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
             raise InputError(f"--tune-on {volume.source}: it is undersampled, so weights cannot be tuned on it")
     masks = [sampling.describe(volume, args.seed) for volume in volumes for sampling in samplings_of(volume, grid)]
     weights = {"tv": args.tv_weight, "wavelet": args.wavelet_weight}
-    return Plan(methods, volumes, grid, validation, setup, weights, masks)
+    return Plan(methods, volumes, grid, validation, setup, weights, masks, failed=failed)
 
 
 def _compare(arguments: list[str], program: str) -> int:
@@ -198,7 +229,10 @@ def _compare(arguments: list[str], program: str) -> int:
 
     everything = [*plan.volumes, *plan.validation]
     with stage("reading", sum(len(volume.slices) for volume in everything), log) as reading:
-        inspect(everything, reading.advance)
+        plan.keep(inspect(everything, reading.advance, plan.leave_out))
+    if not plan.volumes:
+        raise InputError("none of FILES can be used")
+    plan.heard = tell([(volume.label, volume.acquisition) for volume in plan.volumes], teller(log))
     folder.mkdir(parents=True, exist_ok=True)
     store = Store(folder, plan.settings, [volume.describe() for volume in plan.volumes], plan.masks)
     if args.resume:
@@ -223,7 +257,9 @@ def _compare(arguments: list[str], program: str) -> int:
     finally:  # also after Ctrl-C or an error: what has finished is kept, and shown
         if store.rows:
             publish(plan, store, args.report_slices)
-    return 0
+    for file, reason in plan.failed:
+        sys.stderr.write(f"failed: {file}: {reason}\n")
+    return BAD_INPUT if plan.failed else 0
 
 
 def notes(plan: Plan, files: Sequence[str]) -> list[str]:
@@ -239,6 +275,8 @@ def notes(plan: Plan, files: Sequence[str]) -> list[str]:
     if without:
         texts.append(f"{_some(without)}: no fully sampled reference, so no image metric; see the k-space residual")
     texts += [f"{m.name}: untrained, its weights are random" for m in plan.methods if not m.trained]
+    texts += plan.heard
+    texts += [f"{file}: left out, {reason}" for file, reason in plan.failed]
     reasons = {str(volume.acquisition.attrs["note"]) for volume in plan.volumes if volume.acquisition.attrs.get("note")}
     return texts + sorted(reasons)
 
@@ -325,7 +363,7 @@ def publish(plan: Plan, store: Store, slices_shown: int | None) -> None:
 
     store.provenance["bart_argv"] = provenance.bart_arguments(store.rows)
     store.write()
-    panels = build_panels(store, plan.volumes, plan.setup.seed, slices_shown)
+    panels = build_panels(store, plan.volumes, plan.setup.seed, slices_shown, plan.grid)
     page = write_report(store.folder, Comparison(store.rows, panels, store.provenance))
     console = Console() if sys.stdout.isatty() else Console(width=160)
     print_tables(store.rows, store.provenance["metric"], console)

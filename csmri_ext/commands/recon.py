@@ -5,21 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from csmri_ext import __version__
-from csmri_ext.bridge import Acquisition, load, write_cfl, write_reconstructions
-from csmri_ext.bridge.atomic import clear_leftovers, replacing
-from csmri_ext.bridge.bart_files.header import N_DIMS
+from csmri_ext.bridge import Acquisition
+from csmri_ext.bridge.atomic import clear_leftovers
 from csmri_ext.bridge.fourier import center_crop
-from csmri_ext.bridge.records import KEY, Record, as_json, h5_attributes, npy_line
+from csmri_ext.bridge.load import Files
+from csmri_ext.commands.image_writers import WRITERS, checked_ending, writer_for
 from csmri_ext.commands.machine import bart_path, checked_device
 from csmri_ext.commands.parser import ArgumentParser, run_command
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
+from csmri_ext.commands.reading import add_reading_options, files_of, tell
 from csmri_ext.commands.values import positive, seed, shard, weight
 from csmri_ext.errors import InputError, naming
 from csmri_ext.recon.evaluate import Problems, Setup
@@ -27,10 +28,10 @@ from csmri_ext.recon.inputs import central
 from csmri_ext.recon.methods import Method, get, is_file_of_weights, listing, of_weights, require_trained
 from csmri_ext.recon.network_method import FILES_OF_WEIGHTS
 from csmri_ext.recon.problem import TV_ITERATIONS, TV_WEIGHT
-from csmri_ext.recon.result_record import Settings, make_record, settings_of, what_differs
-from csmri_ext.recon.sampling import OWN_MASK, Sampling, sampling_grid
+from csmri_ext.recon.result_record import Settings, data_file, make_record, settings_of, what_differs
+from csmri_ext.recon.sampling import OWN_MASK, Sampling, is_mask_file, sampling_grid
 from csmri_ext.recon.volumes import Volume
-from csmri_ext.report.provenance import available_cores, command_line, shareable
+from csmri_ext.report.provenance import available_cores, command_line, file_sha256, shareable
 from csmri_ext.report.rows import ChosenWeight
 
 PROGRAM = "csmri recon"
@@ -52,18 +53,26 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     )
     add = parser.add_argument
     add("input", metavar="IN", help="k-space (.cfl .h5 .npy .mat ...) or images (.nii .png ...), or a folder of them")
-    add("output", metavar="OUT", help=f"images, by extension: {', '.join(_WRITERS)}; or a folder")
+    add("output", metavar="OUT", help=f"images, by extension: {', '.join(WRITERS)}; or a folder")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--method", metavar="NAME", help="any method of csmri compare (default: tv)")
     choice.add_argument("--model", metavar="NAME", help="the same, as networks are usually called")
     add("--weights", metavar="FILE", help="the network of this file; --model says which, where the file does not")
     add_plugin_option(add)
     add("--untrained", action="store_true", help="run a network that has no weights, with random ones")
-    add("--mask", metavar="KIND", help="undersample fully sampled data with this kind of mask")
+    add(
+        "--mask",
+        metavar="KIND|FILE",
+        help="undersample fully sampled data with this kind of mask, or the mask of a file",
+    )
     add("--acceleration", type=float, metavar="R", help="with --mask: acceleration (default: 4)")
     add("--center-fraction", type=float, metavar="F", help="with --mask: fully sampled centre (default: 0.32 / R)")
     add("--seed", type=seed, help="with --mask: seed (default: the file name, as in fastMRI)")
-    add("--sens-maps", metavar="FILE", help="coil sensitivities (.cfl, as from bart ecalib -m 1); default: estimated")
+    add(
+        "--sens-maps",
+        metavar="FILE",
+        help="coil sensitivities (.cfl .npy .npz .mat .h5); default: the file's own, or estimated",
+    )
     add("--bart", action="store_true", help="take coil sensitivities from bart ecalib")
     add("--slices", type=positive, metavar="N", help="only the N middle slices (default: all)")
     add("--tv-weight", type=weight, default=TV_WEIGHT, metavar="W", help="regularisation weight (default: %(default)s)")
@@ -89,6 +98,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         help="do part I of N of the files (default: as SLURM or torchrun numbers the processes)",
     )
     folder.add_argument("--overwrite", action="store_true", help="redo results that other settings made")
+    add_reading_options(parser)
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -106,9 +116,13 @@ def _recon(arguments: list[str], program: str) -> int:
     grid = _grid(args.mask, args.acceleration, args.center_fraction)
     command = command_line(program, arguments)
     settings = settings_of(method, {key: word for key, word in vars(args).items() if key not in _NOT_SETTINGS})
+    for name in ("mask", "sens_maps"):  # files may change and keep their names
+        if settings[name] and (name == "sens_maps" or is_mask_file(settings[name])):
+            settings[name] = f"{Path(settings[name]).name}, sha256 {file_sha256(data_file(Path(settings[name])))[:16]}"
+    files = Files({**files_of(args).options, "sens_maps": args.sens_maps})
 
     def reconstruct(source: str, output: Path) -> str:
-        return _reconstruct(source, output, method, grid, bart, args, command, settings)
+        return _reconstruct(source, output, files, method, grid, bart, args, command, settings)
 
     def difference(source: Path, result: Path) -> str | None:
         return what_differs(source, result, settings)
@@ -152,6 +166,7 @@ def _method(args: argparse.Namespace) -> Method:
 def _reconstruct(
     source: str,
     output: Path,
+    files: Files,
     method: Method,
     grid: Sequence[Sampling],
     bart: str | None,
@@ -160,25 +175,33 @@ def _reconstruct(
     settings: Settings,
 ) -> str:
     """Reconstruct one file, and say in one line what was done."""
-    write = _writer(output, Path(source))
-    acquisition = _load(source, args.sens_maps)
-    volume = Volume(acquisition.name, acquisition, central(acquisition.n_slices, args.slices), shareable(source))
-    sampling = _sampling(volume, grid)
-    sampling.mask(volume, args.seed)
-    volume.check()
+    write = writer_for(output, Path(source))
+    acquisitions = files.open(source)
+    told = [(source, acquisition) for acquisition in acquisitions]
+    tell(told, _to_stderr)
+    volumes = [Volume(a.name, a, central(a.n_slices, args.slices), shareable(source)) for a in acquisitions]
+    samplings = [_sampling(volume, grid) for volume in volumes]
+    for volume, sampling in zip(volumes, samplings, strict=True):
+        sampling.mask(volume, args.seed)
+        volume.check()
     setup = Setup(
         seed=args.seed,
         bart=bart,
         iterations=args.tv_iterations,
         device=args.device,
         workers=args.workers or available_cores(),
-        weights={(sampling, volume.label): dict.fromkeys(("tv", "wavelet"), ChosenWeight(args.tv_weight))},
+        weights={
+            (sampling, volume.label): dict.fromkeys(("tv", "wavelet"), ChosenWeight(args.tv_weight))
+            for volume, sampling in zip(volumes, samplings, strict=True)
+        },
     )
     start = time.perf_counter()
-    problems = Problems(setup)
+    volume, acquisition, sampling = volumes[0], acquisitions[0], samplings[0]
     size = acquisition.matrix_size if args.full else volume.image_size
     images = [
         center_crop(method.reconstruct(problems.get(volume, sampling, slices)).image, size)
+        for volume, sampling in zip(volumes, samplings, strict=True)
+        for problems in [Problems(setup)]
         for slices in volume.chunks()
     ]
     image = np.concatenate(images).astype(np.complex64)
@@ -187,7 +210,7 @@ def _reconstruct(
     found = Path(acquisition.attrs.get("path") or source)
     record = make_record(command, __version__, method, settings, found, volume, sampling, setup)
     with naming(output):
-        write(output, image, acquisition, record)
+        write(output, image, _all_frames(acquisitions), record)
     seconds = time.perf_counter() - start
     count = "1 slice" if len(image) == 1 else f"{len(image)} slices"
     mask = "fully sampled" if sampling.mask(volume, args.seed).all() else sampling.title
@@ -195,13 +218,18 @@ def _reconstruct(
     return f"{output}: {name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s"
 
 
-def _load(path: str, sens_maps: str | None) -> Acquisition:
-    if sens_maps is None:
-        return load(path)
-    try:
-        return load(path, sens_maps=sens_maps)
-    except TypeError as error:
-        raise InputError(f"--sens-maps goes with k-space in .cfl files, not with {path}") from error
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _all_frames(acquisitions: Sequence[Acquisition]) -> Acquisition:
+    """Describe where the images of all frames go: as those of the first one, and as many frames as there are."""
+    first = acquisitions[0]
+    loops = first.attrs.get("loop_dims")
+    if len(acquisitions) == 1 or not loops:
+        return first
+    frames = [(loops[0][0], len(acquisitions)), *loops[1:]]
+    return replace(first, attrs={**first.attrs, "loop_dims": frames})
 
 
 def _grid(kind: str | None, acceleration: float | None, fraction: float | None) -> list[Sampling]:
@@ -210,6 +238,8 @@ def _grid(kind: str | None, acceleration: float | None, fraction: float | None) 
         if acceleration is not None or fraction is not None:
             raise InputError("--acceleration and --center-fraction go with --mask KIND")
         return []
+    if is_mask_file(kind) and (acceleration is not None or fraction is not None):
+        raise InputError(f"--acceleration and --center-fraction go with a kind of mask, not with the file {kind}")
     return sampling_grid(
         [kind], [4.0 if acceleration is None else acceleration], None if fraction is None else [fraction]
     )
@@ -225,90 +255,6 @@ def _sampling(volume: Volume, grid: Sequence[Sampling]) -> Sampling:
     if acquisition.mask is not None:
         raise InputError(f"{volume.source} is undersampled already: leave out --mask")
     return grid[0]
-
-
-Writer = Callable[[Path, NDArray[np.complex64], Acquisition, Record], None]
-
-
-def checked_ending(ending: str, where: object) -> str:
-    """Return the extension in lower case where there is a writer for it."""
-    if ending.lower() not in _WRITERS:
-        raise InputError(f"{where}: unknown type of output {ending!r}; known: {', '.join(_WRITERS)}")
-    return ending.lower()
-
-
-def _writer(output: Path, source: Path) -> Writer:
-    ending = checked_ending(output.suffix, output)
-    if not output.parent.is_dir():
-        raise InputError(f"{output}: no folder {output.parent}")
-    if output.is_dir():
-        raise InputError(f"{output} is a folder")
-    if output.exists() and source.exists() and output.samefile(source):
-        raise InputError(f"{output} is the input: choose another name for the result")
-    return _WRITERS[ending]
-
-
-def as_bart_image(images: NDArray[np.complex64], acquisition: Acquisition) -> NDArray[np.complex64]:
-    """Lay images out as BART would beside the k-space they came from.
-
-    Parameters
-    ----------
-    images
-        complex64 ``(slices, h, w)``.
-    acquisition
-        Its ``attrs["dims"]`` and ``attrs["image_dims"]`` say where a ``.cfl`` file had its axes.
-
-    Returns
-    -------
-        A view of 16 BART dimensions; by default ``w h 1 ... slices 1 1`` with the slices on 13.
-    """
-    y_dim, x_dim = acquisition.attrs.get("image_dims", (1, 0))
-    dims = acquisition.attrs.get("dims", ())
-    slice_dim = next((dim for dim in (10, 13, 15) if dim < len(dims) and dims[dim] > 1), 13)
-    placed = sorted(zip((slice_dim, y_dim, x_dim), range(3), strict=True))
-    shape = [1] * N_DIMS
-    for dim, axis in placed:
-        shape[dim] = images.shape[axis]
-    return images.transpose([axis for _, axis in placed]).reshape(shape)
-
-
-def _write_cfl(path: Path, images: NDArray[np.complex64], acquisition: Acquisition, record: Record) -> None:
-    earlier = acquisition.attrs.get("command")
-    history = [*([earlier] if earlier else []), record["command"]]
-    write_cfl(path, as_bart_image(images, acquisition), history=history, provenance=record)
-
-
-def _write_h5(path: Path, images: NDArray[np.complex64], _: Acquisition, record: Record) -> None:
-    write_reconstructions(path, images, attrs=h5_attributes(record))
-
-
-def _write_npy(path: Path, images: NDArray[np.complex64], _: Acquisition, record: Record) -> None:
-    images = np.ascontiguousarray(images)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(images))
-        file.write(images.data)  # numpy's own writer would not say why it failed on a full disk
-        file.write(npy_line(record))
-
-
-def _write_png(path: Path, images: NDArray[np.complex64], _: Acquisition, record: Record) -> None:
-    """Write magnitudes as 8-bit gray, the brightest pixel white; several slices as one mosaic, row by row."""
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
-    magnitude = np.abs(images)
-    n, h, w = magnitude.shape
-    columns = int(np.ceil(np.sqrt(n)))
-    rows = -(-n // columns)
-    canvas = np.zeros((rows * columns, h, w), np.float32)
-    canvas[:n] = magnitude / (magnitude.max() or 1)
-    mosaic = canvas.reshape(rows, columns, h, w).swapaxes(1, 2).reshape(rows * h, columns * w)
-    texts = PngInfo()
-    texts.add_itxt(KEY, as_json(record))
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        Image.fromarray(np.round(255 * mosaic).astype(np.uint8)).save(file, format="PNG", pnginfo=texts)
-
-
-_WRITERS: dict[str, Writer] = {".cfl": _write_cfl, ".h5": _write_h5, ".png": _write_png, ".npy": _write_npy}
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class Problems:
         return self._problem
 
     def _make(self, volume: Volume, sampling: Sampling, slices: Sequence[int]) -> Problem:
-        mask = sampling.mask(volume, self.setup.seed) & volume.measured_columns
+        mask = sampling.mask(volume, self.setup.seed) & volume.measured
         kspace = np.where(mask, volume.kspace(slices), np.complex64(0))
         source = self.setup.maps_source(volume)
         if source == FROM_FILE:

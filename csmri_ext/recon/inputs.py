@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from csmri_ext.bridge import Acquisition, load
-from csmri_ext.bridge.load import BY_EXTENSION
-from csmri_ext.errors import InputError
+from csmri_ext.bridge import Acquisition
+from csmri_ext.bridge.load import BY_EXTENSION, Files
+from csmri_ext.errors import InputError, expected_errors
 from csmri_ext.recon.volumes import Volume
 from csmri_ext.report.provenance import file_sha256, shareable
 
@@ -22,8 +22,15 @@ PHANTOM_NOISE = 0.003  # of the brightest tissue; noise in the reference punishe
 _VALIDATION_SEED = 10_000  # added to the seed of reported subjects: weights are tuned on other people, so to say
 
 
-def open_volumes(paths: Sequence[str], n_slices: int | None) -> list[Volume]:
-    """Open every file, and every supported file of every folder, without reading the samples.
+def open_volumes(
+    paths: Sequence[str],
+    n_slices: int | None,
+    files: Files | None = None,
+    failed: Callable[[Path, Exception], None] | None = None,
+) -> list[Volume]:
+    """Open every file, and every supported file of every folder, without reading all samples.
+
+    Frames that were sampled differently become a volume each.
 
     Parameters
     ----------
@@ -31,21 +38,36 @@ def open_volumes(paths: Sequence[str], n_slices: int | None) -> list[Volume]:
         Files and folders.
     n_slices
         Take this many slices from the middle of each volume; None takes all.
+    files
+        How files are read.
+    failed
+        Called with a file of several that cannot be read, which is then left out; default: its error ends everything.
 
     Raises
     ------
     InputError
         If a path does not exist or a folder holds nothing that can be read.
     FileFormatError, CflError
-        If a file is damaged.
+        If a file is damaged and `failed` is not given, or there is no other.
     """
-    files = [file for path in paths for file in _files(Path(path))]
-    labels = _labels(files)
-    return [
-        Volume(label, acquisition, central(acquisition.n_slices, n_slices), shareable(file))
-        for file, label in zip(files, labels, strict=True)
-        for acquisition in [load(file)]
-    ]
+    files = files or Files()
+    found = [file for path in paths for file in _files(Path(path))]
+    volumes = []
+    for file, label in zip(found, _labels(found), strict=True):
+        try:
+            acquisitions = files.open(file)
+        except expected_errors() as error:
+            if failed is None or len(found) == 1:
+                raise
+            failed(file, error)
+            continue
+        for acquisition in acquisitions:
+            frame = f" frame {acquisition.attrs['frame']}" if "frame" in acquisition.attrs else ""
+            chosen = central(acquisition.n_slices, n_slices)
+            volumes.append(Volume(label + frame, acquisition, chosen, shareable(file)))
+    if not volumes and found:
+        raise InputError(f"none of the {len(found)} files can be read")
+    return volumes
 
 
 def phantom_volumes(seed: int, n_slices: int | None) -> tuple[list[Volume], list[Volume]]:
@@ -91,7 +113,11 @@ def central(available: int, wanted: int | None) -> range:
     return range(start, start + count)
 
 
-def inspect(volumes: Sequence[Volume], advance: Callable[[int], None]) -> None:
+def inspect(
+    volumes: Sequence[Volume],
+    advance: Callable[[int], None],
+    failed: Callable[[Path, Exception], None] | None = None,
+) -> list[Volume]:
     """Read every volume once: hash it for the provenance, and refuse what no method could use.
 
     Parameters
@@ -100,18 +126,36 @@ def inspect(volumes: Sequence[Volume], advance: Callable[[int], None]) -> None:
         From `open_volumes`; their ``sha256`` is filled in.
     advance
         Called with the number of slices just read.
+    failed
+        Called with a volume of several that cannot be used, which is then left out; default: its error ends everything.
+
+    Returns
+    -------
+        The volumes that can be used.
 
     Raises
     ------
     InputError, FileFormatError
-        For NaN, infinite or all-zero slices, masks or maps of another shape, references that cannot be compared with.
+        For NaN, infinite or all-zero slices, masks or maps of another shape, references that cannot be compared with,
+        where `failed` is not given or nothing is left.
     """
+    usable = []
     for volume in volumes:
-        volume.check()
-        volume.check_reference()
+        try:
+            volume.check()
+            volume.check_reference()
+        except expected_errors() as error:
+            if failed is None or len(volumes) == 1:
+                raise
+            failed(Path(volume.source), error)
+            continue
+        usable.append(volume)
         path = volume.acquisition.attrs.get("path")
         volume.sha256 = file_sha256(_data_file(Path(path))) if path else _array_sha256(volume.acquisition)
         advance(len(volume.slices))
+    if volumes and not usable:
+        raise InputError(f"none of the {len(volumes)} volumes can be used")
+    return usable
 
 
 def _files(path: Path) -> list[Path]:

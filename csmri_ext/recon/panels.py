@@ -17,7 +17,13 @@ from csmri_ext.report.store import Store
 MOST_PANELS = 24  # a report stays below some ten megabytes
 
 
-def build_panels(store: Store, volumes: Sequence[Volume], seed: int | None, slices_shown: int | None) -> list[Panel]:
+def build_panels(
+    store: Store,
+    volumes: Sequence[Volume],
+    seed: int | None,
+    slices_shown: int | None,
+    grid: Sequence[Sampling] = (),
+) -> list[Panel]:
     """Gather what every method made of some slices of every volume and setting.
 
     Parameters
@@ -29,6 +35,8 @@ def build_panels(store: Store, volumes: Sequence[Volume], seed: int | None, slic
     slices_shown
         Slices per volume and setting. None shows three of one or two volumes, the middle one of more, and stops at
         `MOST_PANELS`.
+    grid
+        Mask settings of this run.
 
     Returns
     -------
@@ -37,7 +45,7 @@ def build_panels(store: Store, volumes: Sequence[Volume], seed: int | None, slic
     wanted = slices_shown or (3 if len(volumes) <= 2 else 1)
     panels: list[Panel] = []
     for volume in volumes:
-        for sampling in _samplings(store, volume):
+        for sampling in _samplings(store, volume, grid):
             setting = (volume.label, sampling.kind, sampling.acceleration)
             images = [
                 (row, image)
@@ -52,12 +60,16 @@ def build_panels(store: Store, volumes: Sequence[Volume], seed: int | None, slic
     return panels
 
 
-def _samplings(store: Store, volume: Volume) -> list[Sampling]:
-    """Mask settings that any row of a volume has, also those of an earlier run that was resumed."""
+def _samplings(store: Store, volume: Volume, grid: Sequence[Sampling]) -> list[Sampling]:
+    """Mask settings that any row of a volume has, also those of an earlier run that was resumed.
+
+    A mask from a file is one of `grid`: the record does not say where on this machine the file lies.
+    """
+    own = {sampling.kind: sampling for sampling in grid if sampling.path is not None}
     return [
-        Sampling(mask["kind"], mask["acceleration"], mask["center_fraction"])
+        own.get(mask["kind"]) or Sampling(mask["kind"], mask["acceleration"], mask["center_fraction"])
         for mask in store.provenance["masks"]
-        if mask["volume"] == volume.label
+        if mask["volume"] == volume.label and (mask["kind"] in own or "file" not in mask)
     ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from csmri_ext.bridge import reading
 from csmri_ext.bridge.records import read_record
 from csmri_ext.recon.evaluate import Setup
 from csmri_ext.recon.methods import Method
@@ -46,7 +47,8 @@ def make_record(
     -------
         ``command, version, method, weights`` (hash of the file, None for methods without any), ``untrained`` (true
         for random weights), ``mask`` (kind, acceleration, hash, sampled fraction...), ``sens_maps`` (where coil
-        sensitivities come from; None for one coil), ``input``, ``slices`` (first and end), ``settings``.
+        sensitivities come from; None for one coil), ``input``, ``slices`` (first and end), ``reading`` (how the
+        input's axes were read), ``settings``.
     """
     maps = setup.maps_source(volume)
     return {
@@ -59,6 +61,7 @@ def make_record(
         "sens_maps": maps,
         "input": describe_input(source, hashed=True),
         "slices": [volume.slices[0], volume.slices[-1] + 1],
+        "reading": reading(volume.acquisition),
         "settings": dict(settings),
     }
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from csmri_ext.bridge import FileFormatError
+from csmri_ext.bridge.mask_file import fit_mask, read_mask
+from csmri_ext.bridge.stored import ENDINGS
 from csmri_ext.errors import InputError, unknown
 from csmri_ext.recon.volumes import Volume
+from csmri_ext.report.provenance import shareable
 
 OWN_MASK = "acquired"  # mask name of data that were undersampled by the scanner
 
@@ -19,13 +24,15 @@ OWN_MASK = "acquired"  # mask name of data that were undersampled by the scanner
 class Sampling:
     """One mask setting: the kind, its nominal acceleration and fully sampled centre.
 
-    ``acceleration`` is None for `OWN_MASK`, where the scanner decided. ``center_fraction`` None means the mask kind's
-    own choice (fastMRI: 0.08 at 4x, 0.04 at 8x).
+    ``acceleration`` is None for `OWN_MASK`, where the scanner decided, and for a mask from a file, whose `kind` is the
+    name of the file and `path` where it is. ``center_fraction`` None means the mask kind's own choice (fastMRI: 0.08 at
+    4x, 0.04 at 8x).
     """
 
     kind: str
     acceleration: float | None = None
     center_fraction: float | None = None
+    path: str | None = None
 
     @property
     def title(self) -> str:
@@ -47,6 +54,8 @@ class Sampling:
         InputError
             If this setting is impossible for the volume's matrix size.
         """
+        if self.path is not None:
+            return self._from_file(volume)[0]
         if self.kind == OWN_MASK:
             assert volume.acquisition.mask is not None
             return volume.acquisition.mask
@@ -66,12 +75,26 @@ class Sampling:
             raise InputError(f"mask {self.title} for {volume.label}: {error}") from error
         return mask.numpy()
 
+    def _from_file(self, volume: Volume) -> tuple[NDArray[np.bool_], str]:
+        """Read the file's mask for one volume, and say what was done to it."""
+        assert self.path is not None
+        try:
+            return fit_mask(read_mask(self.path), volume.acquisition.matrix_size)
+        except FileFormatError:
+            raise
+        except ValueError as error:
+            raise InputError(f"mask {self.title} for {volume.label}: {error}") from error
+
     def describe(self, volume: Volume, seed: int | None) -> dict[str, Any]:
         """Entry of ``provenance["masks"]``: kind, acceleration, shape, hash and sampled fraction on one volume."""
         from csmri_ext.physics import describe_mask
 
-        facts = describe_mask(self.mask(volume, seed))
-        own = self.kind == OWN_MASK
+        mask = self.mask(volume, seed)
+        facts = describe_mask(mask)
+        own = self.kind == OWN_MASK or self.path is not None
+        from_file = {}
+        if self.path is not None:
+            from_file = {"file": shareable(self.path), "changed": self._from_file(volume)[1]}
         return {
             "setting": self.title,
             "kind": self.kind,
@@ -83,7 +106,24 @@ class Sampling:
             "sampled": facts["fraction"],
             "center": facts["center"],
             "seed": None if own else (volume.acquisition.name if seed is None else seed),
+            "undersamples": undersampled_axes(mask),
+            **from_file,
         }
+
+
+def undersampled_axes(mask: NDArray[np.bool_]) -> str:
+    """Name the axes along which a mask leaves samples out: ``x``, ``y``, ``y and x``, or ``none``."""
+    plane = np.atleast_2d(mask)
+    if plane.all():
+        return "none"
+    if (plane == plane[0]).all():
+        return "x"
+    return "y" if (plane == plane[:, :1]).all() else "y and x"
+
+
+def is_mask_file(word: str) -> bool:
+    """Whether a user who writes this for a mask means a file."""
+    return Path(word).is_file() or Path(f"{word}.hdr").is_file() or word.lower().endswith(ENDINGS)
 
 
 def sampling_grid(
@@ -94,7 +134,7 @@ def sampling_grid(
     Parameters
     ----------
     kinds, accelerations
-        What the user asked for.
+        What the user asked for. A kind that is a file is one setting of its own, without acceleration.
     center_fractions
         One for all accelerations, or one for each, as in fastMRI; None leaves it to the mask kind.
 
@@ -105,8 +145,11 @@ def sampling_grid(
     """
     from csmri_ext.physics import mask_kinds
 
+    files = [kind for kind in kinds if kind not in mask_kinds() and is_mask_file(kind)]
+    for file in files:
+        read_mask(file)  # complain before anything else is read
     for kind in kinds:
-        if kind not in mask_kinds():
+        if kind not in mask_kinds() and kind not in files:
             raise unknown("mask", kind, mask_kinds())
     for acceleration in accelerations:
         if not acceleration >= 1:
@@ -123,7 +166,18 @@ def sampling_grid(
         if fraction is not None and not 0 < fraction <= 1:
             raise InputError(f"center fraction {fraction:g}: it must lie in (0, 1]")
     pairs = list(zip(accelerations, fractions, strict=True))
-    return [Sampling(kind, acceleration, fraction) for kind in kinds for acceleration, fraction in pairs]
+    drawn = [kind for kind in kinds if kind not in files]
+    own = [Sampling(name, path=file) for file, name in zip(files, _names(files), strict=True)]
+    return [Sampling(kind, acceleration, fraction) for kind in drawn for acceleration, fraction in pairs] + own
+
+
+def _names(files: Sequence[str]) -> list[str]:
+    """Names of files, with their folders where two are the same."""
+    names = [Path(file).name for file in files]
+    return [
+        name if names.count(name) == 1 else f"{Path(file).parent.name}/{name}"
+        for name, file in zip(names, files, strict=True)
+    ]
 
 
 def samplings_of(volume: Volume, grid: Sequence[Sampling]) -> list[Sampling]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from csmri_ext.bridge import Acquisition
+from csmri_ext.bridge import Acquisition, reading
 from csmri_ext.errors import InputError
 
 CHUNK_BYTES = 64 * 2**20  # k-space held in memory at once
@@ -52,11 +52,16 @@ class Volume:
         return min(height, matrix_size[0]), min(width, matrix_size[1])
 
     @property
-    def measured_columns(self) -> NDArray[np.bool_]:
-        """Columns that were acquired, bool ``(nx,)``: False where fastMRI's files are padded with zeros."""
+    def measured(self) -> NDArray[np.bool_]:
+        """What was acquired before any mask, bool ``(nx,)`` or ``(ny, nx)``.
+
+        False where fastMRI's files are padded with zeros, and outside of a coverage such as an ellipse.
+        """
         nx = self.acquisition.matrix_size[1]
         left, right = self.acquisition.attrs.get("padding") or (0, nx)
-        return (np.arange(nx) >= left) & (np.arange(nx) < right)
+        columns = (np.arange(nx) >= left) & (np.arange(nx) < right)
+        coverage = self.acquisition.attrs.get("coverage")
+        return columns if coverage is None else columns & coverage
 
     def chunks(self) -> Iterator[list[int]]:
         """Cut the slices into runs whose k-space fits into `CHUNK_BYTES`."""
@@ -142,6 +147,8 @@ class Volume:
             "kspace": list(self.acquisition.kspace.shape),
             "image_size": list(self.image_size),
             "fully_sampled": self.acquisition.mask is None,
+            "reading": reading(self.acquisition),
+            "warnings": list(self.acquisition.attrs.get("warnings", [])),
         }
 
 

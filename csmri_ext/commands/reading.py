@@ -1,0 +1,100 @@
+"""How files are read: the options that every command which reads has, and what it tells about them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+
+from csmri_ext.bridge import Acquisition, parse_axes, reading
+from csmri_ext.bridge.load import Files
+
+NAMES = ("axes", "key", "plane", "volume", "frames", "phase_encoding", "force")
+_SHOWN = 3  # files named beside a reading or a warning that they share
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--axes`` and what goes with it."""
+    group = parser.add_argument_group("how files are read", "See docs/files_and_axes.md; `csmri doctor FILE` shows it.")
+    add = group.add_argument
+    add("--axes", type=_axes, metavar="'coil y x'", help="axes of bare arrays (.npy .mat ...): slice coil y x frame")
+    add("--key", metavar="NAME", help="the array to read of a file with several (.npz .mat .h5)")
+    add("--plane", choices=("axial", "coronal", "sagittal"), help="slices of NIfTI volumes (default: best resolution)")
+    add("--volume", type=_count, metavar="N", help="which volume of a NIfTI file with four axes, from 0")
+    add("--frames", type=_frames, metavar="0,2-4", help="frames, repetitions or averages to read (default: all)")
+    add(
+        "--phase-encoding",
+        metavar="x|y|PHS1",
+        help="the axis that masks undersample, as read without this option, or BART's (default: x)",
+    )
+    add("--force", action="store_true", default=None, help="read what looks wrong: spokes, negative images ...")
+
+
+def files_of(args: argparse.Namespace) -> Files:
+    """Return what opens files as the options say."""
+    return Files({name: getattr(args, name) for name in NAMES if getattr(args, name) is not None})
+
+
+def tell(acquisitions: Sequence[tuple[str, Acquisition]], log: Callable[[str], None]) -> list[str]:
+    """Say how files were read, and what `csmri doctor` would warn of, one line for all files alike.
+
+    Parameters
+    ----------
+    acquisitions
+        Names and what was read.
+    log
+        Called with each line.
+
+    Returns
+    -------
+        The lines, without the word that each begins with.
+    """
+    from csmri_ext.data.examine import serious
+
+    read: dict[str, list[str]] = {}
+    warned: dict[str, list[str]] = {}
+    for name, acquisition in acquisitions:
+        if "axes" in acquisition.attrs:
+            read.setdefault(reading(acquisition), []).append(name)
+        for text in serious(acquisition):
+            warned.setdefault(text, []).append(name)
+    lines = []
+    for word, found in (("read as", read), ("warning", warned)):
+        for text, names in found.items():
+            some = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+            lines.append(f"{some}: read as {text}" if word == "read as" else f"{some}: {text}")
+            log(lines[-1] if word == "read as" else f"warning: {lines[-1]}")
+    return lines
+
+
+def teller(console: Console) -> Callable[[str], None]:
+    """Make the `log` of `tell` that writes to a console."""
+    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _axes(text: str) -> str:
+    try:
+        parse_axes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def _frames(text: str) -> tuple[int, ...]:
+    """Parse ``"0,2-4"`` as (0, 2, 3, 4)."""
+    frames: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of frames such as 0,2-4")
+        if dash and int(last) - int(first) > 10**5:
+            raise argparse.ArgumentTypeError(f"{text!r} names too many frames")
+        frames += range(int(first), int(last or first) + 1)
+    return tuple(dict.fromkeys(frames))
