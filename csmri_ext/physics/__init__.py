@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from csmri_ext.physics.cg_sense import cg_sense
 from csmri_ext.physics.calibration import estimate_sens_maps
-from csmri_ext.physics.coils import estimate_sens_maps, rss
+from csmri_ext.physics.coils import rss
 from csmri_ext.physics.encoding import Encoding, kspace_residual
 from csmri_ext.physics.fourier import center_kspace, corner_kspace, corner_mask, fft2c, ifft2c
 from csmri_ext.physics.mask_properties import calibration_block, describe_mask, mask_hash
