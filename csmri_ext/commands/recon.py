@@ -104,7 +104,9 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
 
 
 # Words that decide nothing about the pixels of a result: where it lies, how fast it comes, how much is told.
-_NOT_SETTINGS = {"input", "output", "method", "model", "device", "workers", "format", "shard", "overwrite", "debug"}
+_NOT_SETTINGS = {
+    "input", "output", "method", "model", "weights", "plugin", "device", "workers", "format", "shard", "overwrite", "debug",
+}  # fmt: skip
 
 
 def _recon(arguments: list[str], program: str) -> int:

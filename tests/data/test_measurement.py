@@ -9,7 +9,7 @@ from torch import Tensor
 
 from csmri_ext.data import Augmentation, Masks, Measurement, Sample, UndersampledImages, stacked
 from csmri_ext.phantom import phantom_volume
-from csmri_ext.physics import SenseOp, fft2c, ifft2c, make_mask, rss
+from csmri_ext.physics import Encoding, fft2c, ifft2c, make_mask, rss
 
 IMAGES = list(phantom_volume(2, (72, 64), 4, noise=0.002, processed=False))
 IMAGE = IMAGES[0] / np.abs(IMAGES[0]).max()
@@ -30,7 +30,7 @@ def test_with_true_maps_the_data_are_those_of_the_encoding_operator() -> None:
     sample = measured(CLEAN)
     assert sample.kspace.shape == maps_of(sample).shape == (6, *IMAGE.shape)
     torch.testing.assert_close(sample.target, torch.from_numpy(IMAGE), rtol=0, atol=1e-5)
-    expected = SenseOp(maps_of(sample), MASK).forward(sample.target)
+    expected = Encoding(None, MASK, maps_of(sample)).forward(sample.target)
     torch.testing.assert_close(sample.kspace, expected, rtol=0, atol=1e-5)
 
 

@@ -80,7 +80,7 @@ def test_shipped_weights_are_files_like_any_other() -> None:
 def test_a_file_that_says_nothing_needs_a_name(tmp_path: Path) -> None:
     model = models.build("nasn_2nodes")
     save_file(model.state_dict(), tmp_path / "bare.safetensors")
-    with pytest.raises(InputError, match=r"bare\.safetensors does not say which network .* --model NAME"):
+    with pytest.raises(InputError, match=r"bare\.safetensors does not say which network .*--model NAME"):
         models.load(tmp_path / "bare.safetensors")
     models.load(tmp_path / "bare.safetensors", "nasn_2nodes")
     with pytest.raises(InputError, match=r"bare\.safetensors: weights of another model"):
