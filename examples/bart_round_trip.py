@@ -1,8 +1,8 @@
 # %% [markdown]
 # # BART's files, and BART's reconstruction beside ours
 #
-# `csmri_ext.bridge` writes and reads `.cfl` files byte for byte as BART does. A C-ordered `(coils, ny, nx)` array is the
-# BART file `nx ny 1 coils`. Where the program `bart` is installed it runs on the same data.
+# `csmri_ext.bridge` writes and reads `.cfl` files byte for byte as BART does. A C-ordered `(coils, ny, nx)` array is
+# the BART file `nx ny 1 coils`. Where the program `bart` is installed it runs on the same data.
 
 # %%
 from pathlib import Path

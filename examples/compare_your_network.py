@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Your own network in the comparison
 #
-# A network joins with one call: a name, a function that builds it, and a line for the report. It is then a method like every
-# other: same data, same masks, same metrics, same page. In a package of your own the call goes into a function that
+# A network joins with one call: a name, a function that builds it, and a line for the report. It is then a method like
+# every other: same data, same masks, same metrics, same page. In a package of your own the call goes into a function that
 # an entry point of the group `csmri_ext.methods` names, and `csmri compare` finds it by itself.
 
 # %%
@@ -37,7 +37,10 @@ register_network("soft_threshold", lambda name, pretrained=False: SoftThresholdi
 
 # %%
 folder = Path("example_output") / "comparison"
-command = f"compare --methods zero-filled,tv,soft_threshold --untrained --acceleration 4 --slices 1 --tv-weight 0.01 --out {folder}"
+command = (
+    "compare --methods zero-filled,tv,soft_threshold --untrained --acceleration 4 --slices 1 --tv-weight 0.01 "
+    f"--out {folder}"
+)
 assert main(command.split()) == 0
 
 # %%

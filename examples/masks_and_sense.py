@@ -31,8 +31,8 @@ for kind, mask in masks.items():
     print(f"{kind:<20} {tuple(mask.shape)}, {mask.float().mean():.3f} of the samples")
 
 # %% [markdown]
-# Sensitivities come from the fully sampled centre of the undersampled data. The adjoint is the zero-filled image; conjugate
-# gradients on the normal equations are iterative SENSE.
+# Sensitivities come from the fully sampled centre of the undersampled data. The adjoint is the zero-filled image;
+# conjugate gradients on the normal equations are iterative SENSE.
 
 # %%
 images = {}

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Train a small network on drawn anatomy
 #
-# `csmri train` needs no data set: without `--data` it draws heads, trunks and abstract objects. This run is far too short for
-# a useful network; it shows what a run consists of and how its result is used. Killed, the same command would go on.
+# `csmri train` needs no data set: without `--data` it draws heads, trunks and abstract objects. This run is far too
+# short for a useful network; it shows what a run consists of and how its result is used. Killed, the same command
+# would go on.
 
 # %%
 from pathlib import Path
@@ -19,8 +20,8 @@ from csmri_ext.physics import ifft2c, make_mask
 
 folder = Path("example_output")
 command = (
-    f"train --model hqs --set stages=3 width=16 --steps 60 --steps-per-epoch 20 --validate-every 1 --batch-size 2 --sizes 48 "
-    f"--volumes 8 --validation-slices 4 --loss l1 --masks random --accelerations 4 --cache {folder}/phantoms "
+    f"train --model hqs --set stages=3 width=16 --steps 60 --steps-per-epoch 20 --validate-every 1 --batch-size 2 "
+    f"--sizes 48 --volumes 8 --validation-slices 4 --loss l1 --masks random --accelerations 4 --cache {folder}/phantoms "
     f"--out {folder}/run --device cpu"
 )
 assert main(command.split()) == 0
