@@ -19,7 +19,6 @@ from baselines.networks.unet_fastmri import UNetFastMRI
 from csmri_ext.errors import InputError
 from csmri_ext.models.torch_files import read_state_dict
 from csmri_ext.models.weight_files import first_difference
-from csmri_ext.nn.learned_number import with_axes_of
 
 _ISTA_NET_PLUS = {
     "lambda_step": "step",
@@ -120,11 +119,10 @@ def assign(
         Names the first weight that is missing, left over, or of another shape; the model is then unchanged.
     """
     ours = model.state_dict()
-    found = with_axes_of({theirs: ours[name] for theirs, name in published.items()}, state)
-    difference = first_difference({theirs: ours[name] for theirs, name in published.items()}, found)
+    difference = first_difference({theirs: ours[name] for theirs, name in published.items()}, state)
     if difference:
         raise InputError(f"{path}: weights of another network: {difference}")
-    model.load_state_dict({name: found[theirs] for theirs, name in published.items()})
+    model.load_state_dict({name: state[theirs] for theirs, name in published.items()})
 
 
 def _expect(path: str | os.PathLike[str], state: Mapping[str, Tensor], name: str, ndim: int) -> Tensor:

@@ -53,7 +53,7 @@ def load_weights(model: nn.Module, path: str | PathLike[str]) -> None:
     OSError
         A file that does not exist or cannot be read.
     """
-    state = with_axes_of(model.state_dict(), _read(path))
+    state = _read(path)
     difference = first_difference(model.state_dict(), state)
     if difference:
         raise InputError(f"{path}: weights of another model: {difference}")
@@ -83,6 +83,7 @@ def load_fitting_weights(model: nn.Module, path: str | PathLike[str]) -> list[st
     """
     state = _read(path) if Path(path).suffix == ".safetensors" else read_checkpoint(path)[1]
     own, misfits = model.state_dict(), []
+    state = with_axes_of(own, state)
     for name, tensor in own.items():
         if name not in state:
             misfits.append(f"{name} {tuple(tensor.shape)} is not in the file")
@@ -155,8 +156,9 @@ def first_difference(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]
     Parameters
     ----------
     expected, found
-        State dicts of the model and of the file.
+        State dicts of the model and of the file, in which a single number may lack its axis.
     """
+    found = with_axes_of(expected, found)
     for name, tensor in expected.items():
         if name not in found:
             return f"{name} {tuple(tensor.shape)} is missing"

@@ -123,3 +123,34 @@ def test_channels_last_changes_nothing(name: str) -> None:
     layer = layer.to(memory_format=torch.channels_last)
     given = [x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for x in inputs]
     torch.testing.assert_close(layer(*given), expected)
+
+
+@every_layer
+def test_activation_in_place_may_follow(name: str) -> None:
+    layer, make, _ = build(name)
+    layer.train()
+    gradients = []
+    for inplace in (True, False):
+        first, *others = make(torch.float32)
+        out = layer(first.requires_grad_(), *others)
+        real = torch.view_as_real(out) if out.is_complex() else out
+        nn.functional.leaky_relu(real, 0.2, inplace).square().sum().backward()
+        gradients.append([first.grad, *(p.grad.clone() for p in layer.parameters() if p.grad is not None)])
+        layer.zero_grad()
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_cell_in_one_op_before_an_activation_in_place() -> None:
+    """As on a GPU."""
+    torch.manual_seed(0)
+    cell = NasCell(GENOTYPE, 4, (8, 8))
+    gradients = []
+    for inplace in (True, False):
+        before, last = two_states()
+        out = cell.joined(before.requires_grad_(), last)
+        nn.functional.leaky_relu(out, 0.2, inplace).square().sum().backward()
+        gradients.append([before.grad, *(p.grad.clone() for p in cell.parameters())])
+        cell.zero_grad()
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)

@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 import csmri_ext
+from csmri_ext.ops import reference
 
 INFERENCE_ONLY = {
     "csmri_ext::nasn_cascade"
@@ -99,6 +100,22 @@ def test_agrees_with_the_twin(op: OpSample, size: Size) -> None:
 @every_op
 def test_first_and_second_derivatives(op: OpSample) -> None:
     assert_gradients(op.call, *op.make(1, torch.float64, SMALL))
+
+
+@every_op
+def test_outputs_may_be_overwritten(op: OpSample) -> None:
+    """By an activation in place, as in most networks: no op keeps its result for the backward pass."""
+
+    def activated(inplace: bool) -> Callable[..., Result]:
+        def function(*tensors: Tensor) -> Result:
+            results = outputs(op.call(*tensors))
+            real = [torch.view_as_real(out) if out.is_complex() else out for out in results]
+            return tuple(torch.nn.functional.leaky_relu(out, 0.2, inplace) for out in real)
+
+        return function
+
+    leaves = leaves_of(op)
+    assert_same(values_and_gradients(activated(True), leaves), values_and_gradients(activated(False), leaves))
 
 
 # --- registration --------------------------------------------------------------------------------------------------
@@ -351,3 +368,22 @@ def test_reference_ops_runs_the_twin(op: OpSample) -> None:
     with RecordedCalls() as recorded:
         op.call(*leaves)
     assert recorded.calls
+
+
+def test_reference_ops_ends_when_all_threads_have_left() -> None:
+    """Also where the first to enter is the first to leave."""
+    first_left, second_entered = threading.Event(), threading.Event()
+
+    def second() -> None:
+        with csmri_ext.reference_ops():
+            second_entered.set()
+            first_left.wait(10)
+
+    worker = threading.Thread(target=second)
+    with csmri_ext.reference_ops():
+        worker.start()
+        assert second_entered.wait(10)
+    assert reference.active()
+    first_left.set()
+    worker.join()
+    assert not reference.active()

@@ -1,0 +1,124 @@
+"""What every network must do beyond its image: 16 bits, any size in one compiled graph, one line for a wrong input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._dynamo.testing import CompileCounter
+
+from baselines import networks
+from csmri_ext import models
+from csmri_ext.nn import Reconstructor
+from csmri_ext.physics import fft2c
+
+SMALLER: dict[str, dict[str, Any]] = {  # the same code with less of what repeats
+    **{name: {"stages": 1} for name in models.names()},
+    **{name: {"cascades": 1, "cells": 2, "channels": 8} for name in models.names() if name.startswith("nasn")},
+    **{name: {"chans": 8} for name in networks.names()},
+    **{name: {"chans": 8, "stages": 2} for name in ("admm_csnet", "hqs_net", "ista_net", "ista_net_plus", "modl")},
+    **{name: {"chans": 8, "cascades": 2} for name in ("dccnn11", "miccan", "modl11", "rdn8")},
+}
+NAMES = [*models.names(), *networks.names()]
+# one of each kind of network, for what takes long
+KINDS = ["ga_hqs", "ga_hqs_baseline3", "a_hqs", "nasn_knee", "unet", "unet_fastmri", "dccnn3", "modl", "ista_net",
+         "miccan", "hqs_net", "admm_csnet"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Layers this small lose more by waiting for a second thread than it does for them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def small(name: str) -> Reconstructor:
+    torch.manual_seed(0)
+    create = models.create if name in models.names() else networks.create
+    return create(name, **SMALLER[name])
+
+
+def problem(coils: int = 0, batch: int = 1, ny: int = 32, nx: int = 35) -> tuple[tuple[Tensor, ...], Tensor]:
+    """What a network takes, and the image."""
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randn(batch, ny, nx, generator=generator, dtype=torch.complex64)
+    mask = torch.rand(batch, 1, nx, generator=generator) < 0.5
+    if not coils:
+        return (fft2c(image) * mask, mask), image
+    maps = torch.randn(coils, ny, nx, generator=generator, dtype=torch.complex64)
+    maps = maps / maps.abs().square().sum(0).sqrt()
+    return (fft2c(maps * image[:, None]) * mask[:, None], mask[:, None], maps), image
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("coils", [0, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_autocast(name: str, coils: int, dtype: torch.dtype) -> None:
+    """Close to float32, with gradients for everything."""
+    inputs, image = problem(coils)
+    network = small(name).train()
+    with torch.autocast("cpu", dtype):
+        rounded = network(*inputs)
+    assert rounded.dtype == torch.complex64
+    (rounded - image).abs().square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    with torch.no_grad():
+        exact = small(name).train()(*inputs)
+    assert ((rounded - exact).norm() / exact.norm()).item() < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("coils", [0, 3])
+@pytest.mark.parametrize("name", KINDS)
+def test_one_graph_for_all_sizes_and_batches(name: str, coils: int) -> None:
+    """Compiled with dynamic shapes: messages of checks, formatted on each call, had fixed every size."""
+    network, counter = small(name).eval(), CompileCounter()
+    torch._dynamo.reset()
+    compiled = torch.compile(network, fullgraph=True, dynamic=True, backend=counter)
+    for batch, ny, nx in ((5, 34, 37), (6, 41, 46), (7, 50, 53)):
+        with torch.no_grad():
+            compiled(*problem(coils, batch, ny, nx)[0])
+    assert counter.frame_count == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ga_hqs", "nasn_knee", "dccnn3"])
+def test_exports_with_a_dynamic_batch(name: str) -> None:
+    network = small(name).eval()
+    batch = torch.export.Dim("batch", min=2, max=64)
+    inputs, _ = problem(batch=3)
+    with torch.no_grad():
+        program = torch.export.export(network, inputs, dynamic_shapes=({0: batch}, {0: batch}))
+        for n in (2, 5):
+            given, _ = problem(batch=n)
+            torch.testing.assert_close(program.module()(*given), network(*given))
+
+
+def test_wrong_inputs_are_one_line() -> None:
+    (kspace, mask), _ = problem()
+    network = small("dccnn3")
+    for wrong, says in (
+        ((kspace.to(torch.complex128), mask), r"complex128.*torch\.float32.*kspace\.to\(torch\.complex64\)"),
+        ((kspace.numpy(), mask), r"kspace is a numpy\.ndarray, expected a torch\.Tensor"),
+        ((kspace, mask.numpy()), r"mask is a .*ndarray, expected"),
+        ((torch.view_as_real(kspace), mask), r"float32, expected complex; torch\.view_as_complex"),
+    ):
+        with pytest.raises(TypeError, match=says) as raised:
+            network(*wrong)
+        assert "\n" not in str(raised.value)
+    (kspace, mask, maps), _ = problem(coils=3)
+    with pytest.raises(TypeError, match=r"sens_maps is a numpy\.ndarray"):
+        network(kspace, mask, maps.numpy())
+
+
+def test_a_network_in_double_precision_takes_double_precision() -> None:
+    (kspace, mask), _ = problem()
+    network = small("dccnn3").double()
+    assert network(kspace.to(torch.complex128), mask).dtype == torch.complex128
+    with pytest.raises(TypeError, match=r"complex64.*torch\.float64.*complex128"):
+        network(kspace, mask)
