@@ -16,6 +16,7 @@ from csmri_ext.bridge import Acquisition
 from csmri_ext.bridge.atomic import clear_leftovers
 from csmri_ext.bridge.fourier import center_crop
 from csmri_ext.bridge.load import Files
+from csmri_ext.bridge.mask_file import is_mask_file
 from csmri_ext.commands.image_writers import WRITERS, checked_ending, writer_for
 from csmri_ext.commands.machine import bart_path, checked_device
 from csmri_ext.commands.parser import ArgumentParser, run_command
@@ -29,7 +30,7 @@ from csmri_ext.recon.methods import Method, get, is_file_of_weights, listing, of
 from csmri_ext.recon.network_method import FILES_OF_WEIGHTS
 from csmri_ext.recon.problem import TV_ITERATIONS, TV_WEIGHT
 from csmri_ext.recon.result_record import Settings, data_file, make_record, settings_of, what_differs
-from csmri_ext.recon.sampling import OWN_MASK, Sampling, is_mask_file, sampling_grid
+from csmri_ext.recon.sampling import OWN_MASK, Sampling, sampling_grid
 from csmri_ext.recon.volumes import Volume
 from csmri_ext.report.provenance import available_cores, command_line, file_sha256, shareable
 from csmri_ext.report.rows import ChosenWeight
