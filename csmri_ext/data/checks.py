@@ -19,6 +19,7 @@ from csmri_ext.physics import calibration_block
 
 NEAR_ZERO = 1e-7  # below this fraction of the largest sample, "not exactly zero" is rounding: float32 has 7 digits
 CLEARLY = 2.0  # one side must hold this many times the energy of the other
+PEAK = 20.0  # times the mean energy that the strongest sample of an image has at least; that of noise has ten
 FAR = 0.03  # of an axis: echoes of measured data lie a sample or two beside the centre, not further
 EMPTY = 0.02  # of the energy of the middle half, beyond which the outer half is empty, but for ringing
 
@@ -46,6 +47,8 @@ def check_center(kspace: NDArray[Any]) -> Finding:
     """Find the strongest sample: it should be the zero frequency, at ``(ny // 2, nx // 2)``."""
     energy = _energy(kspace)
     ny, nx = energy.shape
+    if energy.max() < PEAK * energy.mean():
+        return Finding("note", "zero frequency", "no sample stands out: noise, or no k-space")
     row, column = (int(i) for i in np.unravel_index(int(energy.argmax()), energy.shape))
     dy, dx = row - ny // 2, column - nx // 2
     if dy == dx == 0:

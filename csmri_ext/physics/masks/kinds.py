@@ -114,9 +114,9 @@ def make_mask(
     size = _grid(kind, shape)
     if padding is not None:
         left, right = padding
-        mask = make_mask(kind, shape, acceleration, center_fraction, seed, offset=offset, lines=lines)
+        whole = make_mask(kind, shape, acceleration, center_fraction, seed, offset=offset, lines=lines)
         columns = torch.arange(size[-1])
-        return mask & (columns >= left) & (columns < right)
+        return whole & (columns >= left) & (columns < right)
     _check_arguments(kind, acceleration, offset, lines)
     rng = RandomState(_numpy_seed(seed))
     if lines is not None:
