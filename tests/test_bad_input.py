@@ -213,13 +213,20 @@ RECON = {
     "output is a folder": (["in/folder.png"], "is a folder"),
     "output is the input": (["in/good.npy"], "is the input"),
     "acceleration without mask": (["out.cfl", "--acceleration", "4"], "go with --mask"),
-    "maps for a file that takes none": (["out.cfl", "--sens-maps", "in/good.npy"], "--sens-maps"),
+    "maps that do not fit": (["out.cfl", "--sens-maps", "in/other.npy"], r"other\.npy: sens_maps of shape \(2, 9, 9\)"),
+    "mask that does not fit": (["out.cfl", "--mask", "in/other.npy"], r"other\.npy: a mask has shape \(nx,\) or"),
+    "axes that do not fit": (["out.cfl", "--axes", "y x"], r"good\.npy: .* 2 words for 4 axes"),
+    "axes that are none": (["out.cfl", "--axes", "y x banana"], "unknown axis 'banana'"),
+    "an option of another format": (["out.cfl", "--plane", "axial"], r"good\.npy: --plane does not go with such"),
+    "no such frame": (["out.cfl", "--frames", "3"], r"no frame 3; it has 1"),
+    "frames that are none": (["out.cfl", "--frames", "3-1"], "no list of frames"),
 }
 
 
 @pytest.mark.parametrize("case", RECON)
 def test_bad_option_of_recon(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("in/folder.png").mkdir()
+    np.save("in/other.npy", np.ones((2, 9, 9)))
     options, *expected = RECON[case]
     fails(capsys, ["recon", good_file(), *options], *expected)
 

@@ -12,7 +12,7 @@ from csmri_ext.bridge.bart_files.cfl import read_cfl
 from csmri_ext.bridge.bart_files.dims import from_bart
 from csmri_ext.bridge.conventions import looks_dc_at_corner
 from csmri_ext.bridge.file_errors import FileFormatError
-from csmri_ext.bridge.stored import choose_stored, is_bart
+from csmri_ext.bridge.stored import ENDINGS, choose_stored, is_bart
 
 MASK_NAMES = ("mask", "Mask", "masks", "umask", "sampling", "pattern", "M", "Q1")
 _LARGEST = 2**28  # samples
@@ -68,6 +68,11 @@ def read_mask(path: str | os.PathLike[str], *, key: str | None = None) -> NDArra
     if not mask.any():
         raise FileFormatError(f"{where}: the mask is empty, nothing is sampled")
     return mask
+
+
+def is_mask_file(word: str) -> bool:
+    """Whether a user who writes this for a mask means a file."""
+    return Path(word).is_file() or Path(f"{word}.hdr").is_file() or word.lower().endswith(ENDINGS)
 
 
 def fit_mask(mask: NDArray[np.bool_], matrix_size: tuple[int, int]) -> tuple[NDArray[np.bool_], str]:

@@ -19,7 +19,7 @@ from csmri_ext.bridge.load import Files
 from csmri_ext.commands.machine import bart_path, checked_device
 from csmri_ext.commands.parser import ArgumentParser, run_command
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
-from csmri_ext.commands.reading import add_reading_options, files_of, tell, teller
+from csmri_ext.commands.reading import add_reading_options, files_of, readings, teller, warn
 from csmri_ext.commands.values import positive, seed, weight_or_auto
 from csmri_ext.errors import BAD_INPUT, InputError, one_line
 from csmri_ext.progress import stage
@@ -142,7 +142,7 @@ class Plan:
         Regularisation weight by family where the user gave one, None where it is tuned.
     masks
         One description per volume and setting, for the provenance.
-    heard
+    read, heard
         How the files were read, and what is doubtful about them.
     failed
         Files that cannot be used, and why.
@@ -155,6 +155,7 @@ class Plan:
     setup: Setup
     fixed_weights: dict[str, float | None]
     masks: list[dict[str, Any]]
+    read: list[str] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
 
@@ -232,7 +233,6 @@ def _compare(arguments: list[str], program: str) -> int:
         plan.keep(inspect(everything, reading.advance, plan.leave_out))
     if not plan.volumes:
         raise InputError("none of FILES can be used")
-    plan.heard = tell([(volume.label, volume.acquisition) for volume in plan.volumes], teller(log))
     folder.mkdir(parents=True, exist_ok=True)
     store = Store(folder, plan.settings, [volume.describe() for volume in plan.volumes], plan.masks)
     if args.resume:
@@ -241,7 +241,11 @@ def _compare(arguments: list[str], program: str) -> int:
         log.print(f"resuming: {finished} finished rows in {folder}", markup=False, highlight=False, soft_wrap=True)
     else:
         store.discard_earlier()
-    for note in notes(plan, args.files):
+    told = notes(plan, args.files)
+    if args.files:
+        acquisitions = [(volume.label, volume.acquisition) for volume in plan.volumes]
+        plan.read, plan.heard = readings(acquisitions), warn(acquisitions, teller(log))
+    for note in told:
         log.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     store.provenance |= {
         "command": provenance.command_line(program, arguments),
@@ -275,7 +279,7 @@ def notes(plan: Plan, files: Sequence[str]) -> list[str]:
     if without:
         texts.append(f"{_some(without)}: no fully sampled reference, so no image metric; see the k-space residual")
     texts += [f"{m.name}: untrained, its weights are random" for m in plan.methods if not m.trained]
-    texts += plan.heard
+    texts += plan.read + plan.heard
     texts += [f"{file}: left out, {reason}" for file, reason in plan.failed]
     reasons = {str(volume.acquisition.attrs["note"]) for volume in plan.volumes if volume.acquisition.attrs.get("note")}
     return texts + sorted(reasons)
@@ -367,6 +371,8 @@ def publish(plan: Plan, store: Store, slices_shown: int | None) -> None:
     page = write_report(store.folder, Comparison(store.rows, panels, store.provenance))
     console = Console() if sys.stdout.isatty() else Console(width=160)
     print_tables(store.rows, store.provenance["metric"], console)
+    for line in plan.read:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from csmri_ext.bridge import Acquisition
+from csmri_ext.commands.reading import files_of, tell, teller
 from csmri_ext.commands.values import positive, seed, share
 from csmri_ext.data.images import Images, open_images
 from csmri_ext.data.shards import PhantomSettings, phantom_shards
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PHANTOM = "phantom"
+_TOLD = 20  # files of a set whose reading is told and whose samples are looked at
 
 
 def add_image_options(add: Callable[..., object], volumes: int) -> None:
@@ -84,7 +87,7 @@ def chosen_images(args: argparse.Namespace, console: Console, workers: int = 1, 
         if args.data != [PHANTOM]:
             if PHANTOM in args.data:
                 raise InputError("--data phantom cannot be mixed with files")
-            return open_images(args.data, middle=args.middle, coils=coils)
+            return open_and_tell(args, args.data, console, coils=coils)
         with stage("drawing phantoms", args.volumes, console) as drawing:
             return phantom_shards(
                 args.cache,
@@ -93,3 +96,17 @@ def chosen_images(args: argparse.Namespace, console: Console, workers: int = 1, 
                 workers=workers,
                 progress=lambda _: drawing.advance(1),
             )
+
+
+def open_and_tell(args: argparse.Namespace, paths: Sequence[str], console: Console, *, coils: bool = False) -> Images:
+    """Open files as the options of `add_reading_options` say, and tell how they were read."""
+    opened: list[tuple[str, Acquisition]] = []
+    images = open_images(
+        paths,
+        middle=args.middle,
+        coils=coils,
+        reading=files_of(args),
+        opened=lambda name, acquisition: opened.append((name, acquisition)),
+    )
+    tell(opened[:_TOLD], teller(console))
+    return images

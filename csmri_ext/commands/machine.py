@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from csmri_ext.bridge import BartError, find_bart
 from csmri_ext.errors import InputError
@@ -21,7 +24,12 @@ def bart_path(wanted: bool, methods: Sequence[Method]) -> str | None:
     if not wanted and not needing:
         return None
     try:
-        return find_bart()
+        found = find_bart()
+        for name in ("BART_TOOLBOX_PATH", "TOOLBOX_PATH"):
+            folder = os.environ.get(name)
+            if folder and not Path(folder, "bart").is_file():
+                sys.stderr.write(f"warning: {name} is {folder}, which holds no program bart; {found} is used\n")
+        return found
     except BartError as error:
         who = "--bart" if wanted else f"method {needing[0]}"
         raise InputError(f"{who} needs BART. {error}") from error

@@ -48,24 +48,39 @@ def tell(acquisitions: Sequence[tuple[str, Acquisition]], log: Callable[[str], N
 
     Returns
     -------
-        The lines, without the word that each begins with.
+        The lines, without the word warning.
     """
-    from csmri_ext.data.examine import serious
+    lines = readings(acquisitions)
+    for line in lines:
+        log(line)
+    return lines + warn(acquisitions, log)
 
+
+def readings(acquisitions: Sequence[tuple[str, Acquisition]]) -> list[str]:
+    """Say how files were read, one line for all files alike."""
     read: dict[str, list[str]] = {}
-    warned: dict[str, list[str]] = {}
     for name, acquisition in acquisitions:
         if "axes" in acquisition.attrs:
             read.setdefault(reading(acquisition), []).append(name)
+    return [f"{_some(names)}: read as {text}" for text, names in read.items()]
+
+
+def warn(acquisitions: Sequence[tuple[str, Acquisition]], log: Callable[[str], None]) -> list[str]:
+    """Say what `csmri doctor` would warn of, one line for all files alike; as `tell`."""
+    from csmri_ext.data.examine import serious
+
+    warned: dict[str, list[str]] = {}
+    for name, acquisition in acquisitions:
         for text in serious(acquisition):
             warned.setdefault(text, []).append(name)
-    lines = []
-    for word, found in (("read as", read), ("warning", warned)):
-        for text, names in found.items():
-            some = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-            lines.append(f"{some}: read as {text}" if word == "read as" else f"{some}: {text}")
-            log(lines[-1] if word == "read as" else f"warning: {lines[-1]}")
+    lines = [f"{_some(names)}: {text}" for text, names in warned.items()]
+    for line in lines:
+        log(f"warning: {line}")
     return lines
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def teller(console: Console) -> Callable[[str], None]:

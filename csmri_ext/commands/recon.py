@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from csmri_ext import __version__
-from csmri_ext.bridge import Acquisition
+from csmri_ext.bridge import Acquisition, reading
 from csmri_ext.bridge.atomic import clear_leftovers
 from csmri_ext.bridge.fourier import center_crop
 from csmri_ext.bridge.load import Files
+from csmri_ext.bridge.mask_file import is_mask_file
 from csmri_ext.commands.image_writers import WRITERS, checked_ending, writer_for
 from csmri_ext.commands.machine import bart_path, checked_device
 from csmri_ext.commands.parser import ArgumentParser, run_command
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
-from csmri_ext.commands.reading import add_reading_options, files_of, tell
+from csmri_ext.commands.reading import add_reading_options, files_of, warn
 from csmri_ext.commands.values import positive, seed, shard, weight
 from csmri_ext.errors import InputError, naming
 from csmri_ext.recon.evaluate import Problems, Setup
@@ -29,7 +30,7 @@ from csmri_ext.recon.methods import Method, get, is_file_of_weights, listing, of
 from csmri_ext.recon.network_method import FILES_OF_WEIGHTS
 from csmri_ext.recon.problem import TV_ITERATIONS, TV_WEIGHT
 from csmri_ext.recon.result_record import Settings, data_file, make_record, settings_of, what_differs
-from csmri_ext.recon.sampling import OWN_MASK, Sampling, is_mask_file, sampling_grid
+from csmri_ext.recon.sampling import OWN_MASK, Sampling, sampling_grid
 from csmri_ext.recon.volumes import Volume
 from csmri_ext.report.provenance import available_cores, command_line, file_sha256, shareable
 from csmri_ext.report.rows import ChosenWeight
@@ -118,9 +119,7 @@ def _recon(arguments: list[str], program: str) -> int:
     grid = _grid(args.mask, args.acceleration, args.center_fraction)
     command = command_line(program, arguments)
     settings = settings_of(method, {key: word for key, word in vars(args).items() if key not in _NOT_SETTINGS})
-    for name in ("mask", "sens_maps"):  # files may change and keep their names
-        if settings[name] and (name == "sens_maps" or is_mask_file(settings[name])):
-            settings[name] = f"{Path(settings[name]).name}, sha256 {file_sha256(data_file(Path(settings[name])))[:16]}"
+    settings |= _named_by_hash(args)
     files = Files({**files_of(args).options, "sens_maps": args.sens_maps})
 
     def reconstruct(source: str, output: Path) -> str:
@@ -165,6 +164,13 @@ def _method(args: argparse.Namespace) -> Method:
     return of_weights([word])[word]
 
 
+def _named_by_hash(args: argparse.Namespace) -> dict[str, str]:
+    """Name files of masks and sensitivities by their content: they may change and keep their names."""
+    files = {"sens_maps": args.sens_maps, "mask": args.mask if args.mask and is_mask_file(args.mask) else None}
+    found = {name: data_file(Path(file)) for name, file in files.items() if file}
+    return {name: f"{file.name}, sha256 {file_sha256(file)[:16]}" for name, file in found.items() if file.is_file()}
+
+
 def _reconstruct(
     source: str,
     output: Path,
@@ -179,13 +185,12 @@ def _reconstruct(
     """Reconstruct one file, and say in one line what was done."""
     write = writer_for(output, Path(source))
     acquisitions = files.open(source)
-    told = [(source, acquisition) for acquisition in acquisitions]
-    tell(told, _to_stderr)
     volumes = [Volume(a.name, a, central(a.n_slices, args.slices), shareable(source)) for a in acquisitions]
     samplings = [_sampling(volume, grid) for volume in volumes]
     for volume, sampling in zip(volumes, samplings, strict=True):
         sampling.mask(volume, args.seed)
         volume.check()
+    warn([(source, acquisition) for acquisition in acquisitions], _to_stderr)
     setup = Setup(
         seed=args.seed,
         bart=bart,
@@ -217,7 +222,8 @@ def _reconstruct(
     count = "1 slice" if len(image) == 1 else f"{len(image)} slices"
     mask = "fully sampled" if sampling.mask(volume, args.seed).all() else sampling.title
     name = method.name if method.trained else f"{method.name} (untrained: random weights)"
-    return f"{output}: {name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s"
+    done = f"{output}: {name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s"
+    return f"{done}; read as {reading(acquisition)}" if "axes" in acquisition.attrs else done
 
 
 def _to_stderr(line: str) -> None:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from csmri_ext.bridge.mask_file import is_mask_file, read_mask
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.commands.reading import add_reading_options, files_of
 from csmri_ext.commands.values import positive, seed
 from csmri_ext.errors import InputError, unknown
 from csmri_ext.experiments.experiment import Experiment, Setting, experiments
@@ -60,6 +62,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     less("--volumes", type=positive, metavar="N", help="patients, of all three parts together")
     less("--middle", type=float, default=1.0, metavar="F", help="share of the slices of each volume, around its middle")
     less("--size", type=positive, metavar="N", help="rows and columns (default: 320 for fastMRI, 256 for NIfTI)")
+    less("--mask", metavar="FILE", help="this mask in place of those of the table")
     group = parser.add_argument_group("machine")
     machine = group.add_argument
     machine("--device", choices=("cpu", "cuda"), default="cpu", help="where to train and to test")
@@ -67,6 +70,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     machine("--threads", type=positive, metavar="N", help="CPU threads (default: all cores)")
     machine("--steps-per-epoch", type=positive, default=200, metavar="N", help="steps between checkpoints")
     add("--seed", type=seed, default=0, help="of split, weights and training masks (default: %(default)s)")
+    add_reading_options(parser)
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -76,7 +80,7 @@ def _reproduce(arguments: list[str], program: str) -> int:
     known = experiments()
     if args.experiment not in known:
         raise unknown("experiment", args.experiment, known)
-    experiment = _with_networks(known[args.experiment], args.networks)
+    experiment = _with_mask(_with_networks(known[args.experiment], args.networks), args.mask)
     if find_spec("lightning") is None:
         raise InputError('training needs Lightning: pip install "csmri_ext[train]"')
     checked_device(args.device)
@@ -91,7 +95,15 @@ def _reproduce(arguments: list[str], program: str) -> int:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    images = prepare(args.data, experiment, seed=args.seed, n_patients=args.volumes, middle=args.middle, size=args.size)
+    images = prepare(
+        args.data,
+        experiment,
+        seed=args.seed,
+        n_patients=args.volumes,
+        middle=args.middle,
+        size=args.size,
+        reading=files_of(args),
+    )
     volumes = volumes_of(images.test)
     recipe = RECIPES[experiment.recipe]
     recipe = replace(recipe, steps=args.steps or recipe.steps)
@@ -133,6 +145,16 @@ def _reproduce(arguments: list[str], program: str) -> int:
     return 0
 
 
+def _with_mask(experiment: Experiment, path: str | None) -> Experiment:
+    """Put the mask of a file in the place of the table's."""
+    if path is None:
+        return experiment
+    if not is_mask_file(path):
+        raise InputError(f"--mask {path}: not a file of a mask")
+    acceleration = round(1 / float(read_mask(path).mean()), 2)
+    return replace(experiment, settings=(Setting(Path(path).name, (acceleration,), path),))
+
+
 def _with_networks(experiment: Experiment, wanted: str | None) -> Experiment:
     if wanted is None:
         return experiment
@@ -155,7 +177,8 @@ def _masks(experiment: Experiment, volumes: Sequence[Volume]) -> list[dict[str, 
 
 def _sampling(setting: Setting, number: int) -> Sampling:
     """Mask setting of test volume `number`."""
-    return Sampling(setting.mask, setting.accelerations[number % len(setting.accelerations)])
+    acceleration = setting.accelerations[number % len(setting.accelerations)]
+    return Sampling(setting.mask, acceleration, path=setting.path)
 
 
 def run(

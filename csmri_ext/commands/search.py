@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from csmri_ext.commands.image_options import add_image_options, chosen_images
 from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.commands.reading import add_reading_options
 from csmri_ext.data import (
     Augmentation,
     Images,
@@ -79,6 +80,7 @@ def argument_parser(program: str) -> ArgumentParser:
     add("--compare", default=recipe.compare, choices=COMPARISONS, help="how the edges of a node compete")
     add("--seed", type=int, default=recipe.seed, help="of the first weights, the halves, sections and masks")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute")
+    add_reading_options(parser)
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from csmri_ext.commands.image_options import PHANTOM, add_image_options, chosen_images
+from csmri_ext.commands.image_options import PHANTOM, add_image_options, chosen_images, open_and_tell
 from csmri_ext.commands.model_options import add_set_option, options_of, typed
 from csmri_ext.commands.parser import ArgumentParser, run_command
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
+from csmri_ext.commands.reading import add_reading_options
 from csmri_ext.commands.values import positive, seed
-from csmri_ext.data import Images, evenly_spaced, open_images, split_by_volume
+from csmri_ext.data import Images, evenly_spaced, split_by_volume
 from csmri_ext.errors import InputError, blaming_input, unknown
 from csmri_ext.report.provenance import file_sha256
 
@@ -94,6 +95,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add("--steps-per-epoch", type=positive, default=200, metavar="N", help="steps between checkpoints")
     add("--validate-every", type=positive, default=5, metavar="N", help="epochs between validations")
     add("--seed", type=seed, default=0, help="of weights, order, sections and masks (default: %(default)s)")
+    add_reading_options(parser)
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -214,7 +216,7 @@ def _images(args: argparse.Namespace, *, coils: bool) -> tuple[Images, list[Any]
     """Training and validation images of different subjects."""
     images = chosen_images(args, Console(stderr=True), workers=max(args.workers, 1), coils=coils)
     if args.validation:
-        validation = open_images(args.validation, middle=args.middle, coils=coils)
+        validation = open_and_tell(args, args.validation, Console(stderr=True), coils=coils)
     elif len(images.parts) < 2:
         raise InputError("one subject alone leaves none to validate: give --validation files")
     else:

@@ -19,6 +19,7 @@ from csmri_ext.physics import calibration_block
 
 NEAR_ZERO = 1e-7  # below this fraction of the largest sample, "not exactly zero" is rounding: float32 has 7 digits
 CLEARLY = 2.0  # one side must hold this many times the energy of the other
+PEAK = 20.0  # times the mean energy that the strongest sample of an image has at least; that of noise has ten
 FAR = 0.03  # of an axis: echoes of measured data lie a sample or two beside the centre, not further
 EMPTY = 0.02  # of the energy of the middle half, beyond which the outer half is empty, but for ringing
 
@@ -46,6 +47,8 @@ def check_center(kspace: NDArray[Any]) -> Finding:
     """Find the strongest sample: it should be the zero frequency, at ``(ny // 2, nx // 2)``."""
     energy = _energy(kspace)
     ny, nx = energy.shape
+    if energy.max() < PEAK * energy.mean():
+        return Finding("note", "zero frequency", "no sample stands out: noise, or no k-space")
     row, column = (int(i) for i in np.unravel_index(int(energy.argmax()), energy.shape))
     dy, dx = row - ny // 2, column - nx // 2
     if dy == dx == 0:
@@ -119,15 +122,11 @@ def check_readout(
     """Look whether x is an oversampled readout: then the object fills only half of it, and y is the phase encoding."""
     if simulated or mask is not None:
         return
-    image = _energy(ifft2c(kspace))
-    shares = []
-    for axis in (0, 1):
-        profile = image.sum(axis=1 - axis)
-        n = profile.size
-        inside = profile[n // 4 : n - n // 4].sum()
-        shares.append(float((profile.sum() - inside) / inside))
-    ny, nx = image.shape
-    if shares[1] < EMPTY <= shares[0] or (shares[1] < EMPTY and nx >= 1.5 * ny):
+    ny, nx = kspace.shape[-2:]
+    profile = _energy(ifft2c(kspace)).sum(axis=0)
+    inside = float(profile[nx // 4 : nx - nx // 4].sum())
+    outside = float(profile.sum()) - inside
+    if outside < EMPTY * inside and nx >= 1.2 * ny:  # a small object in a square field of view is no oversampling
         yield Finding(
             "warning",
             "phase encoding",

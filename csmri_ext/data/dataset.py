@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from csmri_ext.bridge.mask_file import fit_mask, is_mask_file, read_mask
 from csmri_ext.data.measurement import Measurement, Sample
 from csmri_ext.data.transforms import Augmentation, Size, lower_size, section
 from csmri_ext.physics import make_mask, mask_kinds
@@ -26,7 +29,8 @@ class Masks:
     Attributes
     ----------
     kinds
-        Names of `csmri_ext.physics.mask_kinds`.
+        Names of `csmri_ext.physics.mask_kinds`, or files of masks (`bridge.mask_file`), which fit the size of the
+        images and have no acceleration but their own.
     accelerations
         Nominal undersampling factors. The centre is ``0.32 / R`` of the columns, fastMRI's 0.08 at 4x, 0.04 at 8x.
     """
@@ -35,7 +39,10 @@ class Masks:
     accelerations: tuple[float, ...] = (4.0, 8.0)
 
     def __post_init__(self) -> None:
-        unknown = set(self.kinds) - set(mask_kinds())
+        files = {kind for kind in self.kinds if kind not in mask_kinds() and is_mask_file(kind)}
+        for file in files:
+            _mask_of_file(file)
+        unknown = set(self.kinds) - set(mask_kinds()) - files
         if unknown or not self.kinds or not self.accelerations or min(self.accelerations) < 1:
             raise ValueError(
                 f"masks {', '.join(self.kinds)} at {', '.join(f'{r:g}' for r in self.accelerations)}: "
@@ -52,18 +59,33 @@ class Masks:
 
     def parts(self) -> list[Masks]:
         """Split into the kinds of whole columns and those of the plane; a part without kinds is left out."""
-        split = [tuple(kind for kind in self.kinds if (kind in COLUMN_RULES) == whole) for whole in (True, False)]
+        split = [tuple(kind for kind in self.kinds if _of_columns(kind) == whole) for whole in (True, False)]
         return [Masks(kinds, self.accelerations) for kinds in split if kinds]
 
     @property
     def of_columns(self) -> bool:
         """Whether every kind acquires whole columns."""
-        return set(self.kinds) <= set(COLUMN_RULES)
+        return all(_of_columns(kind) for kind in self.kinds)
 
     def draw(self, number: int, shape: tuple[int, int], seed: int | str) -> Tensor:
         """Mask of setting `number` for images of `shape`, bool (ny, nx)."""
         kind, acceleration = self.setting(number)
+        if kind not in mask_kinds():
+            return torch.from_numpy(fit_mask(_mask_of_file(kind), shape)[0]).expand(shape)
         return make_mask(kind, shape, acceleration, seed=seed).expand(shape)
+
+
+@lru_cache(maxsize=64)
+def _mask_of_file(path: str) -> NDArray[np.bool_]:
+    return read_mask(path)
+
+
+def _of_columns(kind: str) -> bool:
+    """Whether a kind, or the mask of a file, acquires whole columns."""
+    if kind in mask_kinds():
+        return kind in COLUMN_RULES
+    mask = _mask_of_file(kind)
+    return mask.ndim == 1 or bool((mask == mask[0]).all())
 
 
 class _Form(NamedTuple):

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from csmri_ext.bridge import FileFormatError, load
+from csmri_ext.bridge import FileFormatError
 from csmri_ext.bridge.acquisition import Acquisition
 from csmri_ext.bridge.fourier import center_crop, ifft2c
-from csmri_ext.bridge.load import BY_EXTENSION
+from csmri_ext.bridge.load import BY_EXTENSION, Files
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,14 @@ class Images(Sequence[NDArray[np.complex64]]):
         return part.read(position - (self._ends[number] - part.n_slices))
 
 
-def open_images(paths: Sequence[str | os.PathLike[str]], *, middle: float = 1.0, coils: bool = False) -> Images:
+def open_images(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    middle: float = 1.0,
+    coils: bool = False,
+    reading: Files | None = None,
+    opened: Callable[[str, Acquisition], None] = lambda *_: None,
+) -> Images:
     """Open files of fully sampled slices as training images.
 
     Single-coil k-space gives its complex image; several coils give their root sum of squares, a real image with zero
@@ -91,6 +98,10 @@ def open_images(paths: Sequence[str | os.PathLike[str]], *, middle: float = 1.0,
         Fraction of the slices of each volume to keep, around its middle; outer slices are often empty.
     coils
         Keep several coils apart, ``(coils, ny, nx)``.
+    reading
+        How files are read.
+    opened
+        Called with the name and what was read of every file.
 
     Raises
     ------
@@ -103,7 +114,13 @@ def open_images(paths: Sequence[str | os.PathLike[str]], *, middle: float = 1.0,
     if not 0 < middle <= 1:
         raise ValueError(f"middle is {middle}; expected a fraction above 0, at most 1")
     shortest = Path(os.path.commonpath([file.resolve().parent for file in files]))
-    return Images([_volume(file, str(file.resolve().relative_to(shortest)), middle, coils) for file in files])
+    volumes = []
+    for file in files:
+        name = str(file.resolve().relative_to(shortest))
+        acquisition = _fully_sampled(file, reading or Files())
+        opened(name, acquisition)
+        volumes.append(_volume(acquisition, name, middle, coils))
+    return Images(volumes)
 
 
 def evenly_spaced(images: Images, most: int) -> list[NDArray[np.complex64]]:
@@ -164,10 +181,14 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file() and file.name.lower().endswith(known))
 
 
-def _volume(path: Path, name: str, middle: float, coils: bool) -> Volume:
-    acquisition = load(path)
-    if acquisition.mask is not None:
+def _fully_sampled(path: Path, reading: Files) -> Acquisition:
+    first, *others = reading.open(path)
+    if others or first.mask is not None:
         raise FileFormatError(f"{path}: undersampled k-space has no reference to learn from")
+    return first
+
+
+def _volume(acquisition: Acquisition, name: str, middle: float, coils: bool) -> Volume:
     count = max(round(middle * acquisition.n_slices), 1)
     return Volume(name, count, partial(_slice, acquisition, (acquisition.n_slices - count) // 2, coils))
 

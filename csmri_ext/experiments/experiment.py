@@ -20,13 +20,16 @@ class Setting:
     Attributes
     ----------
     mask
-        Kind of mask.
+        Kind of mask, or name of the file of one.
     accelerations
         Nominal undersampling factors; test volumes take them in turn.
+    path
+        Where the file of the mask is.
     """
 
     mask: str
     accelerations: tuple[float, ...]
+    path: str | None = None
 
     @property
     def title(self) -> str:

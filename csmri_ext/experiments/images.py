@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from csmri_ext.bridge import Acquisition, load
+from csmri_ext.bridge import Acquisition
 from csmri_ext.bridge.acquisition import LazyStack
 from csmri_ext.bridge.fourier import fft2c
+from csmri_ext.bridge.load import Files
 from csmri_ext.data import Images, Volume, open_images, split_by_volume
 from csmri_ext.data.transforms import center_section
 from csmri_ext.errors import InputError
@@ -57,6 +58,7 @@ def prepare(
     n_patients: int | None = None,
     middle: float = 1.0,
     size: int | None = None,
+    reading: Files | None = None,
 ) -> Prepared:
     """Open the volumes below a folder, and split them by patient.
 
@@ -77,6 +79,8 @@ def prepare(
         Share of the slices of each volume, around its middle.
     size
         Rows and columns other than the paper's.
+    reading
+        How files are read.
 
     Raises
     ------
@@ -88,14 +92,15 @@ def prepare(
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name.lower().endswith(ENDINGS))
     if not files:
         raise InputError(f"{folder}: no {', '.join(ENDINGS)} files below it; the paper has {experiment.images}")
-    acquisitions = [load(file) for file in files]
+    reading = reading or Files()
+    acquisitions = [reading.open(file)[0] for file in files]
     formats = sorted({str(acquisition.attrs["format"]) for acquisition in acquisitions})
     if len(formats) > 1:
         raise InputError(f"{folder} holds {' and '.join(formats)}: an experiment has images of one kind")
     patients = _patients([str(acquisition.attrs.get("patient_id", "")) for acquisition in acquisitions], files)
     real = experiment.magnitude or formats[0] == "NIfTI" or max(a.n_coils for a in acquisitions) > 1
     wanted = size or SIZES[formats[0]]
-    images = open_images(files, middle=middle)
+    images = open_images(files, middle=middle, reading=reading)
     parts = [
         Volume(part.name, part.n_slices, partial(_fitted, part.read, wanted, experiment.magnitude))
         for part in images.parts

@@ -72,7 +72,7 @@ def train(training: Training, experiment: Experiment, setting: Setting, name: st
     from csmri_ext.training import Run, fit
 
     overrides = experiment.overrides(name, real=images.real)
-    recipe = replace(training.recipe, masks=(setting.mask,), accelerations=setting.accelerations)
+    recipe = replace(training.recipe, masks=(setting.path or setting.mask,), accelerations=setting.accelerations)
     folder = training.run_folder(setting, name)
     file = folder / f"{name}.safetensors"
     if not file.is_file():  # written when the last step is done

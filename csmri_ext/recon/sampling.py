@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge import FileFormatError
-from csmri_ext.bridge.mask_file import fit_mask, read_mask
-from csmri_ext.bridge.stored import ENDINGS
+from csmri_ext.bridge.mask_file import fit_mask, is_mask_file, read_mask
 from csmri_ext.errors import InputError, unknown
 from csmri_ext.recon.volumes import Volume
 from csmri_ext.report.provenance import shareable
@@ -119,11 +118,6 @@ def undersampled_axes(mask: NDArray[np.bool_]) -> str:
     if (plane == plane[0]).all():
         return "x"
     return "y" if (plane == plane[:, :1]).all() else "y and x"
-
-
-def is_mask_file(word: str) -> bool:
-    """Whether a user who writes this for a mask means a file."""
-    return Path(word).is_file() or Path(f"{word}.hdr").is_file() or word.lower().endswith(ENDINGS)
 
 
 def sampling_grid(

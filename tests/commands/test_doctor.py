@@ -8,6 +8,7 @@ import pytest
 from csmri_ext.bridge import Acquisition, write_cfl
 from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.commands import cli
+from csmri_ext.commands.doctor import FOUND_PROBLEMS
 from csmri_ext.data import examine as doctor
 from csmri_ext.physics import make_mask
 
@@ -154,7 +155,7 @@ def test_command_prints_bart_dimensions_and_exit_code(tmp_path: Path, capsys: py
 
     corner = np.fft.ifftshift(good, axes=(-2, -1))
     write_cfl(tmp_path / "corner", corner.transpose(2, 1, 0)[:, :, None])
-    assert cli.main(["doctor", str(tmp_path / "corner")]) == cli.FOUND_PROBLEMS
+    assert cli.main(["doctor", str(tmp_path / "corner")]) == FOUND_PROBLEMS
     assert "problem zero frequency" in capsys.readouterr().out
 
 

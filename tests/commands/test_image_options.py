@@ -12,6 +12,7 @@ from csmri_ext.commands import image_options as command_line
 from csmri_ext.commands import search as command
 from csmri_ext.commands import train
 from csmri_ext.commands.image_options import add_image_options, chosen_images
+from csmri_ext.commands.reading import add_reading_options
 from csmri_ext.data import Images, PhantomSettings, Volume
 from csmri_ext.errors import InputError
 
@@ -19,6 +20,7 @@ from csmri_ext.errors import InputError
 def chosen(*words: str) -> Images:
     parser = argparse.ArgumentParser()
     add_image_options(parser.add_argument, volumes=2)
+    add_reading_options(parser)
     return chosen_images(parser.parse_args(words), Console(quiet=True))
 
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import json
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,13 @@ VECTORS = Path(__file__).parents[1] / "vectors"
 FASTMRI = json.loads((VECTORS / "fastmri_masks.json").read_text())["masks"]
 RADIAL = json.loads((VECTORS / "radial_masks.json").read_text())["masks"]
 PLANE = ["radial_golden", "radial_lines", "poisson"]
+SWEEP = {  # number of masks, and sha256 of all their bytes
+    "random": (681, "6f001bdec172d839cf5bdf2f9bd8a082e4d9373710bece9bd1de41e6f49bfa50"),
+    "equispaced": (810, "4085da663f3a0451e336f45ef5c069dbc0240db1cacc5d52c53bf319f9856560"),
+    "equispaced_fraction": (675, "cee52c5771a818eb736506d2bc4ced0f09917e8907663db9004b690c4c217591"),
+    "magic": (810, "c8cd189497b3e1cc498fb77ce6aaf32a45b487a438ad8a487a912ee93b62e508"),
+    "magic_fraction": (672, "ddf173a66c32e78c3bdb0281b77a2be1f391815e65589305870e83f186de3084"),
+}
 COLUMNS = [kind for kind in mask_kinds() if kind not in PLANE]
 
 
@@ -52,6 +60,37 @@ class TestFastmri:
         mask = make_mask("random", (256,), 4, seed="data/train/file1000001.h5")
         assert torch.equal(mask, make_mask("random", (256,), 4, seed="file1000001.h5"))
         assert torch.equal(mask, make_mask("random", (256,), 4, seed=tuple(map(ord, "file1000001.h5"))))
+
+    @pytest.mark.parametrize("kind", SWEEP)
+    def test_sweep_of_sizes_and_fractions(self, kind: str) -> None:
+        """Empty centres and centres beyond the budget included; hashes of what fastMRI 0.3.0 makes, where it does."""
+        digest, count = hashlib.sha256(), 0
+        for n, acceleration, fraction in product(
+            (16, 31, 64, 92, 101, 128, 203, 256, 368), (2, 3, 4, 6, 8), (0, 0.004, 0.02, 0.08, 24 / 128, 0.3)
+        ):
+            low, budget = round(n * fraction), n / acceleration
+            defined = {
+                "random": low < budget + 1,  # beyond, fastMRI returns the centre alone, and we refuse
+                "equispaced_fraction": low < budget,
+                "magic_fraction": round(budget) > max(low, 1),
+            }
+            if defined.get(kind, True):
+                for seed in (0, 7, (102, 49)):
+                    mask = make_mask(kind, (n,), acceleration, fraction, seed)
+                    digest.update(mask.numpy().astype(np.uint8).tobytes())
+                    count += 1
+        assert (count, digest.hexdigest()) == SWEEP[kind]
+
+    def test_magic_fraction_keeps_the_zero_frequency(self) -> None:
+        assert make_mask("magic_fraction", (64,), 4, 0, 0)[32]
+
+    def test_padding_is_not_acquired(self) -> None:
+        """As VarNetDataTransform does: the mask is drawn for all columns, then the padded ones are cleared."""
+        whole = make_mask("equispaced_fraction", (368,), 4, 0.08, 3)
+        padded = make_mask("equispaced_fraction", (640, 368), 4, 0.08, 3, padding=(20, 350))
+        assert torch.equal(padded[20:350], whole[20:350])
+        assert not padded[:20].any() | padded[350:].any()
+        assert make_mask("poisson", (40, 30), 2, seed=0, padding=(3, 30))[:, :3].sum() == 0
 
     def test_one_fraction_serves_every_acceleration(self) -> None:
         both = make_mask("random", (256,), [4, 8], [0.05, 0.05], 3)

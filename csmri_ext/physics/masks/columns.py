@@ -71,7 +71,7 @@ def _magic(rng: RandomState, n: int, n_low: int, acceleration: float, offset: in
 
 def _magic_fraction(rng: RandomState, n: int, n_low: int, acceleration: float, offset: int | None) -> NDArray[np.bool_]:
     """`_magic` with ``R' = round(n / (round(n / R) - n_low))``: R is met with the centre."""
-    n_outer = round(n / acceleration) - max(n_low, 1)
+    n_outer = round(n / acceleration) - n_low
     if n_outer <= 0:  # the centre is the whole budget
         return np.zeros(n, dtype=bool)
     return _magic(rng, n, n_low, round(n / n_outer), offset)
@@ -104,3 +104,4 @@ COLUMN_RULES: dict[str, ColumnRule] = {
     "gaussian": _gaussian,
 }
 COMBS = ("equispaced", "equispaced_fraction", "magic", "magic_fraction")
+SPACINGS = ("equispaced", "magic")  # their acceleration is the spacing of the comb, whatever the centre adds

@@ -23,7 +23,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from torch import Tensor
 
-from csmri_ext.physics.masks.columns import COLUMN_RULES, COMBS, center_columns
+from csmri_ext.physics.masks.columns import COLUMN_RULES, COMBS, SPACINGS, center_columns
 from csmri_ext.physics.masks.poisson import poisson_disc
 from csmri_ext.physics.masks.radial import closest_to, golden_mask, line_mask
 
@@ -53,6 +53,7 @@ def make_mask(
     *,
     offset: int | None = None,
     lines: int | None = None,
+    padding: tuple[int, int] | None = None,
 ) -> Tensor:
     """Make a sampling mask.
 
@@ -94,6 +95,9 @@ def make_mask(
         First column of the equispaced and magic combs; default drawn from the seed.
     lines
         Number of lines of a radial mask, instead of `acceleration`.
+    padding
+        ``(left, right)``: columns before `left` and from `right` on are zero padding and not acquired, as in the masks
+        that fastMRI's ``VarNetDataTransform`` makes; ``Acquisition.attrs["padding"]`` of its files.
 
     Returns
     -------
@@ -108,6 +112,11 @@ def make_mask(
     if kind not in _KINDS:
         raise ValueError(_unknown_kind(kind))
     size = _grid(kind, shape)
+    if padding is not None:
+        left, right = padding
+        whole = make_mask(kind, shape, acceleration, center_fraction, seed, offset=offset, lines=lines)
+        columns = torch.arange(size[-1])
+        return whole & (columns >= left) & (columns < right)
     _check_arguments(kind, acceleration, offset, lines)
     rng = RandomState(_numpy_seed(seed))
     if lines is not None:
@@ -115,11 +124,13 @@ def make_mask(
         return torch.from_numpy(_line_drawer(kind, size, rng, seed)(lines) | _center(size, fraction))
     choices = _choices(acceleration, center_fraction, kind)
     for choice in choices:
-        _check_feasible(size, *choice)
+        _check_feasible(kind, size, *choice)
     factor, fraction = choices[rng.randint(len(choices))]  # a single choice leaves the stream where it is
     if factor == 1:
         return torch.ones(size, dtype=torch.bool)
     center = _center(size, fraction)
+    if kind == "magic_fraction" and not center.any():  # fastMRI keeps one column at least
+        center = center_columns(size[0], 1)
     n_samples = math.prod(size) / factor
     if kind in COLUMN_RULES:
         mask = COLUMN_RULES[kind](rng, size[0], int(center.sum()), factor, offset) | center
@@ -188,13 +199,14 @@ def _choices(
     return pairs
 
 
-def _check_feasible(size: tuple[int, ...], acceleration: float, center_fraction: float) -> None:
+def _check_feasible(kind: str, size: tuple[int, ...], acceleration: float, center_fraction: float) -> None:
     things = "columns" if len(size) == 1 else "samples"
     budget = math.prod(size) / acceleration
     if budget < 1:
         raise ValueError(f"acceleration {acceleration:g} leaves none of {math.prod(size)} {things}")
     n_center = int(_center(size, center_fraction).sum())
-    if n_center >= budget + 1:
+    spacing_only = kind in SPACINGS and center_fraction <= 0.5  # more than half is a mistake, whatever the spacing
+    if n_center >= budget + 1 and not spacing_only:
         raise ValueError(
             f"acceleration {acceleration:g} leaves {budget:.1f} of {math.prod(size)} {things}, "
             f"but the centre alone has {n_center} (center_fraction {center_fraction:g})"
