@@ -1,4 +1,4 @@
-"""Published networks on two processes, gradients averaged (DDP) or weights sharded (FSDP2): what one process computes."""
+"""Published networks on two processes, gradients averaged (DDP) or weights sharded (FSDP2), equal one process."""
 
 from __future__ import annotations
 
