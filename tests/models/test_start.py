@@ -12,7 +12,6 @@ from torch import Tensor
 from csmri_ext.data import PhantomSettings, phantom_shards
 from csmri_ext.metrics import count_parameters
 from csmri_ext.models import GAHQS, create
-from csmri_ext.nn import DataStep
 from csmri_ext.physics import fft2c, make_mask
 
 SIZE = 48
@@ -56,7 +55,7 @@ def psnr(image: Tensor, target: Tensor) -> Tensor:
 
 def stages_of(model: Any, data: tuple[Tensor, ...]) -> list[Tensor]:
     """Zero-filled images, the mean of the replicas after each stage, and the result."""
-    step = DataStep(*data, peak=model.peak)
+    step = model.encode(*data)
     found, spread = [step.zero_filled * step.scale], model.spread(step.zero_filled)
     z = zhat = spread
     for k in range(model.stages):
@@ -86,7 +85,7 @@ def test_ga_hqs_starts_as_a_hqs_with_gradient_steps(images: Tensor) -> None:
     torch.manual_seed(0)
     data = measured(images, 4)
     model = create("ga_hqs", stages=3)
-    step = DataStep(*data, peak=model.peak)
+    step = model.encode(*data)
     z = zhat = step.zero_filled
     for _ in range(3):
         following = step.step(zhat, torch.tensor(0.5))
