@@ -252,3 +252,14 @@ def test_phantom_statistics_with_and_without_real_slices(
     with Image.open(picture) as image:
         assert image.size == (3 * 32, len(phantom_statistics.KINDS) * 32)
         assert image.getextrema() == (0, 255)
+
+
+def test_calibration_table(bart_binary: str) -> None:
+    done = python(
+        "-m", "benchmarks.calibration", "--size", "48", "--phantoms", "1", "--lines", "12,5", "--repetitions", "1"
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line[:3] == "| e"]
+    assert [row[0] for row in rows] == ["espirit", "espirit"]
+    assert all(float(row[2]) > 15 for row in rows)
+    assert float(rows[1][3]) > 5  # five columns: ecalib cuts the object off, or ends with an error
