@@ -1,6 +1,7 @@
 """Compressed-sensing MRI reconstruction: fused kernels for PyTorch, interoperable with BART.
 
-Submodules load on first use: reading a ``.cfl`` file through `csmri_ext.bridge` does not import torch.
+Submodules load on first use: reading a ``.cfl`` file through `csmri_ext.bridge` does not import torch. The ops are
+registered when both this package and torch are imported, in any order.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
+
+from csmri_ext.registration import register_with_torch
 
 # A checkout on sys.path shadows the installed package, whose compiled `_core` lies in site-packages: look in both.
 __path__ = extend_path(__path__, __name__)
@@ -78,3 +81,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+register_with_torch()

@@ -21,6 +21,7 @@ ROOMS = {
     "csmri_ext.progress": {"rich"},
     "csmri_ext.stopping": set(),
     "csmri_ext.plugins": {"csmri_ext.errors"},
+    "csmri_ext.registration": {"csmri_ext.ops"},
     "csmri_ext.config": {"numpy", "torch", "csmri_ext", "csmri_ext._core", "csmri_ext.bridge"},
     "csmri_ext.metrics": {"numpy", "skimage"},
     "csmri_ext.complexity": {"torch"},

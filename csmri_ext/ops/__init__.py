@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from csmri_ext.ops import _library  # noqa: F401 - first: it says what is missing where there is no compiled part
 from csmri_ext.ops.data_consistency import (
     PreparedKspace,
     data_consistency,

@@ -1,4 +1,4 @@
-"""Published networks on two processes, gradients averaged (DDP) or weights sharded (FSDP2), equal one process."""
+"""Published networks on two processes: averaged gradients (DDP) and sharded weights (FSDP2) give those of one."""
 
 from __future__ import annotations
 
@@ -75,9 +75,8 @@ dist.destroy_process_group()
 
 def test_gradients_on_two_processes_are_those_of_one(tmp_path: Path) -> None:
     (tmp_path / "worker.py").write_text(WORKER)
-    environment = dict(
-        os.environ, MASTER_ADDR="127.0.0.1", WORLD_SIZE="2", GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1"
-    )
+    environment = dict(os.environ, MASTER_ADDR="127.0.0.1", GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1")
+    environment["WORLD_SIZE"] = "2"
     environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
     environment["MASTER_PORT"] = str(20000 + os.getpid() % 20000)
     workers = [
