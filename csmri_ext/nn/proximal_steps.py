@@ -13,6 +13,10 @@ START = 0.1
 """mu at the start, with sensitivities of unit root sum of squares; `benchmarks.proximal_start` compares values."""
 
 
+ITERATIONS = 6
+"""Conjugate gradients of a step. They start at the image of the network, which is near."""
+
+
 class ProximalSteps(nn.Module):
     """``argmin_x 1/2 ||y - A x||^2 + mu_k/2 ||x - image||^2`` after network k, `Encoding.proximal`.
 
@@ -20,6 +24,8 @@ class ProximalSteps(nn.Module):
     one coil the acquired samples are replaced, whatever `mu`. Several coils have no such limit that a few iterations
     reach (where they leave the image open it is the network's, and data and network contradict each other by noise and
     by errors of the maps), so that they take the step with the number `mu`.
+
+    One coil with sensitivities of magnitude 1 is one coil; otherwise its step is the gradient step of size 1.
 
     With `trainable`, mu is a parameter of each step, with one coil as well: ``eta = 1 / (1 + mu_k)``. The counts of
     parameters in the papers are those without it.
@@ -71,7 +77,7 @@ class ProximalSteps(nn.Module):
         """
         if not (self.trainable or encoding.multi_coil):
             return encoding.step(image, 1.0)
-        return encoding.proximal(image, self.log_mu[k].exp())
+        return encoding.proximal(image, self.log_mu[k].exp(), iterations=ITERATIONS)
 
     def extra_repr(self) -> str:
         """Return what ``repr`` shows of the layer."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from csmri_ext.nn.learned_number import load_numbers_without_axis
-from csmri_ext.physics import Encoding
+from csmri_ext.physics import Encoding, low_resolution_phase
 
 COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
@@ -15,9 +15,10 @@ class Reconstructor(nn.Module):
     """Base of every reconstruction network: checks its input, scales it, and undoes the scaling.
 
     A subclass implements `reconstruct`. What it sees is scaled so that each zero-filled slice has the maximum magnitude
-    `peak`, and turned so that its brightest part is real and positive (`Encoding.normalized`). So k-space in scanner
-    units works, and the network is homogeneous: ``model(c kspace) = c model(kspace)`` for every complex number c, with
-    `in_chans` = 1 for ``c > 0``, since real images have no phase to choose.
+    `peak`, and has no phase at low resolution (`low_resolution_phase` is part of the sensitivities, and what is left is
+    turned by a constant, `Encoding.normalized`); the result has all of it again. So k-space in scanner units works, and
+    an echo beside the centre of k-space; and the network is homogeneous: ``model(c kspace) = c model(kspace)`` for
+    every complex number c. With `in_chans` = 1, for images that are real, the phase stays, and c must be positive.
 
     Parameters
     ----------
@@ -27,6 +28,12 @@ class Reconstructor(nn.Module):
     peak
         Maximum magnitude of a zero-filled slice inside the network; None turns the scaling off, for networks trained on
         images of known range.
+
+    Attributes
+    ----------
+    remove_phase
+        Whether the smooth phase is removed, True; set it to False to run a network as it was published, on the phase
+        that the data have, up to a constant.
 
     Raises
     ------
@@ -42,6 +49,7 @@ class Reconstructor(nn.Module):
             raise ValueError(f"peak is {peak}, expected a positive number or None")
         self.in_chans, self.peak = in_chans, peak
         load_numbers_without_axis(self)
+        self.remove_phase = True
 
     def forward(self, kspace: Tensor, mask: Tensor, sens_maps: Tensor | None = None) -> Tensor:
         """Reconstruct a batch of slices of any size.
@@ -77,7 +85,11 @@ class Reconstructor(nn.Module):
             expected = "(batch, ny, nx)" if sens_maps is None else "(batch, coils, ny, nx)"
             raise ValueError(f"kspace {tuple(kspace.shape)} with {given}: expected {expected}")
         encoding = Encoding(kspace, mask, sens_maps)
-        return encoding.normalized(self.peak, rotate=self.in_chans == 2)
+        if self.in_chans == 1:
+            return encoding.normalized(self.peak, rotate=False)
+        if self.remove_phase:
+            encoding = encoding.with_phase(low_resolution_phase(encoding.zero_filled))
+        return encoding.normalized(self.peak)
 
     def _check_precision(self, kspace: Tensor) -> None:
         if not isinstance(kspace, Tensor):

@@ -9,6 +9,7 @@ from csmri_ext.physics.encoding import Encoding, kspace_residual
 from csmri_ext.physics.fourier import center_kspace, corner_kspace, corner_mask, fft2c, ifft2c
 from csmri_ext.physics.mask_properties import calibration_block, describe_mask, mask_hash
 from csmri_ext.physics.masks.kinds import default_center_fraction, make_mask, mask_kinds
+from csmri_ext.physics.phase import low_resolution_phase
 
 __all__ = [
     "Encoding",
@@ -25,6 +26,7 @@ __all__ = [
     "fft2c",
     "ifft2c",
     "kspace_residual",
+    "low_resolution_phase",
     "make_mask",
     "mask_hash",
     "mask_kinds",

@@ -52,7 +52,8 @@ class Encoding:
     mask, sens_maps
         As given.
     scale
-        What the data were divided by, complex ``(batch, 1, 1)``, or 1.0: multiply images by it to undo `normalized`.
+        Multiply images by it to undo `normalized` and `with_phase`: complex, ``(batch, 1, 1)`` or ``(batch, ny, nx)``;
+        1.0 before.
 
     Raises
     ------
@@ -73,6 +74,7 @@ class Encoding:
         self.mask, self.sens_maps = mask, sens_maps
         self.scale: Tensor | float = 1.0
         self._coil_axis = kspace is not None and kspace.ndim == 4 and sens_maps is None  # of length 1
+        self._phase: Tensor | None = None  # of a single coil; several have it in their sensitivities
         self._data: PreparedKspace | None = None
         self._zero_filled: Tensor | None = None
         if kspace is None:
@@ -86,8 +88,8 @@ class Encoding:
 
     @property
     def multi_coil(self) -> bool:
-        """Whether ``A A^H`` is not the identity on the samples, so that no closed form exists."""
-        return self.sens_maps is not None
+        """Whether there are sensitivities of several coils; ``A A^H`` is then not the identity on the samples."""
+        return self.sens_maps is not None and self.sens_maps.shape[-3] > 1
 
     @property
     def support(self) -> Tensor | None:
@@ -126,6 +128,25 @@ class Encoding:
             direction = ((self.zero_filled / unit) * (magnitude / unit)).sum((-2, -1), keepdim=True)
             scale = scale * torch.where(direction == 0, 1, direction.sgn())
         return self._divided(scale)
+
+    def with_phase(self, phase: Tensor) -> Encoding:
+        """Return the operator ``A diag(phase)``, for images without this phase, with the same data.
+
+        Parameters
+        ----------
+        phase
+            Complex numbers of magnitude 1, ``(ny, nx)`` or ``(batch, ny, nx)``, such as `low_resolution_phase` of
+            `zero_filled`. It becomes part of `scale`.
+        """
+        result = copy.copy(self)
+        result.scale = self.scale * phase
+        if self.sens_maps is not None:
+            result.sens_maps = self.sens_maps * phase.unsqueeze(-3)
+        else:
+            result._phase = phase if self._phase is None else self._phase * phase
+        if self._zero_filled is not None:
+            result._zero_filled = self._zero_filled * phase.conj()
+        return result
 
     def forward(self, image: Tensor) -> Tensor:
         """Image to k-space, ``A x = M F S x``.
@@ -176,11 +197,7 @@ class Encoding:
         """
         if self.sens_maps is not None:
             return _on_complex(self._multi_coil_normal, image)
-        if self._data is not None:
-            return data_consistency_normal_term(image, self._data, -1.0)
-        if self.mask is None:
-            return image
-        return sense_normal(image, None, self.mask)
+        return self._turned(self._single_coil_normal, image)
 
     def step(self, image: Tensor, eta: Tensor | float) -> Tensor:
         """One gradient step towards the data, ``x + eta A^H (y - A x)``.
@@ -200,17 +217,18 @@ class Encoding:
         """
         zero_filled = self.zero_filled
         if self.sens_maps is None:
-            assert self._data is not None
-            return data_consistency_prepared(image, self._data, eta)
+            data = self._data
+            assert data is not None
+            return self._turned(lambda x: data_consistency_prepared(x, data, eta), image)
         return _on_complex(lambda x: x + eta * (_like(zero_filled, x) - self._multi_coil_normal(x)), image)
 
-    def proximal(self, image: Tensor, mu: Tensor | float) -> Tensor:
+    def proximal(self, image: Tensor, mu: Tensor | float, *, iterations: int = CG_ITERATIONS) -> Tensor:
         """``argmin_x 1/2 ||y - A x||^2 + mu/2 ||x - image||^2``  (GA-HQS, eq. 4 and 5).
 
-        With a single coil the closed form ``step(image, 1 / (1 + mu))``. With several, at most 10 conjugate gradients
-        on ``(A^H A + mu) x = A^H y + mu image``, from `image`; a slice is done when the residual is 1e-5 of the
-        right-hand side. Differentiable: the iterations are unrolled, always all ten, so that no value has to be waited
-        for. NasN's eq. 7 weights the data instead: its lambda is ``1 / mu``.
+        Without sensitivities the closed form ``step(image, 1 / (1 + mu))``. With them conjugate gradients on
+        ``(A^H A + mu) x = A^H y + mu image``, from `image`; a slice is done when its residual is 1e-5 of the right-hand
+        side. Differentiable: the iterations are unrolled, always all, so that no value has to be waited for. NasN's
+        eq. 7 weights the data instead: its lambda is ``1 / mu``.
 
         Parameters
         ----------
@@ -218,12 +236,14 @@ class Encoding:
             As in `step`.
         mu
             Number or real tensor of one element, > 0; differentiable.
+        iterations
+            Number of conjugate gradients.
 
         Returns
         -------
             As in `normal`.
         """
-        if not self.multi_coil:
+        if self.sens_maps is None:
             return self.step(image, 1 / (1 + mu))
         zero_filled = self.zero_filled
 
@@ -232,7 +252,7 @@ class Encoding:
             increment = conjugate_gradients(
                 lambda p: self._multi_coil_normal(p) + mu * p,
                 target - self._multi_coil_normal(x),
-                iterations=CG_ITERATIONS,
+                iterations=iterations,
                 tolerance=CG_TOLERANCE,
                 reference=target + mu * x,
             )
@@ -250,8 +270,22 @@ class Encoding:
         result = copy.copy(self)
         result.scale = self.scale * scale
         result._zero_filled = self.zero_filled / scale
-        result._data = divide_prepared(self._data, scale.unsqueeze(-3) if self.multi_coil else scale)
+        result._data = divide_prepared(self._data, scale if self.sens_maps is None else scale.unsqueeze(-3))
         return result
+
+    def _turned(self, function: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+        """Apply a function of images with the phase to images without it."""
+        if self._phase is None:
+            return function(image)
+        phase = self._phase
+        return _times(function(_times(image, phase)), phase.conj())
+
+    def _single_coil_normal(self, image: Tensor) -> Tensor:
+        if self._data is not None:
+            return data_consistency_normal_term(image, self._data, -1.0)
+        if self.mask is None:
+            return image
+        return sense_normal(image, None, self.mask)
 
     def _multi_coil_normal(self, image: Tensor) -> Tensor:
         sens_maps, mask = self.sens_maps, self.mask
@@ -268,12 +302,14 @@ class Encoding:
 
     def _to_coils(self, image: Tensor) -> Tensor:
         if self.sens_maps is None:
-            return image
+            return image if self._phase is None else self._phase * image
         _require_fit("image", image, self.sens_maps, 2)
         return self.sens_maps * image.unsqueeze(-3)
 
     def _combine(self, coil_images: Tensor) -> Tensor:
-        return coil_images if self.sens_maps is None else (self.sens_maps.conj() * coil_images).sum(-3)
+        if self.sens_maps is None:
+            return coil_images if self._phase is None else self._phase.conj() * coil_images
+        return (self.sens_maps.conj() * coil_images).sum(-3)
 
     def _sampled(self, kspace: Tensor) -> Tensor:
         return sampled(kspace, self.mask)
@@ -401,6 +437,15 @@ def _on_complex(function: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
     wide = image if image.dtype == torch.float64 else image.float()  # there are no complex numbers of 16 bits
     result = function(torch.complex(*wide.chunk(2, dim=1)))
     return torch.cat([result.real, result.imag], dim=1)
+
+
+def _times(image: Tensor, phase: Tensor) -> Tensor:
+    """Multiply a complex image, or the replicas ``(batch, 2 m, ny, nx)`` of a real one."""
+    if image.is_complex():
+        return image * phase
+    real, imaginary = image.chunk(2, dim=1)
+    cosine, sine = phase.real.unsqueeze(1), phase.imag.unsqueeze(1)
+    return torch.cat([real * cosine - imaginary * sine, real * sine + imaginary * cosine], dim=1)
 
 
 def _like(zero_filled: Tensor, image: Tensor) -> Tensor:

@@ -308,6 +308,32 @@ def test_normalized_data_have_a_peak_and_no_phase(with_maps: bool, shape: tuple[
     torch.testing.assert_close(encoding.proximal(image, 0.3), before.proximal(image, 0.3))
 
 
+@pytest.mark.parametrize("coils", [0, 1, 3])
+def test_a_phase_is_part_of_the_sensitivities(coils: int) -> None:
+    """The same images as without it, times the phase."""
+    maps = unit_maps(coils, 9, 8) if coils else None
+    kspace, mask = random(2, coils, 9, 8) if coils else random(2, 9, 8), make_mask("random", (9, 8), 2, seed=0)
+    image, phase = random(2, 9, 8, seed=3), random(2, 9, 8, seed=4).sgn()
+    plain = Encoding(kspace, mask, maps)
+    turned = plain.with_phase(phase)
+    assert torch.equal(torch.as_tensor(turned.scale), phase)
+    for ours, theirs in (
+        (turned.zero_filled, plain.zero_filled),
+        (turned.step(image, 0.3), plain.step(phase * image, 0.3)),
+        (turned.normal(image), plain.normal(phase * image)),
+        (turned.proximal(image, 0.3), plain.proximal(phase * image, 0.3)),
+        (turned.adjoint(kspace), plain.adjoint(kspace)),
+        (Encoding(None, mask, maps).with_phase(phase).normal(image), plain.normal(phase * image)),
+    ):
+        assert relative_error(phase * ours, theirs) < 1e-6
+    assert relative_error(turned.forward(image), plain.forward(phase * image)) < 1e-13
+    replicas = torch.cat([image.real[:, None], image.real[:, None], image.imag[:, None], image.imag[:, None]], 1)
+    stepped = torch.complex(*turned.step(replicas, 0.3).chunk(2, 1))
+    assert relative_error(stepped[:, 1], turned.step(image, 0.3)) < 1e-13
+    both = turned.with_phase(phase).normalized(2.0)
+    assert relative_error(both.zero_filled * both.scale, plain.zero_filled) < 1e-13
+
+
 def test_a_coil_axis_of_one_comes_back() -> None:
     kspace, mask = random(2, 1, 9, 8), make_mask("random", (8,), 2, seed=0)
     encoding = Encoding(kspace, mask)
