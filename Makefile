@@ -41,7 +41,7 @@ notebooks: $(VENV)/documented  # examples/*.py as Jupyter notebooks, into build/
 # Dependencies: the pinned CPU or CUDA build of torch that pip finds, everything else at its tested version.
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) torch numpy h5py scipy scikit-image pillow matplotlib jinja2 rich safetensors lightning tensorboard pytest hypothesis nibabel selenium \
+	$(PIP) torch numpy h5py scipy scikit-image pillow matplotlib jinja2 rich safetensors lightning tensorboard pytest hypothesis nibabel ismrmrd selenium \
 	       scikit-build-core pybind11 cmake ninja
 	touch $@
 

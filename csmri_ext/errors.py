@@ -39,7 +39,11 @@ def unknown(kind: str, name: str, known: Iterable[str], remark: Callable[[str], 
 def one_line(error: BaseException) -> str:
     """Say what went wrong in one line, without Python's vocabulary."""
     if isinstance(error, OSError) and error.strerror:
-        what = "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror.lower()
+        what = (
+            "no space left on the disk"
+            if error.errno == errno.ENOSPC
+            else error.strerror[0].lower() + error.strerror[1:]
+        )
         where = str(error.filename2 or error.filename or "").replace("\n", "\\n")
         return f"{where}: {what}" if where else what
     if isinstance(error, MemoryError):

@@ -41,8 +41,10 @@ def format_errors(path: Path, kind: str) -> Iterator[None]:
                 f"{path}: another program has the file open, and HDF5 locks it: wait until it is written, or set "
                 "HDF5_USE_FILE_LOCKING=FALSE in the environment"
             ) from error
-        if "required filter" in reason or "filter not registered" in reason.lower():
-            raise FileFormatError(f"{path}: compressed by a filter of its own: pip install hdf5plugin") from error
+        if isinstance(error, OSError) and ("filter" in reason or "plugin" in reason):
+            raise FileFormatError(
+                f"{path}: compressed in a way that needs a plugin of HDF5, as blosc and zstd do: pip install hdf5plugin"
+            ) from error
         of_the_system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)  # EINVAL: a wrong offset
         if isinstance(error, OSError) and (of_the_system or isinstance(error, FileNotFoundError)):
             if error.errno is None or error.filename is not None:

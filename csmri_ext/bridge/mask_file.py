@@ -45,7 +45,7 @@ def read_mask(path: str | os.PathLike[str], *, key: str | None = None) -> NDArra
     if is_bart(path):
         array = read_cfl(path)
         try:
-            values = np.asarray(from_bart(array, 2))
+            values = np.squeeze(from_bart(array, 2))
         except ValueError as error:
             raise FileFormatError(f"{where}: as a mask: {error}") from None
     else:

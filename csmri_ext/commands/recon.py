@@ -106,7 +106,8 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
 
 # Words that decide nothing about the pixels of a result: where it lies, how fast it comes, how much is told.
 _NOT_SETTINGS = {
-    "input", "output", "method", "model", "weights", "plugin", "device", "workers", "format", "shard", "overwrite", "debug",
+    "input", "output", "method", "model", "weights", "plugin",
+    "device", "workers", "format", "shard", "overwrite", "debug",
 }  # fmt: skip
 
 

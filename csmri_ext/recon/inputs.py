@@ -17,6 +17,7 @@ from csmri_ext.report.provenance import file_sha256, shareable
 
 PHANTOM_ANATOMIES = ("brain", "body")
 PHANTOM_SIZE = 256
+LONGEST_LABEL = 120  # bytes; mask, acceleration and method are added to it
 PHANTOM_SLICES = 3  # of each subject: `make compare` takes about a minute
 PHANTOM_NOISE = 0.003  # of the brightest tissue; noise in the reference punishes every method that removes it
 _VALIDATION_SEED = 10_000  # added to the seed of reported subjects: weights are tuned on other people, so to say
@@ -64,7 +65,7 @@ def open_volumes(
         for acquisition in acquisitions:
             frame = f" frame {acquisition.attrs['frame']}" if "frame" in acquisition.attrs else ""
             chosen = central(acquisition.n_slices, n_slices)
-            volumes.append(Volume(label + frame, acquisition, chosen, shareable(file)))
+            volumes.append(Volume(label + frame, acquisition, chosen, _source(file)))
     if not volumes and found:
         raise InputError(f"none of the {len(found)} files can be read")
     return volumes
@@ -169,12 +170,36 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
+def _source(file: Path) -> str:
+    return shareable(file).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _labels(files: Sequence[Path]) -> list[str]:
-    """File names; with their folder where two files share a name, with their number where that is not enough."""
-    counts = Counter(file.name for file in files)
-    labels = [file.name if counts[file.name] == 1 else f"{file.parent.name}/{file.name}" for file in files]
+    """File names; with their folder where two files share a name, with their number where that is not enough.
+
+    Names become names of results, of which the file system takes 255 bytes: long ones are cut and told apart by a
+    hash.
+    """
+    names = [_printable(file.name) for file in files]
+    counts = Counter(names)
+    labels = [
+        name if counts[name] == 1 else f"{_printable(file.parent.name)}/{name}"
+        for file, name in zip(files, names, strict=True)
+    ]
     again = Counter(labels)
     return [label if again[label] == 1 else f"{label} ({i + 1})" for i, label in enumerate(labels)]
+
+
+def _printable(name: str) -> str:
+    """Write a name in UTF-8 without control characters, and in at most `LONGEST_LABEL` bytes."""
+    text = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    if len(text.encode()) <= LONGEST_LABEL:
+        return text
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    suffix = "".join(Path(text).suffixes[-2:])[-12:]
+    head = text.encode()[: LONGEST_LABEL - len(digest) - len(suffix.encode()) - 1].decode("utf-8", "ignore")
+    return f"{head}~{digest}{suffix}"
 
 
 def _data_file(path: Path) -> Path:

@@ -104,7 +104,7 @@ class Sampling:
             "hash": facts["hash"],
             "sampled": facts["fraction"],
             "center": facts["center"],
-            "seed": None if own else (volume.acquisition.name if seed is None else seed),
+            "seed": None if own else (volume.seed_name if seed is None else seed),
             "undersamples": undersampled_axes(mask),
             **from_file,
         }

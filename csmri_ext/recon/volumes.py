@@ -43,6 +43,11 @@ class Volume:
     sha256: str = ""
 
     @property
+    def seed_name(self) -> str:
+        """The file name that seeds masks, in UTF-8 for the record."""
+        return self.acquisition.name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+    @property
     def image_size(self) -> tuple[int, int]:
         """``(h, w)`` that reconstructions are centre-cropped to: the reference's size, else the matrix size."""
         target, matrix_size = self.acquisition.target, self.acquisition.matrix_size

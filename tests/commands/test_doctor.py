@@ -175,3 +175,54 @@ def test_real_scanner_data_have_no_problem(shared_data: Path, capsys: pytest.Cap
     out = capsys.readouterr().out
     assert "8 coils" in out
     assert "two-dimensional pattern" in out
+
+
+def test_echoes_far_from_the_centre_are_a_warning() -> None:
+    for axis, words in ((-1, "partial Fourier whose missing lines were cut off"), (-2, "an echo that was not placed")):
+        (finding,) = findings(np.roll(kspace(), 6, axis))["zero frequency"]
+        assert finding.level == "warning"
+        assert words in finding.text
+    assert findings(np.roll(kspace(), 1, -1))["zero frequency"][0].level == "note"
+    noise = np.random.default_rng(0).standard_normal((1, 1, 64, 64, 2)) @ [1, 1j]
+    assert findings(noise)["zero frequency"][0].text == "no sample stands out: noise, or no k-space"
+
+
+def test_partial_fourier_that_was_cut_off_is_a_warning() -> None:
+    assert "partial Fourier" in findings(kspace()[..., 16:])["zero frequency"][0].text
+
+
+def test_an_oversampled_readout_along_x_is_a_warning() -> None:
+    wide = fft2c(np.pad(disc(), ((0, 0), (NX // 2, NX // 2))))[None, None]
+    (finding,) = findings(wide)["phase encoding"]
+    assert finding.level == "warning"
+    assert "--phase-encoding y" in finding.text
+    assert "phase encoding" not in findings(wide.swapaxes(-2, -1))
+    assert "phase encoding" not in findings(wide, attrs={"simulated": True})
+
+
+def test_masks_with_their_centre_at_the_corner_are_a_warning() -> None:
+    mask = np.fft.ifftshift(make_mask("equispaced_fraction", (NY, NX), 4, 0.2, seed=0).numpy())
+    assert findings(np.where(mask, kspace(), 0), mask=mask)["mask"][0].level == "warning"
+
+
+def test_spokes_that_were_forced_are_a_problem() -> None:
+    x = np.arange(48) - 24
+    lines = np.exp(-np.abs(x) / 3 + 1j * np.arange(32)[:, None])[None, None].astype(np.complex64)
+    assert findings(lines)["trajectory"][0].level == "problem"
+
+
+def test_what_the_reader_decided_is_a_warning() -> None:
+    found = findings(kspace(), attrs={"warnings": ["the header is wrong"], "axes": "y x", "axes_from": "the user"})
+    assert (found["reading"][0].level, found["reading"][0].text) == ("warning", "the header is wrong")
+    assert found["read as"][0].text == f"{NY} x {NX}, axes y x, from the user"
+
+
+def test_serious_findings_of_the_middle_slice() -> None:
+    data = np.concatenate([kspace(), np.fft.ifftshift(kspace(), axes=(-2, -1)), np.nan * kspace()])
+    made = Acquisition(kspace=data, name="a", attrs={"warnings": ["said"]})
+    assert doctor.serious(made) == [
+        "reading: said",
+        "zero frequency: at the corner (0, 0): apply fftshift to k-space first",
+    ]
+    assert doctor.serious(made, 2) == ["reading: said"]
+    assert doctor.serious(Acquisition(kspace=kspace(), name="a")) == []

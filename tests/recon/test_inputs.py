@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +105,18 @@ def test_phantom_is_reproducible_and_depends_on_the_seed(monkeypatch: pytest.Mon
         assert not {volume.sha256 for volume in validation} & set(hashes[-1]), "weights are tuned on other subjects"
     assert hashes[0] == hashes[1]
     assert not set(hashes[1]) & set(hashes[2])
+
+
+def test_labels_of_strange_names_can_be_written(tmp_path: Path) -> None:
+    for name in ("a" * 240 + ".npy", "b" * 240 + ".npy", "=1+1\n.npy", os.fsdecode(b"caf\xe9.npy")):
+        np.save(tmp_path / name, np.ones((8, 8), np.float32))
+    volumes = open_volumes([str(tmp_path)], None)
+    labels = [volume.label for volume in volumes]
+    assert len(set(labels)) == 4
+    for volume in volumes:
+        assert len(volume.label.encode()) <= 120
+        assert volume.label.isprintable()
+        volume.source.encode()
+        volume.seed_name.encode()
+        assert volume.label.endswith(".npy")
+    assert "caf\\udce9.npy" in labels
