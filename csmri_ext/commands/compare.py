@@ -174,7 +174,11 @@ class Plan:
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the numbers of a row besides its method, mask, acceleration and volume."""
-        sources = {self.setup.maps_source(volume) for volume in self.volumes} - {None}
+        sources = {
+            self.setup.maps_source(volume, sampling)
+            for volume in self.volumes
+            for sampling in samplings_of(volume, self.grid)
+        } - {None}
         return {
             "mask seed": "file name" if self.setup.seed is None else self.setup.seed,
             "weights tuned on": [f"{volume.label}, sha256 {volume.sha256}" for volume in self.validation]

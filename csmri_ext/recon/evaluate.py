@@ -19,7 +19,7 @@ from csmri_ext.recon.sampling import Sampling
 from csmri_ext.recon.volumes import Volume
 from csmri_ext.report.rows import ChosenWeight, Row
 
-FROM_FILE, ECALIB, ESTIMATE = "file", "bart ecalib -m 1 -r 24", "adaptive estimate from the calibration region"
+FROM_FILE, ECALIB = "file", "bart ecalib -m 1 -r 24"
 
 
 @dataclass
@@ -45,13 +45,27 @@ class Setup:
     workers: int = 1
     weights: dict[tuple[Sampling, str], dict[str, ChosenWeight]] = field(default_factory=dict)
 
-    def maps_source(self, volume: Volume) -> str | None:
-        """Where the coil sensitivities of a volume come from; None for one coil."""
+    def maps_source(self, volume: Volume, sampling: Sampling) -> str | None:
+        """Where the coil sensitivities of a volume come from; None for one coil.
+
+        With BART they are ecalib's, unless the calibration region is too small for it (`maps_note`): then they are
+        estimated here, since ecalib would cut off part of the object or fail.
+        """
+        from csmri_ext.physics import describe_estimate
+
         if volume.acquisition.n_coils == 1:
             return None
         if volume.acquisition.sens_maps is not None:
             return FROM_FILE
-        return ECALIB if self.bart else ESTIMATE
+        return ECALIB if self.bart and self.maps_note(volume, sampling) is None else describe_estimate()
+
+    def maps_note(self, volume: Volume, sampling: Sampling) -> str | None:
+        """Say why BART's ecalib is not used although BART was asked for; None where it is, or nobody asked."""
+        from csmri_ext.physics import ecalib_shortfall
+
+        if not self.bart or volume.acquisition.n_coils == 1 or volume.acquisition.sens_maps is not None:
+            return None
+        return ecalib_shortfall(sampling.mask(volume, self.seed), volume.acquisition.matrix_size[0])
 
 
 class Problems:
@@ -80,7 +94,7 @@ class Problems:
     def _make(self, volume: Volume, sampling: Sampling, slices: Sequence[int]) -> Problem:
         mask = sampling.mask(volume, self.setup.seed) & volume.measured
         kspace = np.where(mask, volume.kspace(slices), np.complex64(0))
-        source = self.setup.maps_source(volume)
+        source = self.setup.maps_source(volume, sampling)
         if source == FROM_FILE:
             sens_maps = volume.sens_maps(slices)
         elif source is None:
@@ -166,9 +180,12 @@ def evaluate(
     weights = problems.setup.weights.get((sampling, volume.label), {})
     if method.weight in weights:
         details["weight_grid"] = weights[method.weight].reason
-    source = problems.setup.maps_source(volume)
+    source = problems.setup.maps_source(volume, sampling)
     if source is not None:
         details["sens_maps"] = source
+        note = problems.setup.maps_note(volume, sampling)
+        if note is not None:
+            details["sens_maps_note"] = note
     row = Row(
         method=method.name,
         mask=sampling.kind,

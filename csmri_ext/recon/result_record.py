@@ -50,7 +50,7 @@ def make_record(
         sensitivities come from; None for one coil), ``input``, ``slices`` (first and end), ``reading`` (how the
         input's axes were read), ``settings``.
     """
-    maps = setup.maps_source(volume)
+    maps = setup.maps_source(volume, sampling)
     return {
         "command": command,
         "version": version,

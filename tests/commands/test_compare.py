@@ -12,7 +12,7 @@ from csmri_ext.bridge import Acquisition, bart, from_bart, load, read_cfl, write
 from csmri_ext.bridge.fourier import center_crop, fft2c, ifft2c
 from csmri_ext.commands import compare
 from csmri_ext.phantom.subjects import phantom_acquisition
-from csmri_ext.physics import make_mask
+from csmri_ext.physics import describe_estimate, make_mask
 from csmri_ext.recon import evaluate, methods
 from csmri_ext.recon.methods import Method
 from csmri_ext.recon.panels import MOST_PANELS
@@ -163,7 +163,7 @@ def test_scanner_undersampled_data_get_no_invented_metric(
         assert [row[name] for name in ("mse", "nmse", "psnr", "ssim")] == [None] * 4
         assert row["slice_psnr"] == []
         assert 0 < row["kspace_residual"] < 1
-        assert row["details"]["sens_maps"] == evaluate.ESTIMATE
+        assert row["details"]["sens_maps"] == describe_estimate()
     (comparison,) = without_report
     assert all(panel.target is None and panel.scores == {} for panel in comparison.panels)
     np.testing.assert_array_equal(comparison.panels[0].sampling, mask)
@@ -194,8 +194,19 @@ def test_multi_coil_maps_come_from_file_bart_or_estimate(without_report: list, b
     write_fastmri("with_maps.h5", acquisition)
     run("with_maps.h5", *options, "--out", "file")
     sources = [results(folder)["rows"][0]["details"]["sens_maps"] for folder in ("estimate", "bart", "file")]
-    assert sources == [evaluate.ESTIMATE, evaluate.ECALIB, evaluate.FROM_FILE]
+    assert sources == [describe_estimate(), evaluate.ECALIB, evaluate.FROM_FILE]
     assert results("estimate")["rows"][0]["psnr"] > results("file")["rows"][0]["psnr"] + 3
+
+
+def test_few_calibration_lines_get_our_estimate_instead_of_ecalibs(without_report: list, bart_binary: str) -> None:
+    """ecalib would cut off part of the object, or end with an error: neither may ruin a table in silence."""
+    kspace, _ = multi_coil()
+    write_fastmri("scan.h5", kspace[None])
+    options = ["--mask", "equispaced", "--acceleration", "2", "--methods", "zero-filled", "--bart"]
+    run("scan.h5", *options, "--center-fraction", str(6 / kspace.shape[-1]), "--out", "few")
+    (row,) = results("few")["rows"]
+    assert row["details"]["sens_maps"] == describe_estimate()
+    assert "too small for bart ecalib" in row["details"]["sens_maps_note"]
 
 
 def test_bart_and_our_tv_agree_and_bart_reads_the_images(without_report: list, bart_binary: str) -> None:
