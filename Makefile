@@ -14,16 +14,17 @@ help:  # this list
 compare: $(VENV)/built  # compare methods on drawn anatomy, or on FILES="a.h5 b.cfl"; writes comparison/report.html
 	$(BIN)/python -m baselines.compare $(FILES) $(if $(shell command -v bart),--bart) --out comparison
 
-test: $(VENV)/built  # all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/built  # the tests, one process a core; SLOW=1 with those that take more than ten seconds
+	$(BIN)/python -m pytest -n $(shell nproc) --dist loadfile $(if $(SLOW),,-m "not slow")
 
 bench: $(VENV)/built  # time every operator
 	$(BIN)/python -m benchmarks.ops_speed
 
-lint: $(VENV)/linted  # ruff, mypy, clang-format
+lint: $(VENV)/linted  # ruff, mypy, typos, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/typos
 	$(BIN)/clang-format --dry-run --Werror $(shell find csrc tests -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h')
 
 clean:  # remove the environment and what was built
@@ -41,7 +42,8 @@ notebooks: $(VENV)/documented  # examples/*.py as Jupyter notebooks, into build/
 # Dependencies: the pinned CPU or CUDA build of torch that pip finds, everything else at its tested version.
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) torch numpy h5py scipy scikit-image pillow matplotlib jinja2 rich safetensors lightning tensorboard pytest hypothesis nibabel ismrmrd selenium \
+	$(PIP) torch numpy h5py scipy scikit-image pillow matplotlib jinja2 rich safetensors lightning tensorboard \
+	       pytest pytest-xdist hypothesis nibabel ismrmrd selenium jupytext \
 	       scikit-build-core pybind11 cmake ninja
 	touch $@
 
@@ -51,7 +53,7 @@ $(VENV)/built: $(VENV)/installed $(SOURCES) README.md LICENSE
 	touch $@
 
 $(VENV)/linted: $(VENV)/built
-	$(PIP) ruff mypy clang-format
+	$(PIP) ruff mypy clang-format typos
 	touch $@
 
 $(VENV)/documented: $(VENV)/built

@@ -1,4 +1,4 @@
-"""Sphinx: pages in Markdown, the reference of the API from the docstrings. ``make docs`` builds with warnings as errors."""
+"""Sphinx: pages in Markdown, the reference from the docstrings. ``make docs`` builds with warnings as errors."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 # # Your own network in the comparison
 #
 # A network joins with one call: a name, a function that builds it, and a line for the report. It is then a method like
-# every other: same data, same masks, same metrics, same page. In a package of your own the call goes into a function that
-# an entry point of the group `csmri_ext.methods` names, and `csmri compare` finds it by itself.
+# every other: same data, same masks, same metrics, same page. In a package of your own the call goes into a function
+# that an entry point of the group `csmri_ext.methods` names, and `csmri compare` finds it by itself.
 
 # %%
 import json
