@@ -37,7 +37,8 @@ def test_torch_imports_without_the_compiled_part() -> None:
     code = (
         "import sys; sys.modules['csmri_ext._core'] = None\n"
         "import csmri_ext, torch\n"
-        "try:\n    import csmri_ext.ops\nexcept ImportError as error:\n    print('compiled part' in str(error), torch.ones(1).item())"
+        "try:\n    import csmri_ext.ops\n"
+        "except ImportError as error:\n    print('compiled part' in str(error), torch.ones(1).item())"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert done.stdout == "True 1.0\n", done.stderr
