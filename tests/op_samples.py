@@ -104,15 +104,6 @@ def _on_replicas(name: str, axes: str, call: Callable[..., Tensor], twin: Callab
     )
 
 
-def _terms(image: Tensor, prepared: ops.PreparedKspace, eta: Tensor) -> Tensor:
-    zero_filled = ops.data_consistency_prepared(torch.zeros_like(prepared.kspace), prepared, 1.0)
-    return ops.data_consistency_terms(image, zero_filled, prepared, eta)
-
-
-def _terms_twin(image: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor) -> Tensor:
-    return reference.data_consistency_terms(image, reference.ifft2c(mask * kspace), kspace, mask, eta)
-
-
 def data_consistency_samples() -> list[OpSample]:
     """Every public form, and every kind of mask at least once."""
     return [
@@ -124,7 +115,6 @@ def data_consistency_samples() -> list[OpSample]:
             ops.data_consistency_normal_term,
             reference.data_consistency_normal_term,
         ),
-        _on_replicas("data_consistency_terms", "y", _terms, _terms_twin),
     ]
 
 

@@ -8,7 +8,6 @@ from csmri_ext.ops.data_consistency import (
     data_consistency,
     data_consistency_normal_term,
     data_consistency_prepared,
-    data_consistency_terms,
     divide_prepared,
     prepare_data_consistency,
 )
@@ -29,7 +28,6 @@ __all__ = [
     "data_consistency",
     "data_consistency_normal_term",
     "data_consistency_prepared",
-    "data_consistency_terms",
     "divide_prepared",
     "hsab_feed_forward",
     "hsab_feed_forward_is_faster",

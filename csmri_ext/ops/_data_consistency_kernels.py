@@ -234,69 +234,6 @@ apply_backward = register(
 
 
 # --- concat[x, eta x0, -eta N x] for real images of m replicas ------------------------------------------------------
-def _terms(image: Tensor, zero_filled: Tensor, weights: Tensor, eta: Tensor, axes: str) -> Tensor:
-    batch, channels, ny, nx = image.shape
-    out = image.new_empty((batch, 3 * channels, ny, nx))
-    first, second, third = out.chunk(3, dim=1)
-    first.copy_(image)
-    parts = torch.view_as_real(eta * zero_filled).movedim(-1, 1)
-    second.unflatten(1, (2, -1)).copy_(parts.unsqueeze(2))
-    _apply_to(third, image, None, weights, eta, axes, False)
-    return out
-
-
-def _save_terms(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    image, zero_filled, weights, eta, ctx.axes = inputs
-    for_eta = (image, zero_filled) if ctx.needs_input_grad[3] else (None, None)
-    ctx.save_for_backward(*for_eta, weights, eta)
-
-
-def _terms_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    image, zero_filled, weights, eta = ctx.saved_tensors
-    wants_image, wants_zero_filled, _, wants_eta, _ = ctx.needs_input_grad
-    first, second, third = grad.contiguous().chunk(3, dim=1)
-    grad_image = grad_zero_filled = grad_eta = None
-    if wants_zero_filled or wants_eta:
-        re, im = second.unflatten(1, (2, -1)).sum(2).unbind(1)
-        summed = torch.complex(re, im)
-    if wants_eta:
-        grad_image, grad_eta = apply_backward(third, image, None, weights, eta, ctx.axes, False)
-        grad_eta = grad_eta + (summed.conj() * zero_filled).real.sum()
-    elif wants_image:
-        grad_image = apply(third, None, weights, eta, ctx.axes, False)
-    if wants_zero_filled:
-        grad_zero_filled = eta * summed
-    return None if grad_image is None else first + grad_image, grad_zero_filled, None, grad_eta, None
-
-
-def _terms_tangent(primals: list[Any], tangents: list[Any]) -> Tensor:
-    image, zero_filled, weights, eta, axes = primals
-    moved = [torch.zeros_like(x) if t is None else t for x, t in zip(primals[:2], tangents[:2], strict=True)]
-    total = terms(*moved, weights, eta, axes)
-    if tangents[3] is not None:
-        by_eta = terms(torch.zeros_like(image), zero_filled, weights, torch.ones_like(eta), axes)
-        normal = apply(image, None, weights, torch.ones_like(eta), axes, False)
-        first, second, _ = by_eta.chunk(3, dim=1)
-        total = total + tangents[3] * torch.cat([first, second, normal], dim=1)
-    return total
-
-
-def _terms_fake(image: Tensor, zero_filled: Tensor, weights: Tensor, eta: Tensor, axes: str) -> Tensor:
-    batch, channels, ny, nx = image.shape
-    return image.new_empty((batch, 3 * channels, ny, nx))
-
-
-terms = register(
-    "data_consistency_terms(Tensor image, Tensor zero_filled, Tensor weights, Tensor eta, str axes) -> Tensor",
-    _terms,
-    fake=_terms_fake,
-    flops=lambda image, zero_filled, weights, eta, axes, **_: 2 * fft_flops(image, axes) + 2 * math.prod(image),
-    backward=_terms_gradient,
-    setup_context=_save_terms,
-    jvp=_terms_tangent,
-    constants=_WEIGHTS,
-    batching=Batching(batched=("image", "zero_filled"), shared=("weights",)),
-)
 
 
 # --- the adjoint of s -> F^H s -------------------------------------------------------------------------------------

@@ -192,49 +192,6 @@ def data_consistency_normal_term(image: Tensor, prepared: PreparedKspace, eta: T
     return _applied(image, None, prepared, step, add_image=False)
 
 
-def data_consistency_terms(image: Tensor, zero_filled: Tensor, prepared: PreparedKspace, eta: Tensor | float) -> Tensor:
-    """Return the three terms of a data step side by side, for a network to combine (GA-HQS eq. 7a).
-
-        ``concat[image, eta F^H M kspace, -eta F^H M F image]`` along the channels
-
-    The kernel writes the third term into its place; no concatenation is made.
-
-    Parameters
-    ----------
-    image
-        Real, ``(batch, 2 m, ny, nx)``: the real, then the imaginary parts of m replicas.
-    zero_filled
-        ``F^H M kspace``, complex ``(batch, ny, nx)``; the same for all stages, so the caller keeps it.
-    prepared
-        Measured data, of k-space ``(batch, ny, nx)`` or ``(batch, 1, ny, nx)``.
-    eta
-        Step: float, or real tensor with one element.
-
-    Returns
-    -------
-        dtype of `image`, ``(batch, 6 m, ny, nx)``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes, devices or shapes do not fit together.
-    """
-    _check_image(image, prepared)
-    if image.is_complex():
-        raise TypeError(f"data_consistency_terms: image is {image.dtype}, expected a real (batch, 2 m, ny, nx) tensor")
-    if zero_filled.shape != (image.shape[0], *image.shape[-2:]) or zero_filled.dtype != prepared.kspace.dtype:
-        raise ValueError(
-            f"data_consistency_terms: zero_filled is {zero_filled.dtype} {tuple(zero_filled.shape)}, expected "
-            f"{prepared.kspace.dtype} {(image.shape[0], *image.shape[-2:])} for image {tuple(image.shape)}"
-        )
-    step = _step(eta, prepared)
-    if reference.active() or not kernels.cover(image):
-        return reference.data_consistency_terms(image, zero_filled, prepared.kspace, prepared.mask, step)
-    prepared = _packed(prepared)
-    result: Tensor = kernels.terms(image, zero_filled, prepared.weights, step, prepared.axes)
-    return result
-
-
 def _applied(image: Tensor, samples: Tensor | None, prepared: PreparedKspace, step: Tensor, add_image: bool) -> Tensor:
     own = step if step.ndim == 0 else step.new_ones(())  # the kernels know one step for all images
     result: Tensor = kernels.apply(image, samples, prepared.weights, own, prepared.axes, add_image and step.ndim == 0)

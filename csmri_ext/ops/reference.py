@@ -73,15 +73,6 @@ def data_consistency_normal_term(image: Tensor, kspace: Tensor, mask: Tensor, et
     return data_consistency(image, torch.zeros_like(kspace), mask, eta) - image
 
 
-def data_consistency_terms(
-    image: Tensor, zero_filled: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor | float
-) -> Tensor:
-    """``concat[image, eta F^H M kspace, -eta F^H M F image]``; see `csmri_ext.ops.data_consistency_terms`."""
-    replicas = zero_filled.unsqueeze(1).expand(-1, image.shape[1] // 2, -1, -1)
-    third = data_consistency_normal_term(image, kspace, mask, eta)
-    return torch.cat([image, eta * _from_replicas(replicas), third], dim=1)
-
-
 def sense_normal(image: Tensor, sens_maps: Tensor | None, mask: Tensor) -> Tensor:
     """``sum_c conj(S_c) F^H M F S_c image``; see `csmri_ext.ops.sense_normal`."""
     if sens_maps is None:

@@ -6,7 +6,7 @@ from csmri_ext.physics.calibration import describe_estimate, ecalib_shortfall, e
 from csmri_ext.physics.cg_sense import cg_sense
 from csmri_ext.physics.coils import rss
 from csmri_ext.physics.encoding import Encoding, kspace_residual
-from csmri_ext.physics.fourier import center_kspace, corner_kspace, corner_mask, fft2c, ifft2c
+from csmri_ext.physics.fourier import fft2c, ifft2c
 from csmri_ext.physics.mask_properties import calibration_block, describe_mask, mask_hash
 from csmri_ext.physics.masks.kinds import default_center_fraction, make_mask, mask_kinds
 from csmri_ext.physics.phase import low_resolution_phase
@@ -14,10 +14,7 @@ from csmri_ext.physics.phase import low_resolution_phase
 __all__ = [
     "Encoding",
     "calibration_block",
-    "center_kspace",
     "cg_sense",
-    "corner_kspace",
-    "corner_mask",
     "default_center_fraction",
     "describe_estimate",
     "describe_mask",

@@ -7,16 +7,16 @@ Centred means that index ``n // 2`` holds the zero frequency of k-space and the 
 Shifts are memory traffic, and an iterative method needs none of them. With ``F_c`` the centred transform, ``F`` the
 plain one (``torch.fft.fft2(..., norm="ortho")``), ``M`` a mask and ``y`` measured data::
 
-    F_c^H M F_c       = F^H M' F             M' = corner_mask(M)
-    F_c^H M (y - F_c x) = F^H M' (y' - F x)    y' = corner_kspace(y) = F F_c^H y
+    F_c^H M F_c         = F^H M' F             M' = ifftshift(M)
+    F_c^H M (y - F_c x) = F^H M' (y' - F x)    y' = F F_c^H y
 
 because ``F^H M' F`` is a circular convolution, and a circular convolution commutes with circular shifts. So mask and
-data move their zero frequency to index 0 once, and every iteration then uses the plain transform on the image as it is.
+data move their zero frequency to index 0 once (`csmri_ext.ops.prepare_data_consistency`), and every iteration then uses
+the plain transform on the image as it is.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from csmri_ext.ops import reference
@@ -73,73 +73,3 @@ def ifft2c(x: Tensor) -> Tensor:
     """
     _require_plane(x, "ifft2c")
     return reference.ifft2c(x)
-
-
-def corner_mask(mask: Tensor) -> Tensor:
-    """Move the zero frequency of a mask from the centre to index 0: ``M' = ifftshift(M)``.
-
-    Parameters
-    ----------
-    mask
-        Any dtype, ``(nx,)`` or ``(..., ny, nx)``; axes of size 1 stay as they are.
-
-    Returns
-    -------
-        Same shape and dtype, contiguous.
-    """
-    return torch.fft.ifftshift(mask, _AXES[-min(mask.ndim, 2) :]).contiguous()
-
-
-def corner_kspace(kspace: Tensor) -> Tensor:
-    """Bring centred k-space into the order and phase of the plain transform: ``y' = F F_c^H y``.
-
-    Computed without a transform, as ``y'[k] = exp(-2 pi i k (n // 2) / n) ifftshift(y)[k]`` on either axis, so that
-    samples that were not acquired stay exactly zero.
-
-    Parameters
-    ----------
-    kspace
-        ``(..., ny, nx)``, complex64 or complex128, zero frequency at ``(ny // 2, nx // 2)``.
-
-    Returns
-    -------
-        Same shape and dtype, zero frequency at ``(0, 0)``.
-
-    Raises
-    ------
-    ValueError
-        Fewer than two axes.
-    """
-    _require_plane(kspace, "corner_kspace")
-    shifted = torch.fft.ifftshift(kspace, _AXES)
-    return shifted * _half_shift(kspace, -2)[:, None] * _half_shift(kspace, -1)
-
-
-def center_kspace(kspace: Tensor) -> Tensor:
-    """Undo `corner_kspace`: ``y = F_c F^H y'``.
-
-    Parameters
-    ----------
-    kspace
-        ``(..., ny, nx)``, complex64 or complex128, zero frequency at ``(0, 0)``.
-
-    Returns
-    -------
-        Same shape and dtype, zero frequency at ``(ny // 2, nx // 2)``.
-
-    Raises
-    ------
-    ValueError
-        Fewer than two axes.
-    """
-    _require_plane(kspace, "center_kspace")
-    plain = kspace * _half_shift(kspace, -2).conj()[:, None] * _half_shift(kspace, -1).conj()
-    return torch.fft.fftshift(plain, _AXES)
-
-
-def _half_shift(kspace: Tensor, axis: int) -> Tensor:
-    """Phase that a shift of the image by ``n // 2`` leaves in k-space, ``(n,)``."""
-    n = kspace.shape[axis]
-    # reduced modulo n in integers, so that the phase is as accurate at the last frequency as at the first
-    turns = (torch.arange(n, device=kspace.device) * (n // 2)).remainder(n).to(torch.float64) / n
-    return torch.polar(torch.ones_like(turns), -2 * torch.pi * turns).to(kspace.dtype)

@@ -101,7 +101,7 @@ def tune_weight(
         ``reconstruct(problem, weight)`` returns an image of the shape of the target, complex or magnitude.
     problems
         Pairs of whatever `reconstruct` takes, and the magnitude image that it should return. They should not be among
-        the slices that are reported: see `validation_split`, or use other seeds of a simulated phantom.
+        the slices that are reported: hold some aside, or use other seeds of a simulated phantom.
     grid
         At least one positive weight, in any order.
     metric
@@ -169,56 +169,6 @@ def _rounded(weight: float) -> float:
 
 def _best(errors: dict[float, NDArray[np.float64]]) -> float:
     return min(errors, key=lambda weight: float(errors[weight].mean()))
-
-
-@dataclass(frozen=True)
-class ValidationSplit:
-    """Which slices (or volumes) tune and which are reported.
-
-    Attributes
-    ----------
-    validation, reported
-        Indices. The same single index if there is only one.
-    note
-        The split in words, for the report.
-    """
-
-    validation: list[int]
-    reported: list[int]
-    note: str
-
-
-def validation_split(n: int, every: int = 4, unit: str = "slice") -> ValidationSplit:
-    """Set every `every`-th of `n` slices, or volumes, aside to tune on.
-
-    Indices ``every // 2, every // 2 + every, ...``; fewer than `every` leave one to tune on. Neighbouring slices of
-    one volume resemble each other: where there are several volumes, split those.
-
-    Parameters
-    ----------
-    n
-        Number of slices or volumes, in their order.
-    every
-        Distance of validation slices.
-    unit
-        What is counted, for the note.
-
-    Raises
-    ------
-    ValueError
-        If `n` or `every` is too small to split.
-    """
-    if n < 1 or every < 2:
-        raise ValueError(f"need at least 1 {unit} and every second one, got n = {n}, every = {every}")
-    if n == 1:
-        note = f"tuned on the only {unit}, which is also the one reported: its error is optimistic"
-        return ValidationSplit([0], [0], note)
-    step = min(every, n)
-    validation = list(range(step // 2, n, step))
-    reported = [index for index in range(n) if index not in validation]
-    plural = "" if len(validation) == 1 else "s"
-    note = f"tuned on {len(validation)} of {n} {unit}s ({unit}{plural} {_join(validation)}), which are not reported"
-    return ValidationSplit(validation, reported, note)
 
 
 def _join(indices: list[int]) -> str:

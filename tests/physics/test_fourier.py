@@ -10,7 +10,7 @@ from torch import Tensor
 
 import csmri_ext
 from csmri_ext.bridge import bart
-from csmri_ext.physics import Encoding, center_kspace, corner_kspace, corner_mask, fft2c, ifft2c
+from csmri_ext.physics import Encoding, fft2c, ifft2c
 
 SIZES = [(8, 8), (7, 9), (7, 8), (10, 5), (1, 6), (64, 40), (33, 50)]
 
@@ -41,7 +41,7 @@ def test_equals_the_sum_it_stands_for(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("shape", [(0, 4, 5), (2, 0, 4, 5), (3, 0), (0, 3)])
 def test_nothing_has_an_empty_transform(shape: tuple[int, ...]) -> None:
-    for transform in (fft2c, ifft2c, corner_kspace, center_kspace):
+    for transform in (fft2c, ifft2c):
         x = image(*shape, dtype=torch.complex64).requires_grad_()
         out = transform(x)
         assert (out.shape, out.dtype) == (x.shape, x.dtype)
@@ -103,39 +103,17 @@ def test_mask_and_data_shifted_once_replace_every_other_shift(size: tuple[int, i
     x, y = image(2, 3, *size)
     mask = torch.rand(size[-mask_axes:], generator=torch.Generator().manual_seed(1)) < 0.4
     plain = {"norm": "ortho"}
+    shifted = torch.fft.ifftshift(mask, (-2, -1)[-mask_axes:])
     expected = ifft2c(mask * fft2c(x))
-    actual = torch.fft.ifft2(corner_mask(mask) * torch.fft.fft2(x, **plain), **plain)
+    actual = torch.fft.ifft2(shifted * torch.fft.fft2(x, **plain), **plain)
     assert torch.allclose(actual, expected, rtol=0, atol=1e-13)
 
     expected = ifft2c(mask * (y - fft2c(x)))
-    actual = torch.fft.ifft2(corner_mask(mask) * (corner_kspace(y) - torch.fft.fft2(x, **plain)), **plain)
+    actual = torch.fft.ifft2(shifted * (torch.fft.fft2(ifft2c(y), **plain) - torch.fft.fft2(x, **plain)), **plain)
     assert torch.allclose(actual, expected, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_corner_kspace_is_the_plain_transform_of_the_image(size: tuple[int, int]) -> None:
-    y = image(2, *size)
-    assert relative_error(corner_kspace(y), torch.fft.fft2(ifft2c(y), norm="ortho")) < 1e-13
-    assert relative_error(center_kspace(corner_kspace(y)), y) < 1e-14
-    single = corner_kspace(y.to(torch.complex64))
-    assert single.dtype == torch.complex64
-    assert relative_error(single, corner_kspace(y)) < 1e-6
-
-
-def test_corner_kspace_keeps_zeros() -> None:
-    y = image(9, 6)
-    y[:, ::2] = 0
-    assert (corner_kspace(y) == 0).sum() == (y == 0).sum()
-
-
-def test_corner_mask_of_a_batch() -> None:
-    mask = torch.zeros(2, 1, 1, 5, dtype=torch.bool)
-    mask[..., 2] = True
-    assert corner_mask(mask).nonzero()[:, -1].tolist() == [0, 0]
-    assert corner_mask(mask).shape == mask.shape
-
-
-@pytest.mark.parametrize("function", [fft2c, ifft2c, corner_kspace, center_kspace])
+@pytest.mark.parametrize("function", [fft2c, ifft2c])
 def test_one_axis_is_refused(function) -> None:
     with pytest.raises(ValueError, match=r"at least two axes .* got shape \(7,\)"):
         function(torch.zeros(7, dtype=torch.complex64))

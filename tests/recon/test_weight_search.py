@@ -8,7 +8,7 @@ import pytest
 from made_slices import make_slice
 
 from csmri_ext.iterative.tv import tv
-from csmri_ext.recon.weight_search import DEFAULT_GRID, tune_weight, validation_split
+from csmri_ext.recon.weight_search import DEFAULT_GRID, tune_weight
 
 TARGET = np.ones((4, 4))
 
@@ -117,26 +117,3 @@ def test_tv_weight_of_noisy_data_is_larger():
     clean, noisy = search(0.0), search(0.3)
     assert clean.metric == "nmse"
     assert noisy.weight > clean.weight
-
-
-@pytest.mark.parametrize(
-    ("n", "validation"),
-    [(1, [0]), (2, [1]), (3, [1]), (4, [2]), (5, [2]), (6, [2]), (7, [2, 6]), (12, [2, 6, 10])],
-)
-def test_split_keeps_validation_apart(n, validation):
-    split = validation_split(n)
-    assert split.validation == validation
-    if n == 1:
-        assert split.reported == [0]
-        assert "the one reported" in split.note
-    else:
-        assert sorted(split.validation + split.reported) == list(range(n))
-        assert "not reported" in split.note
-
-
-def test_split_names_its_unit_and_refuses_nonsense():
-    assert validation_split(3, unit="volume").note == "tuned on 1 of 3 volumes (volume 1), which are not reported"
-    with pytest.raises(ValueError, match="n = 0"):
-        validation_split(0)
-    with pytest.raises(ValueError, match="every = 1"):
-        validation_split(5, every=1)
