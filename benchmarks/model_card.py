@@ -69,8 +69,8 @@ def card(run: dict[str, Any], summary: dict[str, Any], weights: bytes, quality: 
         lines.append(
             f"- Simulated: coils {_counted(map(str, recipe['coils']))}; sensitivities estimated from the undersampled "
             f"data but for {100 * recipe['true_maps']:.0f} %; smooth phase on {100 * recipe['phase']:.0f} %, echo "
-            f"shifts up to {recipe['echo_shift']:g} samples, noise {recipe['noise'][0]:g} to {recipe['noise'][1]:g} of the peak; "
-            f"strips of {recipe['strip']} rows under masks of columns; target {recipe['target']}."
+            f"shifts up to {recipe['echo_shift']:g} samples, noise {recipe['noise'][0]:g} to {recipe['noise'][1]:g} of "
+            f"the peak; strips of {recipe['strip']} rows under masks of columns; target {recipe['target']}."
         )
     lines += [f"- {note}"] if note else []
     for data, found in quality.items():
