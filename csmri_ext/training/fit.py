@@ -122,6 +122,7 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     lightning.seed_everything(run.seed, verbose=False)
     network = create()
+    frozen = {name: value.detach().clone() for name, value in network.named_parameters() if not value.requires_grad}
     settings = {"name": run.name, **run.overrides}
     without_reference = run.recipe.loss == LOSS
     make_task = SelfSupervisedTask if without_reference else ReconstructionTask
@@ -137,6 +138,7 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
     if done is not None:
         # Lightning would skip the end of the training, where the average replaces the weights of the last step.
         _restore(network, done)
+        network.load_state_dict(frozen, strict=False)
         clock.load_state_dict(done["callbacks"].get(clock.state_key, clock.state_dict()))
         rank_zero_only(_write)(network, weights, run, clock, done["global_step"])
         return weights
@@ -171,6 +173,7 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
         )
         trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
     if trainer.is_global_zero:
+        network.load_state_dict(frozen, strict=False)  # the average of equal numbers is not quite equal to them
         _write(network, weights, run, clock, trainer.global_step)
     return weights
 
