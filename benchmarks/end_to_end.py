@@ -1,4 +1,4 @@
-"""Whole networks on the CPU: ``python -m benchmarks.end_to_end [--only NAME] [--threads 1 2] [--batch 1 8]``.
+"""Whole networks on the CPU: ``python -m benchmarks.end_to_end [--only NAME|FILE] [--threads 1 2] [--batch 1 8]``.
 
 Every network by name on one 320 x 320 slice of the phantom and on a batch, random weights: with our kernels, with the
 plain-PyTorch twins (`csmri_ext.reference_ops`) as they are and in channels_last, and with torch.compile of the twins,
@@ -182,7 +182,10 @@ def run_all(options: argparse.Namespace) -> dict[str, Any]:
     """Every network, thread count and batch in processes of their own."""
     from benchmarks.models import constructors
 
-    names = [name for name in constructors() if options.only is None or options.only in name]
+    if options.only is not None and options.only.endswith(".safetensors"):
+        names = [options.only]
+    else:
+        names = [name for name in constructors() if options.only is None or options.only in name]
     results: dict[str, Any] = {"rows": [], "bart": []}
 
     def run(name: str, threads: int, batch: int, *extra: str) -> Any:
@@ -213,7 +216,7 @@ def run_all(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Measure, print the table, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", help="networks whose name contains this text")
+    parser.add_argument("--only", help="networks whose name contains this text; or a file of weights")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--repetitions", type=int, default=15)

@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ import numpy as np
 
 from csmri_ext.bridge.atomic import replacing
 from csmri_ext.recon import methods
+from csmri_ext.training import RECIPES
 
 WEIGHTS = Path(__file__).parents[1] / "csmri_ext" / "weights"
 
@@ -60,9 +63,15 @@ def card(run: dict[str, Any], summary: dict[str, Any], weights: bytes, quality: 
         f"{recipe['learning_rate']:g}, last {100 * recipe['decay']:.0f} % linear to zero, moving average of weights "
         f"{recipe['ema']:g}.",
         f"- Time: {timedelta(seconds=summary['seconds'])} on {summary['threads']} CPU thread.",
-        f"- Command: `csmri train --model {name} --threads {summary['threads']} --steps {recipe['steps']} "
-        f"--volumes {_volumes(run['data'])}` (seed {run['seed']}).",
+        f"- Command: `{_command(run, summary)}` (seed {run['seed']}).",
     ]
+    if recipe.get("coils", [1]) != [1]:
+        lines.append(
+            f"- Simulated: coils {_counted(map(str, recipe['coils']))}; sensitivities estimated from the undersampled "
+            f"data but for {100 * recipe['true_maps']:.0f} %; smooth phase on {100 * recipe['phase']:.0f} %, echo "
+            f"shifts up to {recipe['echo_shift']:g} samples, noise {recipe['noise'][0]:g} to {recipe['noise'][1]:g} of "
+            f"the peak; strips of {recipe['strip']} rows under masks of columns; target {recipe['target']}."
+        )
     lines += [f"- {note}"] if note else []
     for data, found in quality.items():
         first = next(iter(found.values()))["scores"]
@@ -84,10 +93,31 @@ def card(run: dict[str, Any], summary: dict[str, Any], weights: bytes, quality: 
             lines.append(f"| {setting} | {' | '.join(cells)} |")
     lines += [
         "",
-        "Limits: trained on drawn anatomy, single coil, masks of the kinds above. With other anatomies, noise, masks "
-        "or several coils the result may be worse than total variation, and errors can look like anatomy.",
+        f"Limits: trained on drawn anatomy, {_coils(recipe)}, masks of the kinds above. With other anatomies, noise "
+        "or masks the result may be worse than total variation, and errors can look like anatomy.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _coils(recipe: dict[str, Any]) -> str:
+    return "single coil (with several it may be worse too)" if recipe.get("coils", [1]) == [1] else "simulated coils"
+
+
+def _command(run: dict[str, Any], summary: dict[str, Any]) -> str:
+    """Write the command of a run: the recipe that is closest to its own, and what differs as options."""
+    wanted, best = run["recipe"], ("", dict.fromkeys(run["recipe"]))
+    for name, recipe in RECIPES.items():
+        usual = json.loads(json.dumps(asdict(recipe)))
+        differing = {key: value for key, value in wanted.items() if usual.get(key) != value}
+        if len(differing) < len(best[1]):
+            best = (name, differing)
+    name, differing = best
+    words = ["csmri", "train", "--model", run["name"], *(["--recipe", name] if name != "phantom" else [])]
+    for key, value in differing.items():
+        words += [f"--{key.replace('_', '-')}", *(map(str, value) if isinstance(value, list) else [f"{value}"])]
+    if run.get("overrides"):
+        words += ["--set", *(f"{key}={json.dumps(value)}" for key, value in run["overrides"].items())]
+    return shlex.join([*words, "--threads", str(summary["threads"]), "--volumes", _volumes(run["data"])])
 
 
 def _counted(words: Iterable[str]) -> str:

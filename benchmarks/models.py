@@ -26,7 +26,11 @@ def constructors() -> dict[str, Callable[[], nn.Module]]:
 
 
 def build(name: str) -> nn.Module:
-    """Build the network `name`, with reproducible random weights, for inference."""
+    """Build a network for inference: by name with reproducible random weights, or from a file of weights."""
+    if name.endswith(".safetensors"):
+        from csmri_ext.models import load
+
+        return load(name)
     torch.manual_seed(0)
     return constructors()[name]().eval()
 

@@ -1,6 +1,6 @@
 """Image quality of networks against total variation whose weight is tuned on the very slices that are judged.
 
-    python -m benchmarks.quality FILES... [--networks nasn_knee,dccnn3] [--slices N] [--phase] [--out DIR]
+    python -m benchmarks.quality FILES... [--networks nasn_knee,FILE.safetensors] [--slices N] [--phase] [--out DIR]
 
 That favours TV: a network sees none of the slices. Six mask settings: random, equispaced_fraction and radial_golden at
 4x and 8x, centre 0.08 / 0.04 of the columns, one seed. Each slice counts as a volume of its own, so the data range of
@@ -39,7 +39,9 @@ def main() -> None:
         description="Quality of networks against total variation tuned on the same slices."
     )
     parser.add_argument("files", nargs="+", help="fully sampled data or images")
-    parser.add_argument("--networks", default="nasn_knee,dccnn3", help="trained networks (default: %(default)s)")
+    parser.add_argument(
+        "--networks", default="nasn_knee,dccnn3", help="trained networks, and files of weights (default: %(default)s)"
+    )
     parser.add_argument("--slices", type=int, help="this many slices, evenly spread (default: all)")
     parser.add_argument("--phase", action="store_true", help="give the images a smooth random phase first")
     parser.add_argument("--seed", type=int, default=0, help="of the masks (default: %(default)s)")
@@ -84,7 +86,7 @@ def judge(
     if methods.get("tv-bart").needs_bart and bart_is_there():
         found["tv-bart"] = scores("tv-bart", slices, problems, WEIGHTS[best])
     for name in networks:
-        found[name] = scores(name, slices, problems)
+        found[methods.find(name).name] = scores(name, slices, problems)
     return WEIGHTS[best], found
 
 
@@ -107,7 +109,7 @@ def scores(
     name: str, slices: Sequence[NDArray[np.complex64]], problems: Sequence[Problem], weight: float | None = None
 ) -> list[list[float]]:
     """PSNR and SSIM of each slice."""
-    method = methods.get(name)
+    method = methods.find(name)
     found: list[list[float]] = [[], []]
     for image, problem in zip(slices, problems, strict=True):
         given = problem if weight is None else replace(problem, weights={"tv": weight})

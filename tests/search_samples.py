@@ -16,6 +16,7 @@ class MadeSample(NamedTuple):
     kspace: Tensor
     mask: Tensor
     target: Tensor
+    sens_maps: Tensor | None = None
 
 
 class MadeSamples:

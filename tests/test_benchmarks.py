@@ -164,7 +164,12 @@ def test_quality_tunes_tv_on_the_slices_it_judges(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(quality, "WEIGHTS", (1e-4, 0.02))
     monkeypatch.setattr(quality, "bart_is_there", lambda: False)
     slices = [quality.smooth_phase(image, 0) for image in phantom_volume(2, 48, 3)]
-    weight, found = quality.judge("random", 4, slices, ["dccnn3"], seed=0)
+    from csmri_ext import models
+
+    models.save_weights(models.create("nasn_2nodes"), tmp_path / "mine.safetensors", {"architecture": "nasn_2nodes"})
+    networks = ["dccnn3", str(tmp_path / "mine.safetensors")]
+    weight, found = quality.judge("random", 4, slices, networks, seed=0)
+    assert list(found) == ["zero-filled", "tv", "dccnn3", "mine"]
     assert weight in quality.WEIGHTS
     assert list(found) == ["zero-filled", "tv", "dccnn3"]
     zero_filled, tv = (sum(found[name][0]) for name in ("zero-filled", "tv"))
@@ -196,7 +201,7 @@ def test_model_card_says_where_weights_are_from(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "weights" / "dccnn3.safetensors").read_bytes() == b"numbers"
     card = (tmp_path / "weights" / "dccnn3.md").read_text()
     for said in (
-        "csmri train --model dccnn3 --threads 1 --steps 70 --volumes 9",
+        "csmri train --model dccnn3 --steps 70 --threads 1 --volumes 9`",
         "random, equispaced_fraction, radial_golden (2 times) at 4x, 8x",
         "sections of 160 (7 times), 256, 320 pixels",
         "1:02:03",
@@ -205,6 +210,12 @@ def test_model_card_says_where_weights_are_from(tmp_path: Path, monkeypatch: pyt
     ):
         assert said in card
     assert "| random 4x | 30.50 / 0.850 | 31.75 / 0.900 |" in card
+    recipe = {**asdict(RECIPES["measured"]), "coils": [1, 8]}
+    (tmp_path / "run.json").write_text(json.dumps({**run, "recipe": recipe, "overrides": {"width": 8}}))
+    model_card.main()
+    card = (tmp_path / "weights" / "dccnn3.md").read_text()
+    assert "csmri train --model dccnn3 --recipe measured --coils 1 8 --set width=8 --threads 1 --volumes 9`" in card
+    assert "coils 1, 8; sensitivities estimated" in card
 
 
 def test_learning_curves_of_two_runs(

@@ -98,13 +98,31 @@ def chosen_images(args: argparse.Namespace, console: Console, workers: int = 1, 
             )
 
 
-def open_and_tell(args: argparse.Namespace, paths: Sequence[str], console: Console, *, coils: bool = False) -> Images:
-    """Open files as the options of `add_reading_options` say, and tell how they were read."""
+def open_and_tell(
+    args: argparse.Namespace,
+    paths: Sequence[str],
+    console: Console,
+    how: Callable[..., Images] = open_images,
+    **more: bool,
+) -> Images:
+    """Open files as the options of `add_reading_options` say, and tell how they were read.
+
+    Parameters
+    ----------
+    args
+        With those options, and `middle`.
+    paths
+        Files and folders.
+    console
+        Where to tell it.
+    how, more
+        `open_images` or `open_scans`, and what else it takes.
+    """
     opened: list[tuple[str, Acquisition]] = []
-    images = open_images(
+    images = how(
         paths,
         middle=args.middle,
-        coils=coils,
+        **more,
         reading=files_of(args),
         opened=lambda name, acquisition: opened.append((name, acquisition)),
     )

@@ -24,6 +24,8 @@ from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.reading import add_reading_options, files_of, warn
 from csmri_ext.commands.values import positive, seed, shard, weight
 from csmri_ext.errors import InputError, naming
+from csmri_ext.recon.adapted import adapted
+from csmri_ext.recon.error_map import error_map
 from csmri_ext.recon.evaluate import Problems, Setup
 from csmri_ext.recon.inputs import central
 from csmri_ext.recon.methods import Method, get, is_file_of_weights, listing, of_weights, require_trained
@@ -61,6 +63,18 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add("--weights", metavar="FILE", help="the network of this file; --model says which, where the file does not")
     add_plugin_option(add)
     add("--untrained", action="store_true", help="run a network that has no weights, with random ones")
+    add(
+        "--adapt",
+        action="store_true",
+        help="first fit the network to the samples of this file, judged by samples held back: better images, slower",
+    )
+    add("--adapt-steps", type=positive, default=60, metavar="N", help="at most so many steps (default: %(default)s)")
+    add("--adapt-seconds", type=weight, metavar="S", help="at most so long (default: no limit)")
+    add(
+        "--error-map",
+        metavar="FILE",
+        help="also write the estimated error of every pixel, from reconstructions of parts of the samples; as OUT",
+    )
     add(
         "--mask",
         metavar="KIND|FILE",
@@ -106,7 +120,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
 
 # Words that decide nothing about the pixels of a result: where it lies, how fast it comes, how much is told.
 _NOT_SETTINGS = {
-    "input", "output", "method", "model", "weights", "plugin",
+    "input", "output", "method", "model", "weights", "plugin", "error_map",
     "device", "workers", "format", "shard", "overwrite", "debug",
 }  # fmt: skip
 
@@ -115,6 +129,8 @@ def _recon(arguments: list[str], program: str) -> int:
     args = argument_parser(program).parse_args(arguments)
     load_plugins(args.plugin)
     method = _method(args)
+    if args.adapt and method.network is None:
+        raise InputError(f"--adapt is for networks, and {method.name} learns nothing")
     bart = bart_path(args.bart, [method])
     checked_device(args.device)
     grid = _grid(args.mask, args.acceleration, args.center_fraction)
@@ -132,8 +148,9 @@ def _recon(arguments: list[str], program: str) -> int:
     if Path(args.input).is_dir():
         from csmri_ext.recon.folder import reconstruct_folder
 
-        if args.sens_maps:
-            raise InputError("--sens-maps goes with one file, not with a folder")
+        for option in ("sens_maps", "error_map"):
+            if getattr(args, option):
+                raise InputError(f"--{option.replace('_', '-')} goes with one file, not with a folder")
         ending = checked_ending(args.format or ".h5", f"--format {args.format}")
         return reconstruct_folder(
             Path(args.input),
@@ -185,6 +202,7 @@ def _reconstruct(
 ) -> str:
     """Reconstruct one file, and say in one line what was done."""
     write = writer_for(output, Path(source))
+    write_error = writer_for(Path(args.error_map), Path(source)) if args.error_map else None
     acquisitions = files.open(source)
     volumes = [Volume(a.name, a, central(a.n_slices, args.slices), shareable(source)) for a in acquisitions]
     samplings = [_sampling(volume, grid) for volume in volumes]
@@ -206,12 +224,23 @@ def _reconstruct(
     start = time.perf_counter()
     volume, acquisition, sampling = volumes[0], acquisitions[0], samplings[0]
     size = acquisition.matrix_size if args.full else volume.image_size
-    images = [
-        center_crop(method.reconstruct(problems.get(volume, sampling, slices)).image, size)
-        for volume, sampling in zip(volumes, samplings, strict=True)
-        for problems in [Problems(setup)]
-        for slices in volume.chunks()
-    ]
+    adaptation = ""
+    if args.adapt:
+        chunks = list(volume.chunks())
+        problem = Problems(setup).get(volume, sampling, chunks[len(chunks) // 2])
+        limits = {"steps": args.adapt_steps, "seconds": args.adapt_seconds, "seed": args.seed or 0}
+        method, done = adapted(method, problem, **limits)
+        adaptation = f"; adapted: {done}"
+    images, errors = [], []
+    for one, own in zip(volumes, samplings, strict=True):
+        problems = Problems(setup)
+        for slices in one.chunks():
+            problem = problems.get(one, own, slices)
+            whole = method.reconstruct(problem).image
+            images.append(center_crop(whole, size))
+            if write_error is not None:
+                spread = error_map(lambda part: method.reconstruct(part).image, problem, whole)
+                errors.append(center_crop(spread, size))
     image = np.concatenate(images).astype(np.complex64)
     if not np.isfinite(image).all():
         raise InputError(f"{method.name} on {volume.label}: the image has NaN or infinite pixels")
@@ -219,11 +248,16 @@ def _reconstruct(
     record = make_record(command, __version__, method, settings, found, volume, sampling, setup)
     with naming(output):
         write(output, image, _all_frames(acquisitions), record)
+    if write_error is not None:
+        with naming(args.error_map):
+            write_error(
+                Path(args.error_map), np.concatenate(errors).astype(np.complex64), _all_frames(acquisitions), record
+            )
     seconds = time.perf_counter() - start
     count = "1 slice" if len(image) == 1 else f"{len(image)} slices"
     mask = "fully sampled" if sampling.mask(volume, args.seed).all() else sampling.title
     name = method.name if method.trained else f"{method.name} (untrained: random weights)"
-    done = f"{output}: {name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s"
+    done = f"{output}: {name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s{adaptation}"
     return f"{done}; read as {reading(acquisition)}" if "axes" in acquisition.attrs else done
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from csmri_ext.commands.image_options import add_image_options, chosen_images
+from csmri_ext.commands.model_options import add_set_option, typed
 from csmri_ext.commands.parser import ArgumentParser, run_command
 from csmri_ext.commands.reading import add_reading_options
+from csmri_ext.commands.values import positive
 from csmri_ext.data import (
     Augmentation,
     Images,
     Masks,
+    Measurement,
     UndersampledImages,
     split_by_volume,
 )
 from csmri_ext.errors import InputError, blaming_input, unknown
 from csmri_ext.models.genotypes import Genotype
 from csmri_ext.physics import mask_kinds
+from csmri_ext.progress import INTERVAL, remaining
 from csmri_ext.search.derive import COMPARISONS
 from csmri_ext.search.folder import SearchFolder
 from csmri_ext.search.run import Report, run
-from csmri_ext.search.search import OPTIMIZERS, Search, SearchSettings
+from csmri_ext.search.search import OPTIMIZERS, PAPER, Search, SearchSettings
 from csmri_ext.search.supernet import SPACES
 
 
@@ -63,14 +68,26 @@ def argument_parser(program: str) -> ArgumentParser:
     add("--masks", nargs="+", default=["random"], metavar="KIND", help=f"any of {', '.join(mask_kinds())}")
     add("--accelerations", nargs="+", type=float, default=[4.0, 8.0], metavar="R", help="drawn for each slice")
     add("--steps", type=int, metavar="N", help="slices of each half in an epoch (default: those of the smaller half)")
-    add("--space", default="extended", help=f"candidate operations: {', '.join(SPACES)}")
+    add("--coils", type=positive, nargs="+", default=[1], metavar="N", help="simulated coils, mixed; files keep theirs")
+    add("--phase", type=float, default=0.0, metavar="P", help="probability of a random smooth phase")
+    add("--echo-shift", type=float, default=0.0, metavar="X", help="largest shift of the echo, in samples")
+    add("--noise", nargs=2, type=float, default=[0.0, 0.0], metavar=("LOW", "HIGH"), help="relative to the peak")
+    add("--paper", action="store_true", help="space and rates of the NasN paper where no option says otherwise")
+    add_set_option(add, "the search")
+    add("--space", default=recipe.space, help=f"candidate operations: {', '.join(SPACES)}")
     add("--nodes", type=int, default=recipe.nodes, help="of the cell")
     add("--cells", type=int, default=recipe.cells, help="of the super-network")
     add("--cascades", type=int, default=recipe.cascades, help="reconstruction modules of the super-network")
     add("--channels", type=int, default=recipe.channels, help="of a node")
     add("--epochs", type=int, default=recipe.epochs, help="at most")
     add("--patience", type=int, default=recipe.patience, help="stop when so many epochs have not changed the cell")
-    add("--warm-up", type=int, default=recipe.warm_up, metavar="N", help="first epochs that leave the strengths alone")
+    add(
+        "--warm-up",
+        type=int,
+        default=recipe.warm_up,
+        metavar="N",
+        help="first epochs that leave the strengths alone; None: a fifth of them, at most 5",
+    )
     add("--optimizer", default=recipe.optimizer, choices=OPTIMIZERS, help="of the weights")
     add("--learning-rate", type=float, default=recipe.learning_rate, help="of the weights, at first")
     add("--final-learning-rate", type=float, default=recipe.final_learning_rate, help="of the weights, in the end")
@@ -86,7 +103,10 @@ def argument_parser(program: str) -> ArgumentParser:
 
 
 def _search(argv: Sequence[str], program: str) -> int:
-    args = argument_parser(program).parse_args(argv)
+    parser = argument_parser(program)
+    if "--paper" in argv:
+        parser.set_defaults(**PAPER)
+    args = parser.parse_args(argv)
     if args.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch finds no GPU here (csmri doctor shows the configuration)")
     if args.size < 0 or (args.steps is not None and args.steps < 1):
@@ -94,7 +114,7 @@ def _search(argv: Sequence[str], program: str) -> int:
     settings = _settings(args)
     search = Search(settings, args.device)
     console = Console(stderr=True)
-    images = chosen_images(args, console)
+    images = chosen_images(args, console, coils=args.coils != [1])
     if len(images.parts) < 2:
         raise InputError("one volume: the search needs at least two, one for the weights and one for the alphas")
     for_weights, for_alphas = _halves(images, args)
@@ -119,7 +139,8 @@ def _settings(args: argparse.Namespace) -> SearchSettings:
     if args.space not in SPACES:
         raise unknown("search space", args.space, SPACES)
     names = {field.name for field in fields(SearchSettings)}
-    return SearchSettings(**{name: value for name, value in vars(args).items() if name in names})
+    chosen = {name: value for name, value in vars(args).items() if name in names}
+    return SearchSettings(**chosen | typed(args.set, asdict(SearchSettings()), "the search"))
 
 
 def _halves(images: Images, args: argparse.Namespace) -> tuple[UndersampledImages, UndersampledImages]:
@@ -128,12 +149,16 @@ def _halves(images: Images, args: argparse.Namespace) -> tuple[UndersampledImage
     steps = min(map(len, halves)) if args.steps is None else args.steps
     with blaming_input():
         masks = Masks(tuple(args.masks), tuple(args.accelerations))
+        measurement = Measurement(
+            tuple(args.coils), phase=args.phase, echo_shift=args.echo_shift, noise=tuple(args.noise)
+        )
     for_weights, for_alphas = (
         UndersampledImages(
             half,
             masks,
             size=args.size or None,
             augmentation=Augmentation(mirror=True),
+            measurement=measurement,
             length=steps,
             seed=2 * args.seed + number,
         )
@@ -146,6 +171,10 @@ def _description(args: argparse.Namespace, images: Images, steps: int) -> list[s
     """Everything about the data that must be the same when a search goes on."""
     accelerations = " ".join(f"{r:g}" for r in args.accelerations)
     options = [f"size {args.size}", f"masks {' '.join(args.masks)}", f"accelerations {accelerations}"]
+    if args.coils != [1] or args.phase or args.echo_shift or args.noise[1]:
+        noise = " ".join(f"{x:g}" for x in args.noise)
+        coils = " ".join(map(str, args.coils))
+        options.append(f"coils {coils}, phase {args.phase:g}, echo shift {args.echo_shift:g}, noise {noise}")
     parts = [f"{part.name}: {part.n_slices} slices" for part in images.parts]
     return [*options, f"steps {steps}", *parts]
 
@@ -156,18 +185,28 @@ def _progress(console: Console, settings: SearchSettings, steps: int) -> Iterato
     columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn()]
     with Progress(*columns, TimeRemainingColumn(compact=True), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("search", total=settings.epochs * steps)
+        told = begun = time.monotonic()
+        first: int | None = None
 
         def report(search: Search, losses: tuple[float, float] | None) -> None:
+            nonlocal told, first
             number = len(search.history)
+            count = number * steps + search.done
+            first = count if first is None else first
+            if not console.is_terminal and time.monotonic() - told > INTERVAL and count > first:
+                told = time.monotonic()
+                left = remaining(told - begun, count - first, settings.epochs * steps - first)
+                text = f"epoch {number + 1}, step {search.done} of {steps}, at most {left} left"
+                console.print(text, highlight=False, soft_wrap=True)
             bar.update(task, completed=number * steps + search.done)
             if losses is not None:
                 text = f"epoch {number + 1}, losses {losses[0]:.3f} and {losses[1]:.3f}"
                 bar.update(task, description=f"{text}, cell unchanged for {search.unchanged}")
                 return
             epoch = search.history[-1]
-            told = f"epoch {number}: losses {epoch.weight_loss:.4f} and {epoch.alpha_loss:.4f}, unchanged for"
+            line = f"epoch {number}: losses {epoch.weight_loss:.4f} and {epoch.alpha_loss:.4f}, unchanged for"
             cell = "; ".join(_lines(epoch.genotype)) if search.unchanged == 0 else ""
-            console.print(f"{told} {search.unchanged}  {cell}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{line} {search.unchanged}  {cell}", markup=False, highlight=False, soft_wrap=True)
 
         yield report
 

@@ -18,7 +18,7 @@ from csmri_ext.commands.model_options import add_set_option, options_of, typed
 from csmri_ext.commands.parser import ArgumentParser, run_command
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.reading import add_reading_options
-from csmri_ext.commands.values import positive, seed
+from csmri_ext.commands.values import positive, seed, share
 from csmri_ext.data import Images, evenly_spaced, split_by_volume
 from csmri_ext.errors import InputError, blaming_input, unknown
 from csmri_ext.report.provenance import file_sha256
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from csmri_ext.training import Recipe
 
 PROGRAM = "csmri train"
+UNSUPERVISED = "self-supervised"
 SEARCHED = "nasn"  # what a network with the cell of --genotype is called
 CHANGES = (
     "steps", "batch_size", "learning_rate", "loss", "masks", "accelerations", "sizes", "strip", "coils", "true_maps",
-    "phase", "echo_shift", "noise", "target", "ema",
+    "phase", "echo_shift", "noise", "target", "loss_share", "splits", "ema",
 )  # fmt: skip
 """Options that change the field of the same name in the recipe."""
 
@@ -58,7 +59,12 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add_set_option(add, "the network")
     add_plugin_option(add)
     add("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME)")
-    add("--recipe", default=PHANTOM, metavar="NAME", help="ga-hqs, measured, nasn or phantom (default: %(default)s)")
+    add("--recipe", metavar="NAME", help="ga-hqs, measured, nasn, phantom or self-supervised (default: phantom)")
+    add(
+        "--self-supervised",
+        action="store_true",
+        help="learn from undersampled k-space without any reference (--data FILES); the same as that recipe",
+    )
     group = parser.add_argument_group("changes to the recipe")
     change = group.add_argument
     change("--steps", type=positive, metavar="N", help="optimiser steps")
@@ -75,6 +81,8 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     change("--echo-shift", type=float, metavar="X", help="largest shift of the echo, in samples")
     change("--noise", nargs=2, type=float, metavar=("LOW", "HIGH"), help="noise relative to the peak, log-uniform")
     change("--target", metavar="NAME", help="what is learnt: combined (complex, by the maps) or rss")
+    change("--loss-share", type=share, metavar="F", help="self-supervised: part of the samples that is predicted")
+    change("--splits", type=int, metavar="N", help="self-supervised: fixed splits of each slice; 0: always new ones")
     change("--ema", type=float, metavar="X", help="decay of the average of the weights; 0: none")
     group = parser.add_argument_group("images")
     image = group.add_argument
@@ -109,11 +117,12 @@ def _train(arguments: list[str], program: str) -> int:
     import torch
 
     from csmri_ext.training import Run, fit
+    from csmri_ext.training.self_supervised import LOSS
 
     recipe = _recipe(args)
     if args.threads:
         torch.set_num_threads(args.threads)
-    train, validation = _images(args, coils=recipe.coils != (1,))
+    train, validation = _scans(args) if recipe.loss == LOSS else _images(args, coils=recipe.coils != (1,))
     run = Run(
         folder=args.out or Path("runs") / name,
         name=name,
@@ -139,15 +148,21 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     """Take the recipe asked for, with what the user changes of it."""
     from csmri_ext.data import Masks, Measurement
     from csmri_ext.training import LOSSES, RECIPES
+    from csmri_ext.training.self_supervised import LOSS
 
-    if args.recipe not in RECIPES:
-        raise unknown("recipe", args.recipe, RECIPES)
+    if args.self_supervised and args.recipe not in (None, UNSUPERVISED):
+        raise InputError(f"--self-supervised is the recipe {UNSUPERVISED}: leave out --recipe {args.recipe}")
+    name = UNSUPERVISED if args.self_supervised else args.recipe or PHANTOM
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
     changed = {key: getattr(args, key) for key in CHANGES}
     several: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in changed.items()
     }
-    recipe = replace(RECIPES[args.recipe], **{key: value for key, value in several.items() if value is not None})
-    if recipe.loss not in LOSSES:
+    recipe = replace(RECIPES[name], **{key: value for key, value in several.items() if value is not None})
+    if (recipe.loss == LOSS) != (name == UNSUPERVISED):
+        raise InputError(f"loss {recipe.loss}: {LOSS} is the loss of --self-supervised, and its only one")
+    if recipe.loss not in (LOSS, *LOSSES):
         raise unknown("loss", recipe.loss, LOSSES)
     with blaming_input():
         Masks(recipe.masks, recipe.accelerations)
@@ -222,6 +237,21 @@ def _images(args: argparse.Namespace, *, coils: bool) -> tuple[Images, list[Any]
     else:
         images, validation = split_by_volume(images, [0.96, 0.04], args.seed)
     return images, evenly_spaced(validation, args.validation_slices)
+
+
+def _scans(args: argparse.Namespace) -> tuple[Images, list[Any]]:
+    """Training and validation scans: of different subjects where there are several."""
+    from csmri_ext.data.scans import open_scans
+
+    if args.data == [PHANTOM]:
+        raise InputError("--self-supervised learns from k-space that was measured: give --data FILES")
+    console = Console(stderr=True)
+    with blaming_input():
+        scans = open_and_tell(args, args.data, console, open_scans)
+        validation = open_and_tell(args, args.validation, console, open_scans) if args.validation else scans
+    if not args.validation and len(scans.parts) > 1:  # of a single scan other samples are held back
+        scans, validation = split_by_volume(scans, [0.96, 0.04], args.seed)
+    return scans, evenly_spaced(validation, args.validation_slices)
 
 
 def _described_data(args: argparse.Namespace) -> str:

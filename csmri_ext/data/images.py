@@ -108,19 +108,31 @@ def open_images(
     FileFormatError
         A file that is undersampled, or unreadable; the message names it. No file at all.
     """
+    volumes = []
+    for file, name in files_of(paths, middle):
+        acquisition = _fully_sampled(file, reading or Files())
+        opened(name, acquisition)
+        volumes.append(_volume(acquisition, name, middle, coils))
+    return Images(volumes)
+
+
+def files_of(paths: Sequence[str | os.PathLike[str]], middle: float) -> list[tuple[Path, str]]:
+    """List files, and those of folders, each with a name of its own; check `middle`.
+
+    Raises
+    ------
+    FileFormatError
+        No file at all.
+    ValueError
+        A fraction outside (0, 1].
+    """
     files = [file for path in paths for file in _files(Path(path))]
     if not files:
         raise FileFormatError(f"no images in {', '.join(map(str, paths)) or 'no files'}")
     if not 0 < middle <= 1:
         raise ValueError(f"middle is {middle}; expected a fraction above 0, at most 1")
     shortest = Path(os.path.commonpath([file.resolve().parent for file in files]))
-    volumes = []
-    for file in files:
-        name = str(file.resolve().relative_to(shortest))
-        acquisition = _fully_sampled(file, reading or Files())
-        opened(name, acquisition)
-        volumes.append(_volume(acquisition, name, middle, coils))
-    return Images(volumes)
+    return [(file, str(file.resolve().relative_to(shortest))) for file in files]
 
 
 def evenly_spaced(images: Images, most: int) -> list[NDArray[np.complex64]]:
@@ -184,7 +196,9 @@ def _files(path: Path) -> list[Path]:
 def _fully_sampled(path: Path, reading: Files) -> Acquisition:
     first, *others = reading.open(path)
     if others or first.mask is not None:
-        raise FileFormatError(f"{path}: undersampled k-space has no reference to learn from")
+        raise FileFormatError(
+            f"{path}: undersampled k-space has no reference to learn from (csmri train --self-supervised needs none)"
+        )
     return first
 
 

@@ -117,7 +117,7 @@ class Measurement:
             maps = torch.from_numpy(_random_maps(image.shape, n_coils, rng))
             coil_images = maps * torch.from_numpy(image)
         else:
-            coil_images = torch.from_numpy(image)
+            coil_images = torch.from_numpy(np.ascontiguousarray(image))
             maps = estimate_sens_maps(fft2c(coil_images))
         kspace = fft2c(coil_images)
         if image.ndim == 2 and self.noise[1] > 0:

@@ -286,6 +286,17 @@ def of_weights(words: Sequence[str]) -> dict[str, Method]:
     return {word: made[path.resolve(), model] for word, (path, model) in places.items()}
 
 
+def find(word: str) -> Method:
+    """Return the method of a name or of a file of weights, as in ``--methods``.
+
+    Raises
+    ------
+    InputError, OSError
+        An unknown name; a file that is not there or not usable.
+    """
+    return of_weights([word])[word] if is_file_of_weights(word) else get(word)
+
+
 def _with_weights(
     create: Callable[..., nn.Module], weights: str | os.PathLike[str], name: str, *, pretrained: bool = False
 ) -> nn.Module:

@@ -120,6 +120,12 @@ class Network:
             torch.manual_seed(RANDOM_SEED)
             return self.create(self.name).eval()
 
+    def with_module(self, module: nn.Module) -> Network:
+        """Return the same network with other weights."""
+        other = Network(self.name, self.create, self.file, self.model)
+        other.module = module
+        return other
+
     def parameters(self) -> int:
         """Count the learned numbers."""
         from csmri_ext.metrics import count_parameters

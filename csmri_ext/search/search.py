@@ -21,10 +21,11 @@ OPTIMIZERS = ("sgd", "adam")
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """Everything that decides a search, but for the data. Defaults: the recipe of the NasN paper and its code.
+    """Everything that decides a search, but for the data. Defaults: rates with which these networks learn.
 
-    Networks without normalisation, as these, pass back gradients of a norm of about 0.003 at first: SGD at 0.025 then
-    takes tens of thousands of steps to leave the start. ``optimizer="adam"`` does not depend on their size.
+    `PAPER` has the recipe of the NasN paper and its code. Networks without normalisation, as these, pass back gradients
+    of a norm of about 0.003 at first: SGD at 0.025 then takes tens of thousands of steps to leave the start, and the
+    cell is ``skip`` throughout. Adam does not depend on their size.
 
     Attributes
     ----------
@@ -33,8 +34,8 @@ class SearchSettings:
     epochs, patience
         Most epochs; and the number of epochs that must not change the derived cell to end the search.
     warm_up
-        First epochs in which the alphas stay as they are. Not in the recipe; against cells of nothing but ``skip``,
-        which needs no training and so is ahead at first.
+        First epochs in which the alphas stay as they are, against cells of nothing but ``skip``, which needs no
+        training and so is ahead at first. None: a fifth of `epochs`, at most 5.
     optimizer
         Of the weights: ``sgd`` with `momentum` and `weight_decay`; or ``adam``, which takes neither.
     learning_rate, final_learning_rate, momentum, weight_decay, clip
@@ -49,22 +50,22 @@ class SearchSettings:
         Of the first weights and alphas.
     """
 
-    space: str = "A"
+    space: str = "extended"
     nodes: int = 3
     cells: int = 3
     cascades: int = 1
     channels: int = 32
     epochs: int = 50
     patience: int = 5
-    warm_up: int = 0
-    optimizer: str = "sgd"
-    learning_rate: float = 0.025
-    final_learning_rate: float = 0.001
+    warm_up: int | None = None
+    optimizer: str = "adam"
+    learning_rate: float = 2e-3
+    final_learning_rate: float = 2e-4
     momentum: float = 0.9
     weight_decay: float = 3e-4
     clip: float = 5.0
-    alpha_learning_rate: float = 3e-4
-    alpha_weight_decay: float = 1e-3
+    alpha_learning_rate: float = 3e-3
+    alpha_weight_decay: float = 0.0
     second_order: bool = False
     compare: str = "softmax"
     seed: int = 0
@@ -72,7 +73,7 @@ class SearchSettings:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.patience < 1:
             raise InputError(f"{self.epochs} epochs, patience {self.patience}: expected at least 1 of each")
-        if not 0 <= self.warm_up < self.epochs:
+        if not 0 <= self.first_epoch < self.epochs:
             raise InputError(f"warm-up of {self.warm_up} epochs: expected 0 to {self.epochs - 1}, less than all epochs")
         rates = (self.learning_rate, self.final_learning_rate, self.alpha_learning_rate)
         if not all(math.isfinite(rate) and rate > 0 for rate in rates):
@@ -82,13 +83,30 @@ class SearchSettings:
         if self.compare not in COMPARISONS:
             raise InputError(f"compare is {self.compare!r}, expected {' or '.join(COMPARISONS)}")
 
+    @property
+    def first_epoch(self) -> int:
+        """First epoch, from 0, in which the alphas learn."""
+        return min(self.epochs // 5, 5) if self.warm_up is None else self.warm_up
+
+
+PAPER: dict[str, Any] = {
+    "space": "A",
+    "warm_up": 0,
+    "optimizer": "sgd",
+    "learning_rate": 0.025,
+    "final_learning_rate": 0.001,
+    "alpha_learning_rate": 3e-4,
+    "alpha_weight_decay": 1e-3,
+}
+"""What the recipe of the NasN paper has instead."""
+
 
 class Slice(Protocol):
-    """What the search learns from, for instance `csmri_ext.data.Sample`: single-coil, without a batch axis."""
+    """What the search learns from, for instance `csmri_ext.data.Sample`, without a batch axis."""
 
     @property
     def kspace(self) -> Tensor:
-        """complex64 (ny, nx)."""
+        """complex64 (ny, nx), or (coils, ny, nx)."""
 
     @property
     def mask(self) -> Tensor:
@@ -97,6 +115,10 @@ class Slice(Protocol):
     @property
     def target(self) -> Tensor:
         """complex64 (ny, nx)."""
+
+    @property
+    def sens_maps(self) -> Tensor | None:
+        """complex64 (coils, ny, nx); None for one coil."""
 
 
 class Epoch(NamedTuple):
@@ -186,7 +208,7 @@ class Search:
     @property
     def unchanged(self) -> int:
         """Number of epochs after the warm-up, up to the last, that have not changed the derived cell."""
-        genotypes = [epoch.genotype for epoch in self.history[self.settings.warm_up :]]
+        genotypes = [epoch.genotype for epoch in self.history[self.settings.first_epoch :]]
         count = 0
         while count + 1 < len(genotypes) and genotypes[-2 - count] == genotypes[-1]:
             count += 1
@@ -231,7 +253,7 @@ class Search:
 
     def _step_of_alphas(self, first: Callable[[], Tensor], second: Callable[[], Tensor]) -> Tensor:
         alphas = self.supernet.alphas
-        if len(self.history) < self.settings.warm_up:
+        if len(self.history) < self.settings.first_epoch:
             with torch.no_grad():
                 return second()
         if self.settings.second_order:
@@ -283,7 +305,10 @@ class Search:
 
     def _loss_on(self, sample: Slice) -> Callable[[], Tensor]:
         kspace, mask, target = (tensor.to(self.device)[None] for tensor in (sample.kspace, sample.mask, sample.target))
-        return lambda: self.supernet.loss(kspace, mask, target)
+        if sample.sens_maps is None:
+            return lambda: self.supernet.loss(kspace, mask, target)
+        maps = sample.sens_maps.to(self.device)[None]
+        return lambda: self.supernet.loss(kspace, mask[:, None], target, maps)
 
 
 def _optimizer(weights: list[torch.nn.Parameter], settings: SearchSettings) -> torch.optim.Optimizer:

@@ -175,16 +175,16 @@ class Supernet(Reconstructor):
             image = self.data_steps(encoding, as_complex(module(as_channels(image, self.in_chans), strengths)), k)
         return image
 
-    def loss(self, kspace: Tensor, mask: Tensor, target: Tensor) -> Tensor:
+    def loss(self, kspace: Tensor, mask: Tensor, target: Tensor, sens_maps: Tensor | None = None) -> Tensor:
         """Mean absolute error of real and imaginary parts, where the zero-filled image has the maximum `peak`.
 
         Parameters
         ----------
-        kspace, mask
-            As in `forward`, single-coil.
+        kspace, mask, sens_maps
+            As in `forward`.
         target
             The true image, complex, ``(batch, ny, nx)``, in the units of `kspace`.
         """
-        encoding = self.encode(kspace, mask)
+        encoding = self.encode(kspace, mask, sens_maps)
         difference = self.reconstruct(encoding, encoding.zero_filled) - target / encoding.scale
         return as_channels(difference, self.in_chans).abs().mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import Any
@@ -25,12 +26,15 @@ class Clock(Callback):
     seconds
         Time spent so far; kept in the checkpoint.
     val_psnr
-        Of the last validation; kept in the checkpoint. None before the first.
+        Of the last validation; kept in the checkpoint. None before the first, and without a reference.
+    val_residual
+        The same for training without a reference: the relative error of samples that were held back.
     """
 
     def __init__(self, steps: int) -> None:
         self.steps, self.seconds = steps, 0.0
         self.val_psnr: float | None = None
+        self.val_residual: float | None = None
         self._last = self._told = time.perf_counter()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
@@ -80,8 +84,9 @@ class Clock(Callback):
         now = time.perf_counter()
         took, self._last = now - self._last, now
         self.seconds += took
-        if "val_psnr" in trainer.callback_metrics:
-            self.val_psnr = float(trainer.callback_metrics["val_psnr"])
+        for name in ("val_psnr", "val_residual"):
+            if name in trainer.callback_metrics:
+                setattr(self, name, float(trainer.callback_metrics[name]))
         if not trainer.is_global_zero or sys.stderr.isatty():
             return
         metrics = trainer.callback_metrics
@@ -89,13 +94,24 @@ class Clock(Callback):
         self._told = now
         sys.stderr.write(f"step {trainer.global_step}/{self.steps}  {'  '.join(told)}{self._left(trainer)}\n")
 
+    @property
+    def validation(self) -> dict[str, float]:
+        """What the last validation found, where it is a number, rounded for the record."""
+        found = {"val_psnr": (self.val_psnr, 3), "val_residual": (self.val_residual, 5)}
+        return {
+            name: round(value, digits)
+            for name, (value, digits) in found.items()
+            if value is not None and math.isfinite(value)
+        }
+
     def state_dict(self) -> dict[str, Any]:
         """Time and quality so far."""
-        return {"seconds": self.seconds, "val_psnr": self.val_psnr}
+        return {"seconds": self.seconds, "val_psnr": self.val_psnr, "val_residual": self.val_residual}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
-        self.seconds, self.val_psnr = float(state_dict["seconds"]), state_dict.get("val_psnr")
+        self.seconds = float(state_dict["seconds"])
+        self.val_psnr, self.val_residual = state_dict.get("val_psnr"), state_dict.get("val_residual")
 
 
-_TOLD = {"loss": "loss_epoch", "validation PSNR": "val_psnr"}
+_TOLD = {"loss": "loss_epoch", "validation PSNR": "val_psnr", "held-back residual": "val_residual"}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from csmri_ext.bridge.atomic import replacing
 
-_PANELS = (("loss_epoch", "training loss"), ("val_psnr", "validation PSNR (dB)"))
+_LOSS, _PSNR = ("loss_epoch", "training loss"), ("val_psnr", "validation PSNR (dB)")
+_RESIDUAL = ("val_residual", "error of held-back samples")
 
 
 def read_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -33,7 +34,7 @@ def read_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def draw_curves(folder: Path) -> Path:
-    """Draw loss and validation PSNR of a run over its steps to ``curves.png``.
+    """Draw loss and validation of a run over its steps to ``curves.png``.
 
     Parameters
     ----------
@@ -44,7 +45,8 @@ def draw_curves(folder: Path) -> Path:
 
     curves = read_curves(folder)
     figure = Figure(figsize=(9, 3.4), layout="constrained")
-    for axes, (name, title) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
+    panels = (_LOSS, _RESIDUAL if "val_residual" in curves else _PSNR)
+    for axes, (name, title) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         points = curves.get(name, [])
         axes.plot([step for step, _ in points], [value for _, value in points], lw=1.2)
         if name.startswith("loss") and points:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import lightning
 import numpy as np
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from csmri_ext.data.dataset import Masks, UndersampledImages
 from csmri_ext.data.images import Images
-from csmri_ext.data.measurement import Measurement, Sample, stacked
+from csmri_ext.data.measurement import Measurement, stacked
 from csmri_ext.data.transforms import Augmentation
 from csmri_ext.training.recipes import Recipe
 
@@ -32,6 +33,8 @@ class ReconstructionData(lightning.LightningDataModule):
     workers
         Processes that read ahead.
     """
+
+    collate: Callable[[list[Any]], Any] = staticmethod(stacked)
 
     def __init__(
         self,
@@ -58,15 +61,11 @@ class ReconstructionData(lightning.LightningDataModule):
         recipe = self.recipe
         return Measurement(recipe.coils, recipe.true_maps, recipe.phase, recipe.echo_shift, recipe.noise, recipe.target)
 
-    def train_dataloader(self) -> DataLoader[Sample]:
-        """Open the set of the current epoch."""
-        epoch = self.trainer.current_epoch if self.trainer is not None else 0
-        processes = self.trainer.world_size if self.trainer is not None else 1
+    def training_set(self, epoch: int) -> Any:
+        """Return the samples of one epoch."""
         recipe = self.recipe
-        if recipe.batch_size % processes:
-            raise ValueError(f"a batch of {recipe.batch_size} slices cannot be shared by {processes} processes")
         size = recipe.sizes[epoch % len(recipe.sizes)]
-        samples = UndersampledImages(
+        return UndersampledImages(
             self.images,
             self.masks,
             size=size or None,
@@ -78,9 +77,18 @@ class ReconstructionData(lightning.LightningDataModule):
             seed=self.seed,
             epoch=epoch,
         )
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Open the set of the current epoch."""
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        processes = self.trainer.world_size if self.trainer is not None else 1
+        recipe = self.recipe
+        if recipe.batch_size % processes:
+            raise ValueError(f"a batch of {recipe.batch_size} slices cannot be shared by {processes} processes")
+        samples = self.training_set(epoch)
         # Lightning would add a sampler that shuffles, and other slices would meet in a batch than on one process.
         rank = self.trainer.global_rank if self.trainer is not None else 0
-        share: DistributedSampler[Sample] | None = None
+        share: DistributedSampler[Any] | None = None
         if processes > 1:
             share = DistributedSampler(samples, processes, rank, shuffle=False)
         return DataLoader(
@@ -88,10 +96,10 @@ class ReconstructionData(lightning.LightningDataModule):
             recipe.batch_size // processes,
             sampler=share,
             num_workers=self.workers,
-            collate_fn=stacked,
+            collate_fn=self.collate,
         )
 
-    def val_dataloader(self) -> DataLoader[Sample]:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Open every validation slice whole, with a mask that stays."""
         samples = UndersampledImages(self.validation_images, self.masks, measurement=self.measurement, seed=self.seed)
-        return DataLoader(samples, num_workers=self.workers, collate_fn=stacked)
+        return DataLoader(samples, num_workers=self.workers, collate_fn=self.collate)

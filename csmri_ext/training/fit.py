@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -31,6 +30,7 @@ from csmri_ext.training.curves import draw_curves
 from csmri_ext.training.datamodule import ReconstructionData
 from csmri_ext.training.module import ReconstructionTask
 from csmri_ext.training.recipes import Recipe
+from csmri_ext.training.self_supervised import LOSS, SelfSupervisedData, SelfSupervisedTask
 
 _RUN, _CHECKPOINT, _PREVIOUS = "run.json", "last.ckpt", "previous.ckpt"
 
@@ -100,7 +100,8 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
     create
         Makes the network; called after the generators are seeded.
     train, validation
-        Images of different subjects.
+        Images of different subjects; for a recipe without a reference (its loss is ``kspace``) scans, see
+        `csmri_ext.data.scans`.
     run
         Everything else.
 
@@ -121,9 +122,13 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     lightning.seed_everything(run.seed, verbose=False)
     network = create()
+    frozen = {name: value.detach().clone() for name, value in network.named_parameters() if not value.requires_grad}
     settings = {"name": run.name, **run.overrides}
-    task = ReconstructionTask(network, run.recipe, settings, recompute=run.recompute)
-    data = ReconstructionData(
+    without_reference = run.recipe.loss == LOSS
+    make_task = SelfSupervisedTask if without_reference else ReconstructionTask
+    make_data = SelfSupervisedData if without_reference else ReconstructionData
+    task = make_task(network, run.recipe, settings, recompute=run.recompute)
+    data = make_data(
         train, validation, run.recipe, steps_per_epoch=run.steps_per_epoch, seed=run.seed, workers=run.workers
     )
     clock = Clock(run.recipe.steps)
@@ -133,6 +138,7 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
     if done is not None:
         # Lightning would skip the end of the training, where the average replaces the weights of the last step.
         _restore(network, done)
+        network.load_state_dict(frozen, strict=False)
         clock.load_state_dict(done["callbacks"].get(clock.state_key, clock.state_dict()))
         rank_zero_only(_write)(network, weights, run, clock, done["global_step"])
         return weights
@@ -167,6 +173,7 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
         )
         trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
     if trainer.is_global_zero:
+        network.load_state_dict(frozen, strict=False)  # the average of equal numbers is not quite equal to them
         _write(network, weights, run, clock, trainer.global_step)
     return weights
 
@@ -193,19 +200,16 @@ def _restore(network: nn.Module, checkpoint: dict[str, Any]) -> None:
 
 def _write(network: nn.Module, weights: Path, run: Run, clock: Clock, steps: int) -> None:
     with replacing(weights) as temporary:
-        save_weights(network, temporary, _description(network, run, steps, clock.val_psnr).metadata())
+        save_weights(network, temporary, _description(network, run, steps, clock).metadata())
     draw_curves(run.folder)
     _write_summary(run, clock, steps)
 
 
-def _description(network: nn.Module, run: Run, steps: int, val_psnr: float | None) -> Description:
+def _description(network: nn.Module, run: Run, steps: int, clock: Clock) -> Description:
     """Describe the result such that the file alone rebuilds the network, and says how it came about."""
     described = _described(run)
     known = {key: described[key] for key in ("seed", "steps_per_epoch", "precision")}
-    known |= {
-        "steps": steps,
-        "val_psnr": None if val_psnr is None or not math.isfinite(val_psnr) else round(val_psnr, 3),
-    }
+    known |= {"steps": steps, **clock.validation}
     return Description.of(
         network, run.name, described["overrides"], recipe=described["recipe"], data=run.data, run=known
     )
@@ -260,12 +264,12 @@ def _claim(run: Run) -> None:
 
 
 def _write_summary(run: Run, clock: Clock, steps: int) -> None:
-    val_psnr = math.nan if clock.val_psnr is None else clock.val_psnr
     summary = {
         "steps": steps,
         "seconds": round(clock.seconds),
         "threads": torch.get_num_threads(),
-        "val_psnr": val_psnr if math.isfinite(val_psnr) else None,  # JSON has no not-a-number
+        "val_psnr": None,
+        **clock.validation,
     }
     with replacing(run.folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1) + "\n")

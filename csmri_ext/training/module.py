@@ -70,10 +70,9 @@ class ReconstructionTask(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.network, self.recipe, self.recompute = network, recipe, recompute
-        self.loss = LOSSES[recipe.loss]
         self.save_hyperparameters({"settings": settings or {}})
 
-    def forward(self, batch: Sample) -> Tensor:
+    def forward(self, batch: Any) -> Tensor:
         """Reconstruct a batch."""
         mask = batch.mask if batch.sens_maps is None else batch.mask[:, None]
         data = (batch.kspace, mask, batch.sens_maps)
@@ -83,9 +82,13 @@ class ReconstructionTask(lightning.LightningModule):
             image = self.network(*data)
         return image
 
-    def training_step(self, batch: Sample, _: int) -> Tensor:
+    def loss_of(self, batch: Any) -> Tensor:
+        """Loss of one batch, without the terms of the network."""
+        return LOSSES[self.recipe.loss](self(batch), batch.target)
+
+    def training_step(self, batch: Any, _: int) -> Tensor:
         """Loss of one batch; InputError where it is not finite, for nothing after it would be."""
-        loss = self.loss(self(batch), batch.target)
+        loss = self.loss_of(batch)
         own = getattr(self.network, "extra_loss", lambda: None)()
         loss = loss if own is None else loss + own
         self._stop_unless(bool(loss.detach().isfinite()), "the loss is not a finite number")

@@ -23,11 +23,12 @@ class Recipe:
     warmup, decay
         See `schedule`.
     loss
-        A name in `csmri_ext.training.LOSSES`.
+        A name in `csmri_ext.training.LOSSES`; or ``kspace``, the prediction of samples that were held back.
     masks, accelerations
         Mask settings; each slice draws one of all combinations.
     sizes
-        Rows and columns of the training images, one per epoch in turn; 0: the images as they are.
+        Rows and columns of the training images, one per epoch in turn; 0: the images as they are. Without a reference
+        scans keep their size, and 0 means an epoch without strips.
     strip
         Rows of the training images under masks of whole columns, which are then as wide as the image: such a mask mixes
         pixels of one row only, so a strip is an exact problem at a part of the cost. 0: they have `sizes` too, as all
@@ -37,6 +38,8 @@ class Recipe:
     coils, true_maps, phase, echo_shift, noise, target
         Of `csmri_ext.data.Measurement`. `coils` is for images without a coil axis; files of several coils keep theirs
         unless all entries are 1.
+    loss_share, splits
+        Of `csmri_ext.data.scans.HeldBackSamples`, where the loss is ``kspace``: training without a reference.
     ema
         Decay per step of the exponential moving average of the weights that is validated and saved; 0: the weights
         themselves.
@@ -66,6 +69,8 @@ class Recipe:
     echo_shift: float = 0.0
     noise: tuple[float, float] = (0.0, 0.0)
     target: str = "combined"
+    loss_share: float = 0.4
+    splits: int = 0
     ema: float = 0.0
     clip: float = 0.0
     source: str = ""
@@ -121,5 +126,18 @@ RECIPES: dict[str, Recipe] = {
         ema=0.999,
         clip=1.0,
         source="ours: data as they are measured, with one coil and with several, phase, shifted echoes and noise",
+    ),
+    "self-supervised": Recipe(
+        steps=8_000,
+        batch_size=1,
+        learning_rate=5e-4,
+        schedule="decay",
+        warmup=100,
+        loss="kspace",
+        strip=64,
+        sizes=(*9 * (1,), 0),
+        ema=0.999,
+        clip=1.0,
+        source="SSDU: 40 % of the samples as loss, normalised l1 + l2 in k-space; steps, rate and strips are ours",
     ),
 }

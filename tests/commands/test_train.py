@@ -77,7 +77,8 @@ def test_from_given_weights(tmp_path: Path, subjects: Path) -> None:
     assert main([*words, "--learning-rate", "1e-12", "--init", str(first), "--out", str(tmp_path / "b")]) == 0
     before, after = load_file(first), load_file(tmp_path / "b" / "modl3.safetensors")
     assert all((after[name] - tensor).abs().max() < 1e-6 for name, tensor in before.items())
-    assert read_description(tmp_path / "b" / "modl3.safetensors").data.startswith("subjects, from modl3.safetensors (")
+    data = read_description(tmp_path / "b" / "modl3.safetensors").data
+    assert data.split(", ")[1].startswith("from modl3.safetensors (sha256 ")
 
 
 def test_options_layers_that_do_not_fit_and_frozen_ones(
@@ -113,9 +114,9 @@ def test_options_layers_that_do_not_fit_and_frozen_ones(
         (["--model", "dccnn3", "--recipe", "nas"], "unknown recipe 'nas'; did you mean nasn"),
         (["--model", "dccnn3", "--loss", "l3"], "unknown loss 'l3'; did you mean l1"),
         (["--model", "dccnn3", "--genotype", "x.json"], "leave out --model"),
-        (["--model", "ga_hqs", "--set", "stages"], "'stages' is not NAME=VALUE, such as stages=5"),
-        (["--model", "ga_hqs", "--set", "deep=3"], "--set deep: "),
-        (["--model", "ga_hqs", "--set", "stages=two"], "--set stages: "),
+        (["--model", "ga_hqs", "--set", "stages"], "--set stages: expected NAME=VALUE"),
+        (["--model", "ga_hqs", "--set", "deep=3"], "ga_hqs has no option 'deep'; it has denoiser, "),
+        (["--model", "ga_hqs", "--set", "stages=two"], "--set stages=two: expected a whole number, as in stages=8"),
         (["--model", "ga_hqs", "--set", "replicas=8", "stages=1"], "8 groups do not divide 48 inputs"),
         (["--model", "dccnn3", "--data", "phantom", "x.h5"], "cannot be mixed with files"),
         (["--model", "dccnn3", "--data", "nowhere.h5"], "nowhere.h5: no such file"),

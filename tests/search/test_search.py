@@ -8,7 +8,9 @@ from search_samples import MadeSample, MadeSamples, draw_nothing
 
 from csmri_ext.errors import InputError
 from csmri_ext.models import NasN, read_genotype
+from csmri_ext.physics import fft2c
 from csmri_ext.search import Search, SearchFolder, SearchSettings, run
+from csmri_ext.search.search import PAPER
 
 SMALL = {"space": "A", "nodes": 1, "cells": 1, "channels": 4, "alpha_weight_decay": 0.0}
 
@@ -148,3 +150,27 @@ def test_what_cannot_be_searched(tmp_path: Path) -> None:
     broken = sample._replace(target=sample.target * torch.nan)
     with pytest.raises(InputError, match="losses are nan"):
         Search(settings()).step(broken, sample)
+
+
+def test_the_command_and_the_settings_have_the_same_defaults() -> None:
+    from csmri_ext.commands.search import argument_parser
+
+    args = vars(argument_parser("csmri search").parse_args([]))
+    usual = vars(SearchSettings())
+    assert {name: args[name] for name in usual if name in args} == {name: usual[name] for name in usual if name in args}
+    assert SearchSettings().optimizer == "adam"
+    assert (SearchSettings(epochs=50).first_epoch, SearchSettings(epochs=2).first_epoch) == (5, 0)
+    paper = SearchSettings(**PAPER)
+    assert (paper.space, paper.optimizer, paper.learning_rate, paper.first_epoch) == ("A", "sgd", 0.025, 0)
+
+
+def test_several_coils_search_as_one_does() -> None:
+    """Coils of one sensitivity each half: the same image, so the same losses as its single coil at full sampling."""
+    sample = MadeSamples(0)[0]
+    full = torch.ones_like(sample.mask)
+    single = MadeSample(fft2c(sample.target), full, sample.target)
+    maps = torch.full((4, *sample.target.shape), 0.5, dtype=torch.complex64)
+    several = MadeSample(fft2c(maps * sample.target), full, sample.target, maps)
+    a, b = (Search(settings(warm_up=0)) for _ in range(2))
+    assert a.step(single, single) == pytest.approx(b.step(several, several), rel=1e-3)
+    torch.testing.assert_close(a.supernet.alphas, b.supernet.alphas, rtol=1e-2, atol=1e-3)
