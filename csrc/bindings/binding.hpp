@@ -78,6 +78,7 @@ struct Field {
   const char* name;
   M Struct::* member;
   void write(Struct& to, const Given& value) const { Conversion<M>::write(to.*member, value, name); }
+  Given read(const Struct& from) const { return Conversion<M>::read(from.*member); }
 };
 template <class Struct, class M>
 Field<Struct, M> field(const char* name, M Struct::* member) {
@@ -95,6 +96,11 @@ struct CountedField {
     Conversion<M>::write(to.*member, values, name);
     to.*count = static_cast<int>(values.size());
   }
+  Given read(const Struct& from) const {
+    Given values = Conversion<M>::read(from.*member);
+    values.resize(static_cast<std::size_t>(from.*count));
+    return values;
+  }
 };
 template <class Struct, class M>
 CountedField<Struct, M> field(const char* name, M Struct::* member, int Struct::* count) {
@@ -111,13 +117,7 @@ void define_struct(pybind11::module_& m, const char* name, const Fields&... fiel
                 return made;
               }),
               pybind11::kw_only(), pybind11::arg(fields.name)...);
-  const auto readable = [&](const auto& of) {
-    defined.def_property_readonly(of.name, [member = of.member](const Struct& self) {
-      using M = std::remove_reference_t<decltype(std::declval<Struct&>().*member)>;
-      return Conversion<M>::read(self.*member);
-    });
-  };
-  (readable(fields), ...);
+  (defined.def_property_readonly(fields.name, [fields](const Struct& self) { return fields.read(self); }), ...);
 }
 
 // --- kernels ------------------------------------------------------------------------------------------------------

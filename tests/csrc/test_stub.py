@@ -49,5 +49,6 @@ def test_lists_longer_than_the_struct_are_refused() -> None:
     numbers = {"out": 0, "outputs": 1, "out_pixel": 1, "batch": 1, "ny": 1, "nx": 1, "tf32": False}
     args = _core.SeparableNodeArgs(term=[term] * _core.MAX_TERMS, **numbers)
     assert [t.operation for t in args.term] == [_core.Separable.skip] * _core.MAX_TERMS
+    assert len(_core.SeparableNodeArgs(term=[term] * 2, **numbers).term) == 2
     with pytest.raises(ValueError, match=f"term has {_core.MAX_TERMS + 1} elements, at most {_core.MAX_TERMS} fit"):
         _core.SeparableNodeArgs(term=[term] * (_core.MAX_TERMS + 1), **numbers)
