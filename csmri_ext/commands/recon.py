@@ -229,8 +229,8 @@ def _reconstruct(
         chunks = list(volume.chunks())
         problem = Problems(setup).get(volume, sampling, chunks[len(chunks) // 2])
         limits = {"steps": args.adapt_steps, "seconds": args.adapt_seconds, "seed": args.seed or 0}
-        method, done = adapted(method, problem, **limits)
-        adaptation = f"; adapted: {done}"
+        method, told_of = adapted(method, problem, **limits)
+        adaptation = f"; adapted: {told_of}"
     images, errors = [], []
     for one, own in zip(volumes, samplings, strict=True):
         problems = Problems(setup)
