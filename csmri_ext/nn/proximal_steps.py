@@ -13,7 +13,7 @@ START = 0.1
 """mu at the start, with sensitivities of unit root sum of squares; `benchmarks.proximal_start` compares values."""
 
 
-ITERATIONS = 6
+ITERATIONS = 5
 """Conjugate gradients of a step. They start at the image of the network, which is near."""
 
 

@@ -45,23 +45,27 @@ def conjugate_gradients(
     unit = residual.detach().abs().amax((-2, -1), keepdim=True)
     unit = torch.where(unit > 0, unit, 1)
     residual = residual / unit
-    energy = _energy(residual)
-    goal = tolerance**2 * (energy if reference is None else _energy(reference / unit)).detach()
+    energy = _inner(residual, residual)
+    goal = tolerance**2 * (energy if reference is None else _inner(reference / unit, reference / unit)).detach()
     solution, direction = torch.zeros_like(residual), residual
-    for _ in range(iterations):
+    for left in reversed(range(iterations)):
         active = energy > goal
         if stop and not active.any():
             break
         applied = apply(direction)
-        curvature = (direction.real * applied.real + direction.imag * applied.imag).sum((-2, -1), keepdim=True)
+        curvature = _inner(direction, applied)
         # a step of 0 keeps an image that is done, where the quotients may be 0 / 0
         step = torch.where(active, energy, 0) / torch.where(active, curvature, 1)
         solution = solution + step * direction
+        if not left:
+            break
         residual = residual - step * applied
-        energy, previous = _energy(residual), energy
+        energy, previous = _inner(residual, residual), energy
         direction = residual + torch.where(active, energy, 0) / torch.where(active, previous, 1) * direction
     return solution * unit
 
 
-def _energy(image: Tensor) -> Tensor:
-    return (image.real.square() + image.imag.square()).sum((-2, -1), keepdim=True)
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """``Re <a, b>`` of each image, ``(..., 1, 1)``."""
+    pairs = torch.view_as_real(a.resolve_conj()) * torch.view_as_real(b.resolve_conj())
+    return pairs.sum((-3, -2, -1))[..., None, None]

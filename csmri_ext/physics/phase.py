@@ -19,8 +19,8 @@ def low_resolution_phase(image: Tensor, half_width: int = HALF_WIDTH) -> Tensor:
     W is a Hann window, ``cos^2(pi d / (2 half_width + 2))`` at distance d along either axis, around the sample of
     largest magnitude, whose own weight is 1.3: where the image is dark, the phase is that of this plane wave. An echo
     that lies some lines off the centre of k-space, as is common in measured data, gives the image a phase that rises
-    linearly; it is found like any other smooth phase. Taken as part of the sensitivities
-    (`Encoding.with_phase`, or ``sens_maps * phase`` for any other solver), it leaves an image that is almost real.
+    linearly; it is found like any other smooth phase. Taken as part of the sensitivities (`Encoding.with_phase`, or
+    ``sens_maps * phase`` for any other solver), it leaves an image that is almost real.
 
     Parameters
     ----------
