@@ -12,6 +12,8 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
+from csmri_ext.experiments.published import Score, Scores
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -44,32 +46,50 @@ class Setting:
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper prints about one network; what our notes lack is left out.
+    """What a paper prints about the size of one network; empty where it does not.
 
     Attributes
     ----------
     parameters, flops
-        As printed; FLOPs per slice of `FLOPS_SIZE`.
-    psnr, ssim
-        By the title of the setting.
+        As printed, with a question mark behind where the number contradicts others; FLOPs per slice of `FLOPS_SIZE`.
+    relu
+        Whether the paper's count has one operation per output of a ReLU.
     """
 
     parameters: str = ""
     flops: str = ""
-    psnr: Mapping[str, float] = field(default_factory=dict)
-    ssim: Mapping[str, float] = field(default_factory=dict)
+    relu: bool = False
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network of a table that has another name, or other settings, than a model of the package.
+
+    Attributes
+    ----------
+    model
+        Name for `csmri_ext.models.build`.
+    overrides
+        Settings that differ from the model's own.
+    count
+        What a sweep counts: its cascades, or its cells.
+    """
+
+    model: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    count: int = 0
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One table of a paper.
+    """One table, or one figure, of a paper.
 
     Attributes
     ----------
     title
         What the table shows.
     networks
-        Names for `csmri_ext.models.build`, each with the published numbers.
+        Names for `csmri_ext.models.build`, or of `variants`, each with the published counts.
     recipe
         A name in `csmri_ext.training.RECIPES`; its masks and accelerations are replaced by those of the setting.
     settings
@@ -77,17 +97,26 @@ class Experiment:
     images
         The images of the paper.
     split
-        Shares of training, validation and test patients.
+        Shares of training, validation and test patients; with `n_volumes` scans of each part.
+    epochs
+        Of the paper.
     n_volumes
-        Patients of the paper's experiment; None: all there are.
+        Scans of the paper's experiment; None: all there are.
+    acquisitions
+        What fastMRI's files call the scans of the paper, ``CORPDFS_FBK`` or ``AXT2``; empty: all.
     methods
         Methods of the comparison that need no training.
     magnitude
         Whether images become real, with zero phase.
     one_channel
         Networks that the paper built for real images: they have one channel where the images are real.
-    scores_for
-        Format of the images for which the published scores hold, ``"NIfTI"`` or ``"fastMRI HDF5"``.
+    scores
+        What the paper prints, by the format of the images, ``"NIfTI"`` or ``"fastMRI HDF5"``, and by the title of the
+        setting.
+    variants
+        Networks with other settings, by name.
+    sweep
+        What the networks differ in, ``cascades`` or ``cells``: quality and cost are drawn over its number.
     notes
         Known inconsistencies of the published table; see also docs/reproduce.md.
     """
@@ -98,16 +127,29 @@ class Experiment:
     settings: tuple[Setting, ...]
     images: str
     split: tuple[float, float, float]
+    epochs: int
     n_volumes: int | None = None
+    acquisitions: tuple[str, ...] = ()
     methods: tuple[str, ...] = ("zero-filled",)
     magnitude: bool = False
     one_channel: tuple[str, ...] = ()
-    scores_for: str = ""
+    scores: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
+    variants: Mapping[str, Variant] = field(default_factory=dict)
+    sweep: str = ""
     notes: tuple[str, ...] = ()
 
+    def model(self, network: str) -> str:
+        """Name of the model behind a network of the table."""
+        return self.variants[network].model if network in self.variants else network
+
     def overrides(self, network: str, *, real: bool) -> dict[str, Any]:
-        """Give what differs from the network's own settings; `real` says whether the images have no phase."""
-        return {"in_chans": 1} if real and network in self.one_channel else {}
+        """Give what differs from the model's own settings; `real` says whether the images have no phase."""
+        own = dict(self.variants[network].overrides) if network in self.variants else {}
+        return own | ({"in_chans": 1} if real and network in self.one_channel else {})
+
+    def score(self, images: str, setting: Setting, name: str, metric: str) -> Score | None:
+        """Find what the paper prints for a network or method; None where it does not."""
+        return self.scores.get(images, {}).get(setting.title, {}).get(name, {}).get(metric)
 
 
 SIZES = {"fastMRI HDF5": 320, "NIfTI": 256}

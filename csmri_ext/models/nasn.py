@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -42,19 +42,35 @@ class ReconstructionModule(nn.Module):
             cell = NasCell(genotype, channels, (before, last))
             self.cells.append(cell)
             before, last = last, cell.out_channels
-        self.rectify, self.last = nn.ReLU(), nn.Conv2d(last, in_chans, 3, padding=1, bias=False)
+        self.last = nn.Conv2d(last, in_chans, 3, padding=1, bias=False)
 
     def forward(self, image: Tensor) -> Tensor:
         """``(batch, in_chans, ny, nx)`` to the same shape. Without gradients one op, `csmri_ext.ops.nasn_cascade`."""
-        if image.device.type != "meta":  # there, where FLOPs are counted, the layers run one by one
-            tensors = (image, *self.parameters())
-            if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
-                return self._cascade(image)
+        tensors = (image, *self.parameters())
+        if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
+            return self._cascade(image)
         joined = self._cells_on_cuda(image) if image.is_cuda else self._cells_apart(image)
-        if image.device.type != "meta":
-            return ops.relu_conv(joined, self.last.weight, image)
-        result: Tensor = image + self.last(self.rectify(joined))  # where FLOPs are counted, by layers
-        return result
+        return ops.relu_conv(joined, self.last.weight, image)
+
+    def flops(self, x: torch.Size) -> int:
+        """Multiply-adds, for `csmri_ext.metrics.count_flops`; no layer has a bias."""
+        pixels = x[0] * x[-2] * x[-1]
+        ends = pixels * sum(layer.weight.numel() for layer in (*self._stem(), self.last))
+        return ends + sum(cell.flops(*shapes) for cell, *shapes in self._cells_and_shapes(x))
+
+    def relu_outputs(self, x: torch.Size) -> int:
+        """Elements that pass a ReLU: those of the cells, and the one before the last convolution."""
+        rectified = x[0] * x[-2] * x[-1] * self.last.in_channels
+        return rectified + sum(cell.relu_outputs(*shapes) for cell, *shapes in self._cells_and_shapes(x))
+
+    def _stem(self) -> list[nn.Conv2d]:
+        return [layer for layer in self.stem if isinstance(layer, nn.Conv2d)]
+
+    def _cells_and_shapes(self, x: torch.Size) -> Iterator[tuple[NasCell, torch.Size, torch.Size]]:
+        before = last = torch.Size((x[0], self._stem()[-1].out_channels, *x[2:]))
+        for cell in self._cells():
+            yield cell, before, last
+            before, last = last, torch.Size((x[0], cell.out_channels, *x[2:]))
 
     def _cells_on_cuda(self, image: Tensor) -> Tensor:
         before = last = self.stem(image)
@@ -76,7 +92,7 @@ class ReconstructionModule(nn.Module):
         return ops.nasn_cascade(
             image,
             cells[0].genotype,
-            [layer.weight for layer in self.stem if isinstance(layer, nn.Conv2d)],
+            [layer.weight for layer in self._stem()],
             [(cell.before.weight, cell.last.weight) for cell in cells],
             [[[list(own.parameters()) for own in n.weights] for n in c.nodes if isinstance(n, NasNode)] for c in cells],
             self.last.weight,

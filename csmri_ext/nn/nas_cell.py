@@ -161,6 +161,21 @@ class NasCell(nn.Module):
         weights: list[list[list[Tensor]]] = [[list(own.parameters()) for own in node.weights] for node in nodes]
         return (self.before.weight, self.last.weight), weights
 
+    def flops(self, before: torch.Size, last: torch.Size) -> int:
+        """Multiply-adds, for `csmri_ext.metrics.count_flops`."""
+        x = self._node_shape(before)
+        nodes = sum(node.flops(x) for node in self.nodes if isinstance(node, NasNode))
+        return self.before.flops(before) + self.last.flops(last) + nodes
+
+    def relu_outputs(self, before: torch.Size, last: torch.Size) -> int:
+        """Elements that pass a ReLU."""
+        x = self._node_shape(before)
+        nodes = sum(node.relu_outputs(x) for node in self.nodes if isinstance(node, NasNode))
+        return self.before.relu_outputs(before) + self.last.relu_outputs(last) + nodes
+
+    def _node_shape(self, x: torch.Size) -> torch.Size:
+        return torch.Size((x[0], self.out_channels // len(self.nodes), *x[2:]))
+
     def features(self, before: Sequence[Tensor], last: Sequence[Tensor]) -> list[Tensor]:
         """Return the nodes' outputs apart; either input may come as parts that stand for their concatenation."""
         features = [self.before(before), self.last(last)]
