@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.file_errors import EmptySliceError, FileFormatError
 
 
 @contextmanager
@@ -80,7 +80,7 @@ class CheckedSlices:
         item = self.read_finite(i)
         where = f"{self.path}: slice {self.first + i} (counted from 0)"
         if not item.any():
-            raise FileFormatError(f"{where} is zero everywhere")
+            raise EmptySliceError(f"{where} is zero everywhere")
         if self.mask is not None and item[..., ~np.broadcast_to(self.mask, item.shape[-2:])].any():
             raise FileFormatError(f"{where} was sampled elsewhere than slice 0; one file holds one sampling pattern")
         return item

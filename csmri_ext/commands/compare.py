@@ -8,10 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -23,17 +20,22 @@ from csmri_ext.commands.reading import add_reading_options, files_of, readings, 
 from csmri_ext.commands.values import positive, seed, weight_or_auto
 from csmri_ext.errors import BAD_INPUT, InputError, one_line
 from csmri_ext.progress import stage
-from csmri_ext.recon.evaluate import Problems, Setup, evaluate
+from csmri_ext.recon.comparison import Plan, choose_weights, run
+from csmri_ext.recon.evaluate import Setup
 from csmri_ext.recon.inputs import inspect, open_volumes, phantom_volumes
-from csmri_ext.recon.methods import Method, choose, listing, warm_up
+from csmri_ext.recon.methods import choose, listing
 from csmri_ext.recon.problem import TV_ITERATIONS
-from csmri_ext.recon.regularization import has_reference, number_of_trials, tune, untuned
-from csmri_ext.recon.sampling import Sampling, sampling_grid, samplings_of
-from csmri_ext.recon.volumes import Volume
+from csmri_ext.recon.regularization import has_reference
+from csmri_ext.recon.sampling import sampling_grid, samplings_of
+from csmri_ext.recon.trained_for import training_note
 from csmri_ext.report import provenance
+from csmri_ext.report.completeness import completeness
 from csmri_ext.report.provenance import shareable
-from csmri_ext.report.rows import ChosenWeight, Comparison
+from csmri_ext.report.report_files import PLACES, remove_report
+from csmri_ext.report.rows import Comparison
+from csmri_ext.report.statistics import as_provenance, paired_differences
 from csmri_ext.report.store import Store, require_writable
+from csmri_ext.report.summary import summarise
 from csmri_ext.report.table import print_tables
 
 PROGRAM = "csmri compare"
@@ -119,75 +121,20 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add("--workers", type=positive, help="slices solved at the same time (default: the number of cores)")
     add("--out", default="comparison", metavar="DIR", help="output folder (default: %(default)s)")
     add("--report-slices", type=positive, metavar="N", help="slices of each volume to show (default: 3, or 1 of many)")
-    add("--resume", action="store_true", help="keep the finished rows of an earlier run with the same settings")
+    add(
+        "--panels",
+        choices=PLACES,
+        default="auto",
+        help="images inside the page, or in files beside it that load when shown (default: inside while they fit)",
+    )
+    add("--skip-empty", action="store_true", help="leave out slices that are zero everywhere, not their file")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on with an earlier run in DIR (this is the default)")
+    again.add_argument("--overwrite", action="store_true", help="replace an earlier run in DIR")
     add("--sens-maps", metavar="FILE", help="coil sensitivities of all FILES (default: the files' own, or estimated)")
     add_reading_options(parser)
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser
-
-
-@dataclass
-class Plan:
-    """What runs on what.
-
-    Attributes
-    ----------
-    methods, volumes, grid
-        Every method on every volume at every mask setting of the grid (or at the volume's own mask).
-    validation
-        Volumes that the weights are tuned on; empty to tune on `volumes`, leaving one out.
-    setup
-        What all of them share.
-    fixed_weights
-        Regularisation weight by family where the user gave one, None where it is tuned.
-    masks
-        One description per volume and setting, for the provenance.
-    read, heard
-        How the files were read, and what is doubtful about them.
-    failed
-        Files that cannot be used, and why.
-    """
-
-    methods: list[Method]
-    volumes: list[Volume]
-    grid: list[Sampling]
-    validation: list[Volume]
-    setup: Setup
-    fixed_weights: dict[str, float | None]
-    masks: list[dict[str, Any]]
-    read: list[str] = field(default_factory=list)
-    heard: list[str] = field(default_factory=list)
-    failed: list[tuple[str, str]] = field(default_factory=list)
-
-    def leave_out(self, file: Path, error: Exception) -> None:
-        """Go on without a file of several that cannot be used; it is named at the end."""
-        self.failed.append((shareable(file), one_line(error)))
-
-    def keep(self, usable: Sequence[Volume]) -> None:
-        """Go on with these volumes."""
-        kept = {id(volume) for volume in usable}
-        self.volumes = [volume for volume in self.volumes if id(volume) in kept]
-        self.validation = [volume for volume in self.validation if id(volume) in kept]
-        labels = {volume.label for volume in self.volumes}
-        self.masks = [mask for mask in self.masks if mask["volume"] in labels]
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What decides the numbers of a row besides its method, mask, acceleration and volume."""
-        sources = {
-            self.setup.maps_source(volume, sampling)
-            for volume in self.volumes
-            for sampling in samplings_of(volume, self.grid)
-        } - {None}
-        return {
-            "mask seed": "file name" if self.setup.seed is None else self.setup.seed,
-            "weights tuned on": [f"{volume.label}, sha256 {volume.sha256}" for volume in self.validation]
-            or "the inputs",
-            **{f"{family} weight": weight or "auto" for family, weight in self.fixed_weights.items()},
-            "iterations": self.setup.iterations,
-            "device": self.setup.device,
-            "coil sensitivities": sorted(str(source) for source in sources),
-        }
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
@@ -233,19 +180,23 @@ def _compare(arguments: list[str], program: str) -> int:
     from csmri_ext.metrics import METRIC_VARIANT  # scikit-image takes a second to load; errors above come at once
 
     everything = [*plan.volumes, *plan.validation]
+    if args.skip_empty:
+        plan.leave_out_empty()
     with stage("reading", sum(len(volume.slices) for volume in everything), log) as reading:
         plan.keep(inspect(everything, reading.advance, plan.leave_out))
     if not plan.volumes:
         raise InputError("none of FILES can be used")
     folder.mkdir(parents=True, exist_ok=True)
     store = Store(folder, plan.settings, [volume.describe() for volume in plan.volumes], plan.masks)
-    if args.resume:
-        finished = store.resume()
-        require_same_weights(plan, store)
-        log.print(f"resuming: {finished} finished rows in {folder}", markup=False, highlight=False, soft_wrap=True)
-    else:
+    if args.overwrite:
         store.discard_earlier()
+        remove_report(folder)
+    finished = _take_over(store, "--resume: " if args.resume else "")
+    require_same_weights(plan, store)
+    if finished:
+        log.print(f"resuming: {finished} finished rows in {folder}", markup=False, highlight=False, soft_wrap=True)
     told = notes(plan, args.files)
+    told += [f"{row.method} on {row.volume}: its images were cut off, so it is done again" for row in store.damaged]
     if args.files:
         acquisitions = [(volume.label, volume.acquisition) for volume in plan.volumes]
         plan.read, plan.heard = readings(acquisitions), warn(acquisitions, teller(log))
@@ -256,22 +207,37 @@ def _compare(arguments: list[str], program: str) -> int:
         **provenance.environment(plan.setup.bart),
         "metric": METRIC_VARIANT,
         "seed": "mask seeded by file name, as in fastMRI" if args.seed is None else args.seed,
-        "notes": notes(plan, args.files),
+        "notes": told + plan.read + plan.heard,
         "networks": [method.network.facts() for method in plan.methods if method.network is not None],
+        "planned": plan.planned,
     }
     try:
         choose_weights(plan, store, log)
         run(plan, store, log)
+    except KeyboardInterrupt as stop:
+        store.provenance["stopped"] = {"at": provenance.now(), "by": str(stop) or "SIGINT"}
+        raise
     finally:  # also after Ctrl-C or an error: what has finished is kept, and shown
         if store.rows:
-            publish(plan, store, args.report_slices)
-    for file, reason in plan.failed:
-        sys.stderr.write(f"failed: {file}: {reason}\n")
-    return BAD_INPUT if plan.failed else 0
+            publish(plan, store, args.report_slices, args.panels)
+    for what, why in plan.failed:
+        sys.stderr.write(f"failed: {what}: {why}\n")
+    for _, why in plan.failed_rows:
+        sys.stderr.write(f"error: {why}\n")
+    return BAD_INPUT if plan.failed or plan.failed_rows else 0
+
+
+def _take_over(store: Store, asked: str) -> int:
+    try:
+        return store.resume(or_else=", or replace it with --overwrite")
+    except InputError as error:
+        raise InputError(f"{asked}{error}") from error
 
 
 def notes(plan: Plan, files: Sequence[str]) -> list[str]:
     """Say what a reader of the results has to know: which data had a mask of their own, which are simulated."""
+    from csmri_ext.physics import mask_kinds
+
     texts = [] if files else ["no FILES given: the data are a procedural phantom"]
     own = [volume.label for volume in plan.volumes if volume.acquisition.mask is not None]
     if own:
@@ -283,8 +249,16 @@ def notes(plan: Plan, files: Sequence[str]) -> list[str]:
     if without:
         texts.append(f"{_some(without)}: no fully sampled reference, so no image metric; see the k-space residual")
     texts += [f"{m.name}: untrained, its weights are random" for m in plan.methods if not m.trained]
-    texts += plan.read + plan.heard
-    texts += [f"{file}: left out, {reason}" for file, reason in plan.failed]
+    applied = {sampling for volume in plan.volumes for sampling in samplings_of(volume, plan.grid)}
+    unfamiliar = training_note(
+        plan.methods,
+        sorted({sampling.kind for sampling in applied if sampling.kind in mask_kinds()}),
+        sorted({sampling.acceleration for sampling in applied if sampling.acceleration is not None}),
+        max(volume.acquisition.n_coils for volume in plan.volumes),
+    )
+    texts += [unfamiliar] if unfamiliar else []
+    empty = {volume.label: len(volume.skipped) for volume in plan.volumes if volume.skipped}
+    texts += [f"empty slices left out: {', '.join(f'{n} of {label}' for label, n in empty.items())}"] if empty else []
     reasons = {str(volume.acquisition.attrs["note"]) for volume in plan.volumes if volume.acquisition.attrs.get("note")}
     return texts + sorted(reasons)
 
@@ -302,8 +276,8 @@ def require_same_weights(plan: Plan, store: Store) -> None:
         network = networks.get(row.method)
         if network is not None and row.details.get("weights") != network.weights:
             raise InputError(
-                f"--resume: {row.method} has other weights now ({network.weights}) than in the finished rows "
-                f"({row.details.get('weights')}); choose another --out"
+                f"{row.method} has other weights now ({network.weights}) than in the finished rows "
+                f"({row.details.get('weights')}); choose another --out, or replace them with --overwrite"
             )
 
 
@@ -311,73 +285,26 @@ def _some(labels: Sequence[str]) -> str:
     return ", ".join(labels) if len(labels) <= 5 else f"{', '.join(labels[:4])} and {len(labels) - 4} more"
 
 
-def choose_weights(plan: Plan, store: Store, log: Console) -> None:
-    """Fill in the regularisation weights: as given, as an earlier run chose them, or tuned now."""
-    families = list(dict.fromkeys(method.weight for method in plan.methods if method.weight is not None))
-    for volume in plan.volumes:
-        for sampling in samplings_of(volume, plan.grid):
-            usual = {family: untuned(plan.fixed_weights[family]) for family in families}
-            plan.setup.weights[sampling, volume.label] = usual
-    judged = [volume for volume in plan.volumes if has_reference(volume)]
-    jobs = [
-        (family, sampling)
-        for family in families
-        for sampling in plan.grid
-        if judged and plan.fixed_weights[family] is None and not store.tuned(family, sampling.title)
-    ]
-    one_at_a_time = replace(plan.setup, workers=1)
-    trials = sum(number_of_trials(family, plan.validation or judged) for family, _ in jobs)
-    with stage("choosing weights", trials, log) as progress:
-
-        def tune_one(job: tuple[str, Sampling]) -> tuple[dict[str, ChosenWeight], list[dict[str, Any]]]:
-            return tune(*job, judged, plan.validation, Problems(one_at_a_time), lambda: progress.advance(1))
-
-        with ThreadPoolExecutor(plan.setup.workers) as pool:
-            try:
-                for (family, sampling), (chosen, table) in zip(jobs, pool.map(tune_one, jobs), strict=True):
-                    store.keep_tuning(family, sampling.title, chosen, table)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-    for (sampling, label), weights in plan.setup.weights.items():
-        for family in families:
-            weights[family] = store.tuned(family, sampling.title).get(label, weights[family])
-
-
-def run(plan: Plan, store: Store, log: Console) -> None:
-    """Compute every row that the store lacks, and store it as soon as it is finished."""
-    pending = [
-        (volume, sampling, method)
-        for volume in plan.volumes
-        for sampling in samplings_of(volume, plan.grid)
-        for method in plan.methods
-        if store.find(method.name, sampling.kind, sampling.acceleration, volume.label) is None
-    ]
-    warm_up()
-    problems = Problems(plan.setup)
-    with stage("reconstructing", sum(len(volume.slices) for volume, _, _ in pending), log) as progress:
-        for volume, sampling, method in pending:
-            progress.describe(f"{method.name}, {sampling.title}, {volume.label}")
-            row, image = evaluate(method, volume, sampling, problems, progress.advance)
-            store.add(row, image)
-            quality = "" if row.psnr is None else f"PSNR {row.psnr:.2f} dB, SSIM {row.ssim:.4f}, "
-            progress.line(f"{volume.label}, {sampling.title}, {method.name}: {quality}{row.seconds:.1f} s")
-
-
-def publish(plan: Plan, store: Store, slices_shown: int | None) -> None:
+def publish(plan: Plan, store: Store, slices_shown: int | None, place: str) -> None:
     """Write the report of the finished rows and print the table."""
     from csmri_ext.recon.panels import build_panels
     from csmri_ext.report.page import write_report
+    from csmri_ext.report.viewer import size_words
 
+    store.provenance["failed"] = [{"what": what, "why": why} for what, why in (*plan.failed, *plan.failed_rows)]
+    store.refresh()
     store.provenance["bart_argv"] = provenance.bart_arguments(store.rows)
+    groups = summarise(store.rows, store.provenance["planned"])
+    store.provenance["statistics"] = as_provenance(groups, paired_differences(groups))
+    store.provenance["completeness"] = completeness(store.rows, store.provenance).as_dict()
     store.write()
     panels = build_panels(store, plan.volumes, plan.setup.seed, slices_shown, plan.grid)
-    page = write_report(store.folder, Comparison(store.rows, panels, store.provenance))
+    page = write_report(store.folder, Comparison(store.rows, panels, store.provenance, place))
     console = Console() if sys.stdout.isatty() else Console(width=160)
-    print_tables(store.rows, store.provenance["metric"], console)
+    print_tables(store.rows, store.provenance["metric"], console, store.provenance)
     for line in plan.read:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"report: {page}{size_words(page)}", markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

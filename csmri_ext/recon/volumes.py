@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge import Acquisition, reading
+from csmri_ext.bridge.file_errors import EmptySliceError
 from csmri_ext.errors import InputError
 
 CHUNK_BYTES = 64 * 2**20  # k-space held in memory at once
@@ -34,13 +35,16 @@ class Volume:
         Where it came from, for the provenance.
     sha256
         Of the file's bytes; of the k-space for the phantom.
+    skipped
+        Empty slices among `slices` that were left out of them.
     """
 
     label: str
     acquisition: Acquisition
-    slices: range
+    slices: Sequence[int]
     source: str
     sha256: str = ""
+    skipped: list[int] = field(default_factory=list)
 
     @property
     def seed_name(self) -> str:
@@ -88,6 +92,13 @@ class Volume:
         """Read the reference magnitude of some slices, float32 ``(len(slices), h, w)``; None where there is none."""
         reference = self.acquisition.target
         return None if reference is None else np.stack([np.asarray(reference[i], np.float32) for i in slices])
+
+    def is_empty(self, index: int) -> bool:
+        """Whether nothing was measured in a slice."""
+        try:
+            return not self.kspace([index]).any()
+        except EmptySliceError:
+            return True
 
     def check(self) -> None:
         """Read every slice once and refuse what no method could use.
@@ -148,7 +159,8 @@ class Volume:
             "volume": self.label,
             "source": self.source,
             "sha256": self.sha256,
-            "slices": [self.slices.start, self.slices.stop],
+            "slices": [min([*self.slices, *self.skipped]), max([*self.slices, *self.skipped]) + 1],
+            **({"skipped": self.skipped} if self.skipped else {}),
             "kspace": list(self.acquisition.kspace.shape),
             "image_size": list(self.image_size),
             "fully_sampled": self.acquisition.mask is None,

@@ -83,6 +83,18 @@ def png(figure: Figure, dpi: int = PRINT_DPI) -> bytes:
     return buffer.getvalue()
 
 
+def vector(figure: Figure, kind: str) -> bytes:
+    """Render a figure as ``pdf`` or ``svg``: words and lines scale, images keep their pixels; equal again and again."""
+    buffer = io.BytesIO()
+    for axes in figure.axes:
+        for image in axes.get_images():
+            image.set_interpolation("none")  # the pixels as they are, whatever the size in print
+    undated: dict[str, Any] = {"CreationDate": None} if kind == "pdf" else {"Date": None}
+    with style(), mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "csmri_ext"}), _missing_glyphs_allowed():
+        figure.savefig(buffer, format=kind, dpi=PRINT_DPI, metadata={**undated, "Creator": None})
+    return buffer.getvalue()
+
+
 @cache
 def _fonts() -> list[str]:
     installed = set(get_font_names())

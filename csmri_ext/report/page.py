@@ -1,4 +1,4 @@
-"""Writes a comparison as one self-contained page, ``report.html``, and its figures as PNG files."""
+"""Writes a comparison as one self-contained page, ``report.html``, and its figures and table as files for a paper."""
 
 from __future__ import annotations
 
@@ -11,36 +11,34 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
 
 from csmri_ext.report import display
 from csmri_ext.report.box_plots import box_plots
-from csmri_ext.report.canvas import ALL_COLORS, png
+from csmri_ext.report.canvas import ALL_COLORS, png, vector
+from csmri_ext.report.completeness import completeness
 from csmri_ext.report.figures import recon_figure
 from csmri_ext.report.provenance_section import are_records, are_texts, provenance_context, words
+from csmri_ext.report.report_files import FIGURES, PAGE, PANELS, files_of, listed, remove_stale
+from csmri_ext.report.results_table import as_latex, table_as_csv, table_context
 from csmri_ext.report.rows import Comparison, Panel
+from csmri_ext.report.statistics import HOW, Difference, conclusion, paired_differences
 from csmri_ext.report.store import write_bytes
-from csmri_ext.report.summary import (
-    Column,
-    Group,
-    Line,
-    Setting,
-    sampled_fraction,
-    sampling_words,
-    shown_columns,
-    summarise,
-)
+from csmri_ext.report.summary import Group, Setting, summarise
 from csmri_ext.report.verdict import verdict
-from csmri_ext.report.viewer import data_uri, viewer_data
+from csmri_ext.report.viewer import data_uri, fits_page, viewer_data
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(out_dir: Path, comparison: Comparison) -> Path:
-    """Write ``report.html`` and ``images/*.png`` for a comparison.
+    """Write ``report.html``, the table as ``table.tex`` and ``table.csv``, and figures as ``images/*.png, pdf, svg``.
 
-    The page embeds everything it shows and loads nothing: it works from a file, by mail, or without a network. Images
-    are drawn on one grey window per slice and error maps on one scale per volume. Every file is written under a
-    temporary name and then renamed, the page last, so a failure leaves an older report as it was.
+    The page embeds everything it shows and loads nothing: it works from a file, by mail, or without a network. Only the
+    images of its viewer may lie in files beside it instead, in ``panels/``, where they are loaded when they are shown.
+    Images are drawn on one grey window per slice and error maps on one scale per volume. Every file is written under a
+    temporary name and then renamed, the page last, so a failure leaves an older report as it was; files of the older
+    report that the new one does not have are removed.
 
     Parameters
     ----------
@@ -62,38 +60,74 @@ def write_report(out_dir: Path, comparison: Comparison) -> Path:
     """
     for panel in comparison.panels:
         display.check(panel)
-    groups = summarise(comparison.rows)
+    before = files_of(out_dir)
+    groups = summarise(comparison.rows, comparison.provenance.get("planned", ()))
     factors = _error_factors(comparison.panels)
     drawn = _figures(groups, comparison.panels, factors)
-    page = _environment().get_template("report.html.j2").render(_context(comparison, groups, factors, drawn))
-
-    images = out_dir / "images"
+    images = out_dir / FIGURES
     images.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    beside = comparison.place == "beside" or (comparison.place == "auto" and not fits_page(comparison.panels))
+    if beside:
+        (out_dir / PANELS).mkdir(exist_ok=True)
+
+        def keep(name: str, content: bytes) -> None:
+            written.append(write_bytes(out_dir / name, content))
+
+        viewer = viewer_data(comparison, factors, keep)
+    else:
+        viewer = viewer_data(comparison, factors)
+    differences = paired_differences(groups)
+    headline = completeness(comparison.rows, comparison.provenance).headline()
+    tables = {
+        "table.tex": as_latex(comparison, groups, headline).encode(errors="backslashreplace"),
+        "table.csv": table_as_csv(comparison, groups, differences),
+    }
     for figure in drawn:
-        write_bytes(images / figure["file"], figure["png"])
-    return write_bytes(out_dir / "report.html", page.encode())
+        for kind, content in figure["files"].items():
+            written.append(write_bytes(images / f"{figure['stem']}.{kind}", content))
+    if groups:
+        written += [write_bytes(out_dir / name, content) for name, content in tables.items()]
+    context = _context(comparison, groups, differences, drawn) | {
+        "viewer": viewer,
+        "panels_beside": beside,
+        "headline": headline,
+        "tables": {name: _as_uri(content) for name, content in tables.items()},
+        "files": listed(str(path.relative_to(out_dir)) for path in written),
+    }
+    page = _environment().get_template("report.html.j2").render(context)
+    path = write_bytes(out_dir / PAGE, page.encode(errors="backslashreplace"))
+    remove_stale(out_dir, before, written)
+    return path
+
+
+def _as_uri(content: bytes) -> str:
+    return "data:text/plain;charset=utf-8;base64," + base64.b64encode(content).decode()
 
 
 def _context(
-    comparison: Comparison, groups: list[Group], factors: dict[str, int], drawn: list[dict[str, Any]]
+    comparison: Comparison, groups: list[Group], differences: Sequence[Difference], drawn: list[dict[str, Any]]
 ) -> dict[str, Any]:
     script = (TEMPLATES / "report.js").read_text()
-    columns = shown_columns(comparison.rows)
+    table = table_context(comparison, groups, differences)
+    compared = {difference.metric for difference in differences}
     return {
         "verdict": verdict(groups),
+        "conclusion": conclusion(groups, differences),
         "counts": _counts(comparison),
         "notes": comparison.provenance.get("notes") or [],
+        "failed": comparison.provenance.get("failed") or [],
         "judged": any(group.has_reference for group in groups),
         "marked": any(line.best for group in groups for line in group.lines),
         "metric": comparison.provenance.get("metric"),
-        "columns": columns,
-        "groups": [_table_group(comparison, group, columns) for group in groups],
+        "columns": table["columns"],
+        "groups": table["groups"],
+        "how": HOW if compared else "",
         "several_volumes": any(len(group.volumes) > 1 for group in groups),
-        "viewer": viewer_data(comparison, factors),
         "error_gradient": _gradient(),
         "not_finite": "rgb({}, {}, {})".format(*display.NOT_FINITE),
         "figures": [
-            {key: figure[key] for key in ("caption", "alt", "file", "wide")} | _embedded(figure["png"])
+            {key: figure[key] for key in ("caption", "alt", "stem", "wide")} | _embedded(figure["files"]["png"])
             for figure in drawn
         ],
         "provenance": provenance_context(comparison, groups),
@@ -128,39 +162,6 @@ def _counts(comparison: Comparison) -> str:
     return ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for word, number in numbers.items())
 
 
-# Table
-
-
-def _table_group(comparison: Comparison, group: Group, columns: Sequence[Column]) -> dict[str, Any]:
-    facts = [sampling_words(sampled_fraction(comparison, group.setting))]
-    if not group.has_reference:
-        facts.append("no fully sampled reference, hence no metric")
-    return {
-        "title": group.setting.title,
-        "words": "; ".join(filter(None, facts)),
-        "lines": [
-            {
-                "method": line.method,
-                "remark": line.remark(group),
-                "cells": [_cell(line, column) for column in columns],
-            }
-            for line in group.lines
-        ],
-    }
-
-
-def _cell(line: Line, column: Column) -> dict[str, Any]:
-    """Text of a cell, its standard deviation, and the number to sort by (empty when there is none)."""
-    if column.key not in line.means:
-        return {"text": "–", "sd": "", "sort": "", "best": False}
-    mean = line.means[column.key]
-    has_sd = mean.sd is not None and math.isfinite(mean.sd) and column.higher_is_better is not None
-    sd = column.format(mean.sd) if has_sd and mean.sd is not None else ""
-    sort = "" if math.isnan(mean.mean) else repr(mean.mean)
-    text = "NaN" if math.isnan(mean.mean) else column.format(mean.mean)
-    return {"text": text, "sd": sd, "sort": sort, "best": column.key in line.best}
-
-
 # Figures
 
 
@@ -182,8 +183,8 @@ def _figures(groups: Sequence[Group], panels: Sequence[Panel], factors: dict[str
         where = display.slice_title(panel)
         drawn.append(
             {
-                "file": _file_name(stem + reference, taken),
-                "png": png(recon_figure(panel, factors[panel.volume])),
+                "stem": _file_stem(stem + reference, taken),
+                "files": _drawn(recon_figure(panel, factors[panel.volume])),
                 "wide": True,
                 "alt": f"{setting.title}: {methods} on {where}, with details and {kind} maps",
                 "caption": f"{setting.title}. {where}{why}. Top to bottom: reconstructions, the marked region "
@@ -194,8 +195,8 @@ def _figures(groups: Sequence[Group], panels: Sequence[Panel], factors: dict[str
     if boxes is not None:
         drawn.append(
             {
-                "file": _file_name("boxplots", taken),
-                "png": png(boxes),
+                "stem": _file_stem("boxplots", taken),
+                "files": _drawn(boxes),
                 "wide": False,
                 "alt": "Box plots of PSNR and SSIM per slice, one box per method and setting",
                 "caption": "PSNR and SSIM of every slice. Boxes span the quartiles, the thick line is the median, "
@@ -229,12 +230,17 @@ def _mean_psnr(panel: Panel) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def _file_name(stem: str, taken: set[str]) -> str:
+def _drawn(figure: Figure) -> dict[str, bytes]:
+    """Render a figure in every format, by ending."""
+    return {"png": png(figure), "pdf": vector(figure, "pdf"), "svg": vector(figure, "svg")}
+
+
+def _file_stem(stem: str, taken: set[str]) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "figure"
-    name = f"{plain}.png"
+    name = plain
     number = 2
     while name in taken:
-        name, number = f"{plain}-{number}.png", number + 1
+        name, number = f"{plain}-{number}", number + 1
     taken.add(name)
     return name
 

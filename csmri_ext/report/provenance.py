@@ -75,9 +75,14 @@ def environment(bart: str | None) -> dict[str, Any]:
         "numpy": np.__version__,
         "simd": build["simd"] if build else "compiled core not built",
         "bart": bart_version(bart) if bart else None,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": now(),
         "machine": {"cpu": cpu_model(), "cores": available_cores(), "torch_threads": torch.get_num_threads()},
     }
+
+
+def now() -> str:
+    """Date and time in UTC, as ISO 8601 has it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def available_cores() -> int:

@@ -21,8 +21,10 @@ LABELS = {
     "numpy": "NumPy",
     "python": "Python",
     "simd": "CPU kernels",
+    "earlier_runs": "Other runs",
 }
-ELSEWHERE = {"bart_argv", "masks", "notes"}  # shown in tables of their own, or at the top of the page
+# shown in tables of their own, or at the top of the page
+ELSEWHERE = {"bart_argv", "masks", "notes", "statistics", "planned", "completeness", "failed", "stopped"}
 COMMAND_KEYS = {"argv", "bart_argv", "command"}
 DETAIL_LABELS = {
     "weight_grid": "chosen from",
@@ -79,11 +81,12 @@ def _input(entry: dict[str, Any]) -> dict[str, Any]:
     """Write an entry of `Volume.describe` for people: extents with crosses, slices by their first and last number."""
     first, end = entry["slices"]
     slices, coils, ny, nx = entry["kspace"]
+    empty = f", {len(entry['skipped'])} empty left out" if entry.get("skipped") else ""
     return {
         "volume": entry["volume"],
         "source": entry["source"],
         "SHA-256": f"{entry['sha256'][:16]}…",
-        "slices": (f"{first}" if end == first + 1 else f"{first}–{end - 1}") + f" (of {slices})",
+        "slices": (f"{first}" if end == first + 1 else f"{first}–{end - 1}") + f" (of {slices}{empty})",
         "coils": coils,
         "ny × nx": f"{ny} × {nx}",
         "image": " × ".join(map(str, entry["image_size"])),

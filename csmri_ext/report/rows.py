@@ -43,6 +43,11 @@ class Row:
     slice_ssim: list[float] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def key(self) -> tuple[str, str, float | None, str]:
+        """What tells a row from the others: method, mask, acceleration, volume."""
+        return self.method, self.mask, self.acceleration, self.volume
+
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionary, ready for json."""
         return asdict(self)
@@ -85,9 +90,11 @@ class Comparison:
 
     ``provenance`` has at least: command, csmri_ext, python, torch, numpy, simd, bart (version or None), bart_argv
     (method -> list), masks (list of {kind, acceleration, shape, hash, sampled}), metric (variant in words), seed,
-    date, inputs.
+    date, inputs. ``place`` says where the panels' images lie: ``inside`` the report's page, thinned where they are too
+    many for it; in files ``beside`` it; ``auto``: inside while they fit.
     """
 
     rows: list[Row]
     panels: list[Panel]
     provenance: dict[str, Any]
+    place: str = "inside"

@@ -1,14 +1,13 @@
-"""The result folder: rows and provenance written after every finished row, and read back by ``--resume``."""
+"""The result folder: rows and provenance kept after every finished row, and read back when the command runs again."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import math
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from csmri_ext.bridge import from_bart, read_cfl, to_bart, write_cfl
-from csmri_ext.bridge.atomic import replacing
+from csmri_ext.bridge import CflError, from_bart, read_cfl, to_bart, write_cfl
+from csmri_ext.bridge.atomic import clear_leftovers, replacing
 from csmri_ext.errors import InputError, naming, one_line
+from csmri_ext.report.differences import differences
+from csmri_ext.report.journal import Journal
 from csmri_ext.report.rows import ChosenWeight, Row
+from csmri_ext.report.rows_as_csv import as_csv
 
 ROWS_FILE = "results.json"
 TABLE_FILE = "results.csv"
+SLICES_FILE = "slices.csv"
+SLICE_COLUMNS = ("method", "mask", "acceleration", "volume", "slice", "psnr", "ssim")
+FEW_ROWS = 64  # so many are written out at each row
+LONGEST_PART = 90  # characters of a volume's or a method's name in the name of a file
 RECON_FOLDER = "recons"
 _LISTS = {"slice_psnr", "slice_ssim", "details"}  # what does not fit into a cell of a table
 
@@ -62,6 +68,9 @@ def require_writable(path: Path) -> None:
 class Store:
     """Rows and provenance of one comparison, mirrored into ``results.json`` and ``results.csv``.
 
+    Several processes may hold stores of one folder at once, with the same settings and inputs: rows go into a journal
+    behind a lock as they finish (`Journal`), and every write of ``results.json`` merges what all of them have made.
+
     Parameters
     ----------
     folder
@@ -79,15 +88,31 @@ class Store:
     ) -> None:
         self.folder = folder
         self.provenance: dict[str, Any] = {"settings": settings, "inputs": inputs, "masks": masks}
-        self.rows: list[Row] = []
+        self._rows: dict[tuple[str, str, float | None, str], Row] = {}
+        self.damaged: list[Row] = []  # rows taken over whose images are not whole: to be made again
+        self._journal = Journal(folder)
+        self._seen: tuple[Any, ...] = ()
+        self._rows_on_disk = 0  # in results.json, when we wrote it last
+
+    @property
+    def rows(self) -> list[Row]:
+        """All finished rows, in the order of the folder."""
+        return list(self._rows.values())
 
     @property
     def recons(self) -> Path:
         """Folder of the reconstructed images."""
         return self.folder / RECON_FOLDER
 
-    def resume(self) -> int:
-        """Take over the rows of an earlier run of the same settings on the same inputs.
+    def resume(self, or_else: str = "") -> int:
+        """Claim the folder, and take over the rows of earlier runs of the same settings on the same inputs.
+
+        A row whose images were cut off, by a full disk or a power failure, is left out and listed in `damaged`.
+
+        Parameters
+        ----------
+        or_else
+            What the command offers besides its earlier settings and another folder, for the message.
 
         Returns
         -------
@@ -99,53 +124,60 @@ class Store:
             If settings or inputs differ (the message says which), or the file cannot be read.
         """
         path = self.folder / ROWS_FILE
-        if not path.exists():
-            return 0
-        try:
-            earlier = json.loads(path.read_text(encoding="utf-8"))
-            rows = [_row(row) for row in earlier["rows"]]
-            then, now = earlier["provenance"], self._jsonable(self.provenance)
-            differences = [
-                *_differences(then["settings"], now["settings"]),
-                *_input_differences(then["inputs"], now["inputs"]),
-                *_mask_differences(then["masks"], now["masks"]),
-            ]
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise InputError(f"--resume: {path} is not a results file of this program ({error})") from error
-        if differences:
+        clear_leftovers(self.folder, recursive=True)
+        with self._journal.locked():
+            try:
+                earlier = self._on_disk()
+                now = self._jsonable(self.provenance)
+                if earlier is None:
+                    self._journal.append({"claim": now})
+                    return 0
+                rows, then = earlier
+                different = differences(then, now)
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                raise InputError(
+                    f"{path} is not a results file of this program ({error}); choose another --out"
+                ) from error
+        if different:
             raise InputError(
-                f"--resume: {path} was made with other settings: {'; '.join(differences)}. "
-                "Repeat its settings, or choose another --out"
+                f"{path} was made with other settings: {'; '.join(different)}. "
+                f"Repeat its settings, or choose another --out{or_else}"
             )
-        self.rows = rows
-        self.provenance = {
-            **then,
-            **now,
-            "masks": [*then["masks"], *(m for m in now["masks"] if m not in then["masks"])],
-            "earlier_runs": [*then.get("earlier_runs", []), {key: then.get(key) for key in ("date", "command")}],
-        }
-        return len(rows)
+        self.damaged = [row for row in rows if not self._is_whole(row)]
+        self._rows = {row.key: row for row in rows if row not in self.damaged}
+        self.provenance = self._merged(then, now)
+        return len(self._rows)
 
     def discard_earlier(self) -> None:
-        """Remove the images of an earlier run in this folder, so that no stale file stands beside new rows."""
-        path = self.folder / ROWS_FILE
-        try:
-            earlier = json.loads(path.read_text(encoding="utf-8"))["rows"]
-            names = [row["details"]["recon"] for row in earlier]
-        except (OSError, ValueError, KeyError, TypeError):
-            return  # no earlier results, or not ours: leave everything alone
-        for name in names:
-            data = self.recons / Path(name).name
-            data.unlink(missing_ok=True)
-            data.with_suffix(".hdr").unlink(missing_ok=True)
+        """Remove what earlier runs have written into this folder, and nothing else, so that no stale file stays."""
+        with self._journal.locked():
+            try:
+                earlier = self._on_disk()
+                names = [] if earlier is None else [row.details["recon"] for row in earlier[0]]
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                return  # not ours: leave everything alone
+            for name in names:
+                data = self.recons / Path(name).name
+                data.unlink(missing_ok=True)
+                data.with_suffix(".hdr").unlink(missing_ok=True)
+            for name in (ROWS_FILE, TABLE_FILE, SLICES_FILE):
+                (self.folder / name).unlink(missing_ok=True)
+            self._journal.clear()
+
+    def refresh(self) -> None:
+        """Take over the rows that other processes have finished since."""
+        state = self._state()
+        if state == self._seen:
+            return
+        with self._journal.locked():
+            earlier = self._on_disk()
+            self._seen = self._state()
+        if earlier is not None:
+            self._rows = self._with_others(earlier[0])
 
     def find(self, method: str, mask: str, acceleration: float | None, volume: str) -> Row | None:
         """Return the finished row of this method, mask setting and volume, or None."""
-        key = (method, mask, acceleration, volume)
-        for row in self.rows:
-            if (row.method, row.mask, row.acceleration, row.volume) == key:
-                return row
-        return None
+        return self._rows.get((method, mask, acceleration, volume))
 
     def add(self, row: Row, image: NDArray[np.complex64]) -> None:
         """Keep a finished row: first its images as ``.cfl``, then the row itself.
@@ -162,8 +194,11 @@ class Store:
         setting = row.mask if row.acceleration is None else f"{row.mask}, acceleration {row.acceleration:g}"
         write_cfl(path, to_bart(image[:, np.newaxis]), history=f"{row.method} of {row.volume}, mask {setting}")
         row.details["recon"] = path.name
-        self.rows.append(row)
-        self.write()
+        self._rows[row.key] = row
+        with self._journal.locked():
+            self._journal.append({"row": self._jsonable(row.as_dict())})
+        if len(self._rows) < FEW_ROWS or len(self._rows) >= 2 * self._rows_on_disk:  # not at every row of thousands
+            self.write()
 
     def images(self, row: Row) -> NDArray[np.complex64] | None:
         """Map the images of a row into memory, complex64 ``(slices, h, w)``; None where the file is gone."""
@@ -187,19 +222,97 @@ class Store:
         self.provenance.setdefault("tuning", {})[f"{family}, {setting}"] = entry
 
     def write(self) -> None:
-        """Write ``results.json`` and ``results.csv``, each as a whole."""
-        document = {"rows": [row.as_dict() for row in self.rows], "provenance": self.provenance}
-        text = json.dumps(self._jsonable(document), indent=1, allow_nan=False) + "\n"
-        write_bytes(self.folder / ROWS_FILE, text.encode())
-        write_bytes(self.folder / TABLE_FILE, self._csv().encode())
+        """Write ``results.json``, ``results.csv`` and ``slices.csv``, each as a whole, with the rows of everybody."""
+        with self._journal.locked():
+            try:
+                earlier = self._on_disk()
+            except (KeyError, TypeError, AttributeError, ValueError):
+                earlier = None
+            if earlier is not None:
+                self._rows = self._with_others(earlier[0])
+                self.provenance = self._merged(earlier[1], self.provenance)
+            document = {"rows": [row.as_dict() for row in self.rows], "provenance": self.provenance}
+            text = json.dumps(self._jsonable(document), indent=1, allow_nan=False) + "\n"
+            write_bytes(self.folder / ROWS_FILE, text.encode())
+            names = [field.name for field in fields(Row) if field.name not in _LISTS]
+            write_bytes(self.folder / TABLE_FILE, as_csv(names, (row.as_dict() for row in self.rows)))
+            write_bytes(self.folder / SLICES_FILE, as_csv(SLICE_COLUMNS, self._slices()))
+            self._journal.clear()
+            self._rows_on_disk = len(self._rows)
+            self._seen = self._state()
 
-    def _csv(self) -> str:
-        names = [field.name for field in fields(Row) if field.name not in _LISTS]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(row.as_dict() for row in self.rows)
-        return text.getvalue()
+    def _slices(self) -> Iterator[dict[str, Any]]:
+        """Scores of every slice, with the number it has in its file."""
+        slices = {entry["volume"]: slice_numbers(entry) for entry in self.provenance["inputs"]}
+        for row in self.rows:
+            numbers = slices.get(row.volume, [])
+            for i, (psnr, ssim) in enumerate(zip(row.slice_psnr, row.slice_ssim, strict=False)):
+                where = dict(zip(("method", "mask", "acceleration", "volume"), row.key, strict=True))
+                yield {**where, "slice": numbers[i] if i < len(numbers) else i, "psnr": psnr, "ssim": ssim}
+
+    def _on_disk(self) -> tuple[list[Row], dict[str, Any]] | None:
+        """Rows and provenance in the folder, those in the journal last; None where it holds neither."""
+        path = self.folder / ROWS_FILE
+        entries = self._journal.entries()
+        if not path.exists() and not entries:
+            return None
+        document: dict[str, Any] = {"rows": [], "provenance": {}}
+        if path.exists():
+            document = json.loads(path.read_text(encoding="utf-8"))
+        rows = {row.key: row for row in map(_row, document["rows"])}
+        provenance = document["provenance"]
+        for entry in entries:
+            if "row" in entry:
+                row = _row(entry["row"])
+                rows[row.key] = row
+            elif "claim" in entry and not provenance:
+                provenance = entry["claim"]
+        return list(rows.values()), provenance
+
+    def _with_others(self, on_disk: list[Row]) -> dict[tuple[str, str, float | None, str], Row]:
+        """Rows of the folder in its order, ours in place of theirs, those of ours last that it does not have."""
+        lost = {row.key: row for row in self.damaged}
+        kept = {}
+        for row in on_disk:
+            ours = self._rows.get(row.key)
+            if ours is None and row.key in lost and lost[row.key].seconds == row.seconds:
+                continue  # the very row whose images are not whole
+            kept[row.key] = ours or row
+        return {**kept, **self._rows}
+
+    @staticmethod
+    def _merged(then: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+        """Provenance of several runs into one folder: the newest counts, lists are joined, other runs are named."""
+        merged = {**then, **now}
+        for key in ("masks", "planned"):
+            if key in then or key in now:
+                merged[key] = [*then.get(key, []), *(e for e in now.get(key, []) if e not in then.get(key, []))]
+        if "tuning" in then or "tuning" in now:
+            merged["tuning"] = {**then.get("tuning", {}), **now.get("tuning", {})}
+        runs = [*then.get("earlier_runs", []), {key: then.get(key) for key in ("date", "command")}]
+        runs += now.get("earlier_runs", [])
+        this = {key: now.get(key) for key in ("date", "command")}
+        others = [run for i, run in enumerate(runs) if run.get("command") and run != this and run not in runs[:i]]
+        if others:
+            merged["earlier_runs"] = others
+        if "stopped" not in now:
+            merged.pop("stopped", None)
+        return merged
+
+    def _is_whole(self, row: Row) -> bool:
+        """Whether the images of a row can be read, or were removed by somebody who needs only the numbers."""
+        try:
+            self.images(row)
+        except CflError:
+            return False
+        return True
+
+    def _state(self) -> tuple[Any, ...]:
+        try:
+            status = (self.folder / ROWS_FILE).stat()
+        except FileNotFoundError:
+            return self._journal.state()
+        return status.st_ino, status.st_mtime_ns, *self._journal.state()
 
     @staticmethod
     def _jsonable(value: Any) -> Any:
@@ -229,39 +342,20 @@ def _row(stored: dict[str, Any]) -> Row:
 
 
 def _recon_name(row: Row) -> str:
-    """Name the file of a row's images; different rows have different names, whatever their volume is called."""
-    stem = re.sub(r"[^A-Za-z0-9._-]", "_", row.volume)
-    if stem != row.volume:  # "a b" and "a_b" must not share a file
-        stem += "-" + hashlib.sha256(row.volume.encode()).hexdigest()[:6]
+    """Name the file of a row's images; different rows have different names, whatever volume and method are called."""
     setting = row.mask if row.acceleration is None else f"{row.mask}_R{row.acceleration:g}"
-    return f"{stem}_{setting}_{row.method}.cfl"
+    return f"{_file_part(row.volume)}_{setting}_{_file_part(row.method)}.cfl"
 
 
-def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    keys = [*earlier, *(key for key in now if key not in earlier)]
-    return [
-        f"{key} {earlier.get(key)!r} then, {now.get(key)!r} now" for key in keys if earlier.get(key) != now.get(key)
-    ]
+def _file_part(name: str) -> str:
+    """Keep what any file system takes, and where that changed or shortened the name, a hash of the whole."""
+    part = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    if part == name and len(part) <= LONGEST_PART:
+        return part
+    return f"{part[:LONGEST_PART]}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:6]}"
 
 
-def _input_differences(earlier: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[str]:
-    then = {entry["volume"]: entry for entry in earlier}
-    here = {entry["volume"]: entry for entry in now}
-    differences = [f"input {name} is no longer given" for name in then if name not in here]
-    differences += [f"input {name} is new" for name in here if name not in then]
-    for name in then.keys() & here.keys():
-        if then[name]["sha256"] != here[name]["sha256"]:
-            differences.append(f"input {name} has changed")
-        elif then[name]["slices"] != here[name]["slices"]:
-            before, after = ("-".join(map(str, entry[name]["slices"])) for entry in (then, here))
-            differences.append(f"input {name}: slices {before} then, {after} now")
-    return differences
-
-
-def _mask_differences(earlier: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[str]:
-    then = {(entry["setting"], entry["volume"]): entry["hash"] for entry in earlier}
-    return [
-        f"mask {entry['setting']} of {entry['volume']} has changed"
-        for entry in now
-        if then.get((entry["setting"], entry["volume"]), entry["hash"]) != entry["hash"]
-    ]
+def slice_numbers(entry: dict[str, Any]) -> list[int]:
+    """Numbers of the slices that took part, from an entry of ``provenance["inputs"]``."""
+    first, end = entry["slices"]
+    return [number for number in range(first, end) if number not in entry.get("skipped", ())]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,11 @@ class Column:
     format: Callable[[float], str]
     higher_is_better: bool | None = None  # None: neither direction means a better image; no best, no deviation shown
     note: str = ""
+
+    @property
+    def mark(self) -> str:
+        """An arrow: up where more is better, down where less is, nothing elsewhere."""
+        return {True: "↑", False: "↓", None: ""}[self.higher_is_better]
 
 
 @dataclass(frozen=True)
@@ -49,19 +55,22 @@ class Mean:
 
 @dataclass
 class Line:
-    """One method at one setting, averaged over its volumes."""
+    """One method at one setting, averaged over the volumes that its group is ranked on."""
 
     method: str
     volumes: list[str]
-    complete: bool  # False when another method of this setting has volumes that this one lacks
+    complete: bool  # False when it lacks volumes that another method of this setting has, or that are planned
     means: dict[str, Mean]
     trained: bool = True  # False for a network with random weights
     best: set[str] = field(default_factory=set)
+    ranked: bool = True  # False when it has no volume in common with the others: its means are over its own volumes
+    sens_maps: str = ""  # where coil sensitivities come from, in short; empty for one coil
 
     def remark(self, group: Group) -> str:
         """Say what stands behind the name of the method: ``untrained``, ``2 of 3 volumes``; usually nothing."""
         volumes = "" if self.complete else f"{len(self.volumes)} of {len(group.volumes)} volumes"
-        return ", ".join(filter(None, ["" if self.trained else "untrained", volumes]))
+        alone = "" if self.ranked else "not ranked"
+        return ", ".join(filter(None, ["" if self.trained else "untrained", volumes, alone]))
 
 
 @dataclass
@@ -72,7 +81,25 @@ class Group:
     has_reference: bool
     lines: list[Line]
     rows: list[Row]
-    volumes: list[str]
+    volumes: list[str]  # that any method has, or that are planned
+    common: list[str]  # that all ranked methods have: means and ranks are over these
+    absent: list[str] = field(default_factory=list)  # methods that are planned and have no row yet
+
+    @property
+    def partial(self) -> bool:
+        """Whether rows are missing, so that the table may still change."""
+        return bool(self.absent) or not all(line.complete for line in self.lines)
+
+    def words(self) -> str:
+        """Say on what the means are, where that is not everything; for headings."""
+        if not self.partial:
+            return ""
+        parts = []
+        if len(self.common) < len(self.volumes):
+            parts.append(f"means over the {len(self.common)} of {count(len(self.volumes), 'volume')} that all have")
+        if self.absent:
+            parts.append(f"nothing yet of {', '.join(self.absent)}")
+        return "; ".join(["partial", *parts])
 
 
 def three_digits(value: float) -> str:
@@ -106,23 +133,48 @@ COLUMNS = (
 )
 
 
-def summarise(rows: Iterable[Row]) -> list[Group]:
+def summarise(rows: Iterable[Row], planned: Iterable[Mapping[str, Any]] = ()) -> list[Group]:
     """Average the rows over volumes, setting by setting, in order of first appearance.
+
+    Methods are compared on the volumes that all of them have. One that shares none with the others is left out of the
+    ranking, the one with the fewest volumes first.
 
     Parameters
     ----------
     rows
         Rows of any number of methods, volumes and settings.
+    planned
+        What the command was to make: ``method, mask, acceleration`` and its ``volumes``.
 
     Returns
     -------
         One `Group` per setting. ``Line.best`` names the columns in which a line has its group's best mean at the
-        precision that the table shows; a method that lacks some of the group's volumes is never marked.
+        precision that the table shows.
     """
     groups: dict[tuple[Setting, bool], list[Row]] = {}
     for row in rows:
         groups.setdefault((Setting(row.mask, row.acceleration), row.psnr is not None), []).append(row)
-    return [_group(setting, has_reference, members) for (setting, has_reference), members in groups.items()]
+    planned = list(planned)
+    found = []
+    for (setting, has_reference), members in groups.items():
+        own = [entry for entry in planned if Setting(entry["mask"], entry["acceleration"]) == setting]
+        if (setting, not has_reference) in groups:  # whether a missing volume has a reference is not known
+            own = []
+        volumes: dict[str, list[str]] = {}
+        for entry in own:
+            volumes.setdefault(entry["method"], []).extend(entry["volumes"])
+        found.append(_group(setting, has_reference, members, volumes))
+    return found
+
+
+def best_first(lines: Iterable[Line]) -> list[Line]:
+    """Sort by PSNR as far as it is shown, then what has none; equals stay in the order they ran."""
+
+    def order(line: Line) -> tuple[bool, bool, float]:
+        mean = _value(line, "psnr")
+        return not line.ranked, math.isnan(mean), 0.0 if math.isnan(mean) else -round(mean, 2)
+
+    return sorted(lines, key=order)
 
 
 def shown_columns(rows: Iterable[Row]) -> list[Column]:
@@ -131,23 +183,70 @@ def shown_columns(rows: Iterable[Row]) -> list[Column]:
     return [column for column in COLUMNS if any(column.value(row) is not None for row in rows)]
 
 
-def _group(setting: Setting, has_reference: bool, rows: list[Row]) -> Group:
-    volumes = list(dict.fromkeys(row.volume for row in rows))
+def _group(setting: Setting, has_reference: bool, rows: list[Row], planned: Mapping[str, list[str]]) -> Group:
+    volumes = list(
+        dict.fromkeys([*(row.volume for row in rows), *(name for names in planned.values() for name in names)])
+    )
+    own: dict[str, list[Row]] = {}
+    for row in rows:
+        own.setdefault(row.method, []).append(row)
+    common, ranked = _in_common({method: [row.volume for row in members] for method, members in own.items()})
     lines = []
-    for method in dict.fromkeys(row.method for row in rows):
-        own = [row for row in rows if row.method == method]
+    for method, members in own.items():
+        line_volumes = list(dict.fromkeys(row.volume for row in members))
+        counted = [row for row in members if method not in ranked or row.volume in common]
         means = {}
         for column in COLUMNS:
-            values = [value for value in map(column.value, own) if value is not None]
+            values = [value for value in map(column.value, counted) if value is not None]
             if values:
                 means[column.key] = _mean(values)
-        own_volumes = list(dict.fromkeys(row.volume for row in own))
-        trained = all(row.details.get("trained", True) for row in own)
-        lines.append(Line(method, own_volumes, len(own_volumes) == len(volumes), means, trained))
+        lines.append(
+            Line(
+                method,
+                line_volumes,
+                len(line_volumes) == len(volumes),
+                means,
+                trained=all(row.details.get("trained", True) for row in members),
+                ranked=method in ranked,
+                sens_maps=_sens_maps(members),
+            )
+        )
     if len(lines) > 1:
         for column in COLUMNS:
             _mark_best(lines, column)
-    return Group(setting, has_reference, lines, rows, volumes)
+    absent = [method for method in planned if method not in own]
+    return Group(setting, has_reference, lines, rows, volumes, [name for name in volumes if name in common], absent)
+
+
+def _in_common(volumes: Mapping[str, list[str]]) -> tuple[set[str], set[str]]:
+    """Volumes that all methods have, and those methods: the fewest are left out that leave a volume in common."""
+    ranked = list(volumes)
+    while True:
+        common = set.intersection(*(set(volumes[method]) for method in ranked))
+        if common or len(ranked) == 1:
+            return common, set(ranked)
+        fewest = min(len(volumes[method]) for method in ranked)
+        ranked.remove([method for method in ranked if len(volumes[method]) == fewest][-1])
+
+
+_SENS_MAPS = (  # a word of the source, and what the table says
+    ("ecalib", "ESPIRiT (bart ecalib)"),
+    ("file", "from file"),
+    ("espirit estimate", "ESPIRiT (own)"),
+    ("estimate", "own estimate"),
+)
+
+
+def _sens_maps(rows: Iterable[Row]) -> str:
+    """Name the sources of the coil sensitivities in short; several are listed."""
+    found = [str(row.details["sens_maps"]) for row in rows if row.details.get("sens_maps")]
+    short = [next((text for word, text in _SENS_MAPS if word in source.lower()), source) for source in found]
+    return ", ".join(dict.fromkeys(short))
+
+
+def count(number: int, noun: str) -> str:
+    """``1 volume``, ``2 volumes``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _mean(values: list[float]) -> Mean:
@@ -159,7 +258,7 @@ def _mean(values: list[float]) -> Mean:
 def _mark_best(lines: list[Line], column: Column) -> None:
     if column.higher_is_better is None:
         return
-    ranked = [line for line in lines if line.complete and not math.isnan(_value(line, column.key))]
+    ranked = [line for line in lines if line.ranked and not math.isnan(_value(line, column.key))]
     if not ranked:
         return
     best = (max if column.higher_is_better else min)(_value(line, column.key) for line in ranked)

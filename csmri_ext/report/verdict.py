@@ -33,7 +33,8 @@ def verdict(groups: Sequence[Group]) -> str:
     """Say in one sentence which method is best at each setting.
 
     Methods within 0.05 dB or 0.001 SSIM of the best are called level. A lead on the mean that does not hold on every
-    volume says on how many it holds. Data without a reference get no winner.
+    volume says on how many it holds. Where a method lacks volumes, all are compared on those that they have in common,
+    and this is said. Data without a reference get no winner.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ def verdict(groups: Sequence[Group]) -> str:
             parts.append(f"{_where(group, previous_mask)}, {_judge(group)}")
             previous_mask = group.setting.mask
     else:
-        parts += [_count(judged, "psnr"), _count(judged, "ssim")]
+        parts += [_count(judged, "psnr"), _count(judged, "ssim"), *_reservations(judged)]
     unjudged = [group for group in groups if not group.has_reference]
     if unjudged:
         parts.append(_without_reference(unjudged, bool(judged)))
@@ -86,14 +87,27 @@ def _judge(group: Group) -> str:
     else:
         disagree = not set(psnr.names) & set(ssim.names)
         words += f"{', but' if disagree else ' and'} {_join(ssim.names)} in SSIM {_detail(group, ssim)}"
-    unranked = [line.method for line in group.lines if not line.complete or math.isnan(_mean(line, "psnr"))]
-    return words + (f", {_join(unranked)} not ranked for want of some volumes or numbers" if unranked else "")
+    return words + _on_common(group) + "".join(f", {clause}" for clause in _unranked(group))
+
+
+def _on_common(group: Group) -> str:
+    """Say on what volumes the methods are compared, where that is not all."""
+    if len(group.common) == len(group.volumes):
+        return ""
+    return f", on the {len(group.common)} of {len(group.volumes)} volumes that all of them have"
+
+
+def _unranked(group: Group) -> list[str]:
+    """Name the methods that take no part in the ranking."""
+    names = [line.method for line in group.lines if not line.ranked or math.isnan(_mean(line, "psnr"))]
+    clauses = [f"{_join(names)} not ranked for want of some volumes or numbers"] if names else []
+    return clauses + ([f"nothing yet of {_join(group.absent)}"] if group.absent else [])
 
 
 def _lead(group: Group, key: str) -> _Lead | None:
-    """Rank the methods that have every volume; the rest cannot be compared fairly."""
+    """Rank the methods on the volumes that they have in common; the rest cannot be compared fairly."""
     ranked = sorted(
-        (line for line in group.lines if line.complete and not math.isnan(_mean(line, key))),
+        (line for line in group.lines if line.ranked and not math.isnan(_mean(line, key))),
         key=lambda line: -_mean(line, key),
     )
     if not ranked:
@@ -120,25 +134,55 @@ def _wins(group: Group, lead: _Lead) -> tuple[int, int]:
     assert lead.runner_up is not None
     scores = {(row.method, row.volume): getattr(row, lead.key) for row in group.rows}
     winner, loser = lead.leaders[0].method, lead.runner_up.method
-    wins = sum(scores[winner, volume] > scores[loser, volume] for volume in group.volumes)
-    return wins, len(group.volumes)
+    wins = sum(scores[winner, volume] > scores[loser, volume] for volume in group.common)
+    return wins, len(group.common)
 
 
 def _count(groups: Sequence[Group], key: str) -> str:
     """Count who leads where, with the range of the margins, when there are too many settings to spell out."""
-    leads = [lead for lead in (_lead(group, key) for group in groups) if lead is not None]
+    leads = [(group, lead) for group in groups if (lead := _lead(group, key)) is not None]
     if not leads:
         return f"no method has a {key.upper()} on every volume"
     clauses = []
-    for names, count in Counter(lead.names for lead in leads).most_common():
-        margins = [lead.margin for lead in leads if lead.names == names and lead.margin is not None]
+    for names, count in Counter(lead.names for _, lead in leads).most_common():
+        theirs = [(group, lead) for group, lead in leads if lead.names == names]
+        margins = [lead.margin for _, lead in theirs if lead.margin is not None]
         where = f"all {count}" if count == len(groups) else f"{count} of {len(groups)}"
         clause = f"{_join(names)} {'leads' if len(names) == 1 else 'are level in the lead'} at {where} settings"
+        details = []
         if margins:
             low, high = (_difference(key, margin) for margin in (min(margins), max(margins)))
-            clause += f" (by {low})" if low == high else f" (by {low} to {high})"
-        clauses.append(clause)
+            details.append(f"by {low}" if low == high else f"by {low} to {high}")
+        details += _not_everywhere(theirs)
+        clauses.append(f"{clause} ({', '.join(details)})" if details else clause)
     return f"in {key.upper()}, {_join(clauses)}"
+
+
+def _not_everywhere(leads: Sequence[tuple[Group, _Lead]]) -> list[str]:
+    """Name the settings where a lead on the mean does not hold on every volume, by how many it holds on."""
+    settings: dict[tuple[int, int], list[str]] = {}
+    for group, lead in leads:
+        if lead.runner_up is not None:
+            wins, volumes = _wins(group, lead)
+            if wins < volumes:
+                settings.setdefault((wins, volumes), []).append(group.setting.title)
+    return [
+        f"though on only {wins} of {volumes} volumes at {_some(titles)}" for (wins, volumes), titles in settings.items()
+    ]
+
+
+def _reservations(groups: Sequence[Group]) -> list[str]:
+    """Say once for all settings who is not ranked, and where methods are compared on some volumes only."""
+    settings: dict[str, list[str]] = {}
+    for group in groups:
+        common = _on_common(group).replace(", on", "compared on")
+        for clause in [*_unranked(group), *filter(None, [common])]:
+            settings.setdefault(clause, []).append(group.setting.title)
+    return [f"{clause} at {_some(titles)}" for clause, titles in settings.items()]
+
+
+def _some(titles: Sequence[str]) -> str:
+    return _join(titles) if len(titles) <= 2 else f"{len(titles)} settings"
 
 
 def _without_reference(groups: Sequence[Group], after_judged: bool) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from csmri_ext.report import display
+from csmri_ext.report.report_files import PANELS
 from csmri_ext.report.rows import Comparison, Panel
 from csmri_ext.report.summary import Setting, sampling_words
 
@@ -17,13 +20,21 @@ MAX_PIXELS = 24_000_000  # of all images in a page; about 20 MB
 
 
 class _Images:
-    """Data addresses in order of first use; equal images (a target at two accelerations) are stored once."""
+    """Addresses in order of first use; equal images (a target at two accelerations) are stored once."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Callable[[str, bytes], None] | None) -> None:
+        self._keep = keep
         self.addresses: dict[str, int] = {}
+        self.size = 0  # bytes of all images
 
     def add(self, png: bytes) -> int:
-        return self.addresses.setdefault(data_uri(png), len(self.addresses))
+        address = data_uri(png) if self._keep is None else f"{PANELS}/{hashlib.sha256(png).hexdigest()[:16]}.png"
+        if address not in self.addresses:
+            self.addresses[address] = len(self.addresses)
+            self.size += len(png)
+            if self._keep is not None:
+                self._keep(address, png)
+        return self.addresses[address]
 
 
 def data_uri(png: bytes) -> str:
@@ -31,16 +42,21 @@ def data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def viewer_data(comparison: Comparison, factors: dict[str, int]) -> dict[str, Any] | None:
+def viewer_data(
+    comparison: Comparison, factors: dict[str, int], keep: Callable[[str, bytes], None] | None = None
+) -> dict[str, Any] | None:
     """Encode the panels for the viewer.
 
     Parameters
     ----------
     comparison
-        Panels to show. When their images exceed `MAX_PIXELS`, evenly spaced slices are kept and ``omitted`` counts
-        the rest.
+        Panels to show. When their images exceed `MAX_PIXELS` and are to lie in the page, evenly spaced slices are kept;
+        ``shown`` and ``slices`` tell how many of how many.
     factors
         volume -> amplification of its error maps, from `display.error_factor`.
+    keep
+        Given the address and the bytes of every image that is to be a file beside the page; None puts all of them
+        into the page.
 
     Returns
     -------
@@ -49,8 +65,8 @@ def viewer_data(comparison: Comparison, factors: dict[str, int]) -> dict[str, An
     panels = comparison.panels
     if not panels:
         return None
-    kept = _within_budget(panels)
-    images = _Images()
+    kept = _within_budget(panels) if keep is None else panels
+    images = _Images(keep)
     settings = list(dict.fromkeys(Setting(panel.mask, panel.acceleration) for panel in kept))
     volumes = list(dict.fromkeys(panel.volume for panel in kept))
     entries = [
@@ -66,8 +82,30 @@ def viewer_data(comparison: Comparison, factors: dict[str, int]) -> dict[str, An
         "images": list(images.addresses),
         "aspect": min(panel_shape[1] / panel_shape[0] for panel_shape in map(_shape, kept)),
         "shown": len({(panel.volume, panel.slice) for panel in kept}),
-        "slices": len({(panel.volume, panel.slice) for panel in panels}),
+        "slices": max(len({(panel.volume, panel.slice) for panel in panels}), _slices_compared(comparison)),
+        "evenly": len(kept) < len(panels),
+        "size": f"{len(images.addresses)} images, {_megabytes(images.size)}",
     }
+
+
+def fits_page(panels: Sequence[Panel]) -> bool:
+    """Whether all images of the panels may lie in the page."""
+    return sum(math.prod(_shape(panel)) * _images_per_panel(panel) for panel in panels) <= MAX_PIXELS
+
+
+def size_words(page: Path) -> str:
+    """Say how large a report is: `` (3.2 MB, and 1560 images of 92.1 MB beside it)``."""
+    beside = [path.stat().st_size for path in (page.parent / PANELS).glob("*.png")]
+    images = f", and {len(beside)} images of {_megabytes(sum(beside))} beside it in {PANELS}/" if beside else ""
+    return f" ({_megabytes(page.stat().st_size)}{images})" if page.exists() else ""
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _slices_compared(comparison: Comparison) -> int:
+    return sum({row.volume: row.slices for row in comparison.rows}.values())
 
 
 def _shape(panel: Panel) -> tuple[int, ...]:
@@ -76,10 +114,10 @@ def _shape(panel: Panel) -> tuple[int, ...]:
 
 def _within_budget(panels: Sequence[Panel]) -> list[Panel]:
     """Drop slices evenly until the images fit `MAX_PIXELS`; a slice is kept or dropped at all settings alike."""
+    if fits_page(panels):
+        return list(panels)
     slices = list(dict.fromkeys((panel.volume, panel.slice) for panel in panels))
     pixels = sum(math.prod(_shape(panel)) * _images_per_panel(panel) for panel in panels)
-    if pixels <= MAX_PIXELS:
-        return list(panels)
     count = max(1, int(len(slices) * MAX_PIXELS / pixels))
     kept = {slices[index] for index in np.linspace(0, len(slices) - 1, count).round().astype(int)}
     return [panel for panel in panels if (panel.volume, panel.slice) in kept]

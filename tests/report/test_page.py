@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from csmri_ext.report import page as report
 from csmri_ext.report import viewer
 from csmri_ext.report.canvas import png
 from csmri_ext.report.page import write_report
+from csmri_ext.report.report_files import files_of, remove_report
 from csmri_ext.report.rows import Comparison
 
 
@@ -65,6 +67,8 @@ def coarse_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """Figures at 40 dpi, since these tests look at the page around them."""
     if request.node.name != "test_size_of_a_typical_report":
         monkeypatch.setattr(report, "png", lambda figure: png(figure, dpi=40))
+    if request.node.name != "test_files":
+        monkeypatch.setattr(report, "vector", lambda figure, kind: b"")
 
 
 def squeezed(text: str) -> str:
@@ -73,12 +77,13 @@ def squeezed(text: str) -> str:
 
 def test_files(written: Path) -> None:
     assert written.name == "report.html"
-    assert sorted(path.name for path in written.parent.rglob("*") if path.is_file()) == [
-        "boxplots.png",
-        "recon-equispaced_fraction-R4.png",
-        "recon-equispaced_fraction-R8.png",
-        "report.html",
-    ]
+    figures = ("boxplots", "recon-equispaced_fraction-R4", "recon-equispaced_fraction-R8")
+    assert sorted(path.name for path in written.parent.rglob("*") if path.is_file()) == sorted(
+        [f"{figure}.{kind}" for figure in figures for kind in ("png", "pdf", "svg")]
+        + ["report.html", "table.csv", "table.tex"]
+    )
+    assert (written.parent / "images" / "boxplots.pdf").read_bytes().startswith(b"%PDF")
+    assert b"<svg" in (written.parent / "images" / "boxplots.svg").read_bytes()
     with Image.open(written.parent / "images" / "boxplots.png") as image:
         assert image.info["dpi"] == pytest.approx((300, 300), abs=1)
 
@@ -200,7 +205,7 @@ def test_without_reference_there_is_no_metric(tmp_path: Path) -> None:
     assert "no fully sampled reference, hence no metric" in text
     assert "k-space residual" in text
     assert "difference to tv" in text
-    assert [path.name for path in (tmp_path / "images").iterdir()] == ["recon-acquired-no-reference.png"]
+    assert [path.name for path in (tmp_path / "images").glob("*.png")] == ["recon-acquired-no-reference.png"]
     for entry in found.data["panels"]:
         assert entry["reference"] is None
         for base, others in entry["maps"].items():
@@ -243,7 +248,7 @@ def test_mask_names_make_safe_and_different_files(tmp_path: Path) -> None:
     first, second = (made_comparison(slices=1, accelerations=(4.0,), mask=name) for name in ("../a b", "../a?b"))
     both = Comparison(first.rows + second.rows, first.panels + second.panels, first.provenance)
     write_report(tmp_path / "out", both)
-    names = sorted(path.name for path in (tmp_path / "out" / "images").iterdir())
+    names = sorted(path.name for path in (tmp_path / "out" / "images").glob("*.png"))
     assert names == ["boxplots.png", "recon-..-a-b-R4-2.png", "recon-..-a-b-R4.png"]
 
 
@@ -298,6 +303,67 @@ def test_many_slices_are_thinned_evenly_and_this_is_said(tmp_path: Path, monkeyp
     assert set(np.diff(slices)) <= {2, 3}
     assert [entry["slice"] for entry in found.data["panels"] if entry["setting"] == 1] == slices
     assert "The viewer holds 20 of 40 slices" in squeezed(found.text)
+
+
+def test_slices_of_the_rows_are_counted_too(tmp_path: Path) -> None:
+    """A volume of 20 slices of which a panel shows one: the reader must not take it for all."""
+    comparison = made_comparison(slices=1, volumes=("a",))
+    for row in comparison.rows:
+        row.slices = 20
+    text = squeezed(Page(write_report(tmp_path, comparison)).text)
+    assert "The viewer holds 1 of 20 slices;" in text
+    assert "images, 0.0 MB in this page" in text
+
+
+def test_panels_beside_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = made_comparison(slices=3, volumes=("a",), accelerations=(4.0,), shape=(32, 32))
+    monkeypatch.setattr(viewer, "MAX_PIXELS", 1000)
+    comparison.place = "auto"
+    found = Page(write_report(tmp_path, comparison))
+    files = sorted(path.name for path in (tmp_path / "panels").iterdir())
+    assert sorted(found.data["images"]) == [f"panels/{name}" for name in files]
+    assert found.data["shown"] == 3, "none is left out"
+    assert f"{len(files)} images" in found.data["size"]
+    inside = Page(write_report(tmp_path / "inside", replace(comparison, place="inside")))
+    assert inside.data["shown"] < 3
+    for address in found.data["images"]:
+        with Image.open(tmp_path / address) as image:
+            image.verify()
+    monkeypatch.undo()
+    write_report(tmp_path, comparison)
+    assert not (tmp_path / "panels").exists(), "nothing of the older report is left"
+
+
+def test_a_new_report_removes_the_figures_of_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    write_report(tmp_path, made_comparison(slices=1))
+    mine = tmp_path / "images" / "recon-mine.png"
+    mine.write_text("keep")
+    write_report(tmp_path, made_comparison(slices=1, accelerations=(4.0,)))
+    assert sorted(path.name for path in (tmp_path / "images").glob("*.png")) == [
+        "boxplots.png",
+        "recon-equispaced_fraction-R4.png",
+        "recon-mine.png",
+    ]
+    remove_report(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]
+
+
+def test_a_page_cannot_have_files_elsewhere_removed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim.png"
+    victim.write_text("keep")
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("../victim.png", "/etc/passwd", "images/../../victim.png", "..", "a/b/victim.png"):
+        (out / "report.html").write_text(f'<meta name="files" content="{name}">')
+        assert [path for path in files_of(out) if not path.parent.samefile(out)] == []
+        remove_report(out)
+    assert victim.exists()
+
+
+def test_rows_are_best_first(page: Page) -> None:
+    text = squeezed(page.text)
+    table = text[text.index("equispaced_fraction, R = 4") :]
+    assert table.index("tv-bart ") < table.index(" tv ") < table.index("zero-filled")
 
 
 @pytest.mark.slow

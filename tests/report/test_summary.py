@@ -9,6 +9,7 @@ import pytest
 from csmri_ext.report.rows import Comparison, Panel, Row
 from csmri_ext.report.summary import (
     Setting,
+    best_first,
     sampled_fraction,
     sampling_words,
     shown_columns,
@@ -59,12 +60,51 @@ def test_a_single_method_is_not_best() -> None:
     assert summarise([row("tv", 30.0)])[0].lines[0].best == set()
 
 
-def test_method_without_all_volumes_is_never_best() -> None:
+def test_means_and_ranks_are_over_the_volumes_that_all_have() -> None:
     (group,) = summarise([row("a", 30.0, volume="x"), row("a", 31.0, volume="y"), row("b", 40.0, volume="x")])
     a, b = group.lines
     assert (a.complete, b.complete) == (True, False)
-    assert "psnr" in a.best
-    assert b.best == set()
+    assert group.common == ["x"]
+    assert (a.means["psnr"].mean, b.means["psnr"].mean) == (30.0, 40.0)
+    assert "psnr" in b.best
+    assert a.best == {"ssim"}
+    assert group.words() == "partial; means over the 1 of 2 volumes that all have"
+    assert b.remark(group) == "1 of 2 volumes"
+
+
+def test_a_method_without_a_common_volume_is_not_ranked() -> None:
+    rows = [row(method, 30.0 + i, volume=v) for i, method in enumerate("ab") for v in "xy"]
+    (group,) = summarise([*rows, row("c", 50.0, volume="z")])
+    a, b, c = group.lines
+    assert (a.ranked, b.ranked, c.ranked) == (True, True, False)
+    assert "psnr" in b.best
+    assert c.best == set()
+    assert "not ranked" in c.remark(group)
+    assert [line.method for line in best_first(group.lines)] == ["b", "a", "c"]
+
+
+def test_what_is_planned_and_missing_makes_a_group_partial() -> None:
+    rows = [row("a", 30.0, volume="x"), row("a", 31.0, volume="y"), row("b", 40.0, volume="x")]
+    plan = [{"method": name, "mask": "random", "acceleration": 4.0, "volumes": ["x", "y", "z"]} for name in "abc"]
+    (group,) = summarise(rows, plan)
+    assert group.partial
+    assert group.absent == ["c"]
+    assert [line.remark(group) for line in group.lines] == ["2 of 3 volumes", "1 of 3 volumes"]
+    assert group.words() == "partial; means over the 1 of 3 volumes that all have; nothing yet of c"
+    (whole,) = summarise(rows[:2], [{**plan[0], "volumes": ["x", "y"]}])
+    assert not whole.partial
+    assert whole.words() == ""
+
+
+def test_source_of_the_sensitivities_stands_in_the_line() -> None:
+    sources = ["bart ecalib -m 1 -r 24", "adaptive estimate from the calibration region", "file", None]
+    lines = [summarise([row("a", 30.0, details={"sens_maps": source})])[0].lines[0].sens_maps for source in sources]
+    assert lines == ["ESPIRiT (bart ecalib)", "own estimate", "from file", ""]
+
+
+def test_marks_say_which_direction_is_better() -> None:
+    marks = {column.key: column.mark for column in shown_columns([row("a", 30.0)])}
+    assert (marks["psnr"], marks["ssim"], marks["nmse"], marks["mse"], marks["seconds"]) == ("↑", "↑", "↓", "↓", "")
 
 
 def test_nan_is_never_best() -> None:

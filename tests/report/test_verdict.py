@@ -105,11 +105,37 @@ def test_with_and_without_reference() -> None:
     assert "where no fully sampled reference exists no method can be called best" in text
 
 
-def test_a_method_that_lacks_a_volume_is_not_ranked_and_this_is_said() -> None:
+def test_a_method_that_lacks_a_volume_is_ranked_on_the_common_ones_and_this_is_said() -> None:
+    """Volume b is easy for everybody: whoever lacks it must not look worse for that."""
+    a = rows({"tv": (30.0, 0.85), "zero-filled": (25.0, 0.7), "net": (32.0, 0.9)}, volume="a")
+    b = rows({"tv": (44.0, 0.99), "zero-filled": (40.0, 0.95)}, volume="b")
+    assert say(a, b) == (
+        "With random sampling at R = 4, net leads in PSNR (32.00 dB, 2.00 dB above tv) and in SSIM (0.900, 0.050 above "
+        "tv), on the 1 of 2 volumes that all of them have."
+    )
+
+
+def test_a_method_without_a_common_volume_is_not_ranked_and_this_is_said() -> None:
     both = [rows({"tv": (30.0, 0.85), "zero-filled": (25.0, 0.7)}, volume=volume) for volume in ("a", "b")]
-    text = say(*both, rows({"net": (40.0, 0.95)}, volume="a"))
-    assert "tv leads" in text
+    text = say(*both, rows({"net": (40.0, 0.95)}, volume="c"))
+    assert "tv leads in PSNR (30.00 dB" in text
+    assert "on the 2 of 3 volumes that all of them have" in text
     assert "net not ranked for want of some volumes or numbers" in text
+
+
+def test_counted_settings_keep_every_reservation() -> None:
+    """From four settings up leads are counted; who is not ranked and who is ahead on some volumes only stays said."""
+    parts = []
+    for acceleration in (2, 3, 4, 5):
+        parts.append(rows({"tv": (34.0, 0.85), "net": (30.0, 0.8)}, acceleration=acceleration, volume="a"))
+        parts.append(rows({"tv": (30.0, 0.85), "net": (31.0, 0.8)}, acceleration=acceleration, volume="b"))
+    parts.append(rows({"far": (50.0, 0.99)}, acceleration=2, volume="c"))
+    text = say(*parts)
+    assert "though on only 1 of 2 volumes at 4 settings" in text
+    assert "far not ranked for want of some volumes or numbers at random, R = 2" in text
+    assert "compared on the 2 of 3 volumes that all of them have at random, R = 2" in text
+    missing = rows({"tv": (34.0, 0.85)}, acceleration=5, volume="z")
+    assert "compared on the 2 of 3 volumes that all of them have at random, R = 5" in say(*parts[:-1], missing)
 
 
 def test_nan_and_infinity() -> None:

@@ -13,7 +13,7 @@ function makeSortable(table) {
       headings.forEach((each) => { each.ariaSort = each === heading ? order : "none"; });
       const sign = order === "ascending" ? 1 : -1;
       const compare = "text" in button.dataset
-        ? (a, b) => sign * a.cells[0].textContent.localeCompare(b.cells[0].textContent)
+        ? (a, b) => sign * a.cells[column].textContent.localeCompare(b.cells[column].textContent)
         : (a, b) => compareNumbers(a.cells[column].dataset.sort, b.cells[column].dataset.sort, sign);
       for (const body of table.tBodies) {
         const [title, ...rows] = body.rows;
@@ -45,6 +45,18 @@ function startViewer(root, data) {
     const node = Object.assign(document.createElement(tag), properties);
     node.append(...children);
     return node;
+  }
+
+  // Window and level are percentages of the stored grey scale: level shown mid-grey, window from black to white.
+  function applyWindow() {
+    const [window, level] = [byId("window"), byId("level")].map((slider) => Number(slider.value) / 100);
+    const changed = window !== 1 || level !== 0.5;
+    for (const transfer of document.querySelectorAll("#window-level feComponentTransfer > *")) {
+      transfer.setAttribute("slope", 1 / window);
+      transfer.setAttribute("intercept", 0.5 - level / window);
+    }
+    stage.classList.toggle("windowed", changed);
+    byId("window-reset").disabled = !changed;
   }
 
   function image(index, className, alt) {
@@ -232,6 +244,11 @@ function startViewer(root, data) {
     const button = event.target.closest("button");
     if (button) flip(button.dataset.method);
   });
+  for (const id of ["window", "level"]) byId(id).addEventListener("input", applyWindow);
+  byId("window-reset").addEventListener("click", () => {
+    for (const id of ["window", "level"]) byId(id).value = byId(id).defaultValue;
+    applyWindow();
+  });
   byId("error").addEventListener("click", toggleErrors);
   byId("all").addEventListener("click", toggleAll);
   byId("detail").addEventListener("click", toggleDetail);
@@ -297,6 +314,7 @@ function startViewer(root, data) {
   window.addEventListener("blur", () => hold(false));
 
   showPanel(data.panels[0]);
+  root.classList.add("ready"); // hidden until then, so that nothing moves before the reader's eyes
 }
 
 const table = byId("results");

@@ -1,0 +1,176 @@
+"""A comparison as it runs: weights chosen, every method on every volume at every setting, what fails listed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from csmri_ext.errors import expected_errors, one_line
+from csmri_ext.progress import stage
+from csmri_ext.recon.evaluate import Problems, Setup, evaluate
+from csmri_ext.recon.methods import Method, warm_up
+from csmri_ext.recon.regularization import has_reference, number_of_trials, tune, untuned
+from csmri_ext.recon.sampling import Sampling, samplings_of
+from csmri_ext.recon.volumes import Volume
+from csmri_ext.report.provenance import shareable
+from csmri_ext.report.rows import ChosenWeight
+from csmri_ext.report.store import Store
+
+
+@dataclass
+class Plan:
+    """What runs on what.
+
+    Attributes
+    ----------
+    methods, volumes, grid
+        Every method on every volume at every mask setting of the grid (or at the volume's own mask).
+    validation
+        Volumes that the weights are tuned on; empty to tune on `volumes`, leaving one out.
+    setup
+        What all of them share.
+    fixed_weights
+        Regularisation weight by family where the user gave one, None where it is tuned.
+    masks
+        One description per volume and setting, for the provenance.
+    read, heard
+        How the files were read, and what is doubtful about them.
+    failed, failed_rows
+        Files that cannot be used and reconstructions that could not be made, and why.
+    """
+
+    methods: list[Method]
+    volumes: list[Volume]
+    grid: list[Sampling]
+    validation: list[Volume]
+    setup: Setup
+    fixed_weights: dict[str, float | None]
+    masks: list[dict[str, Any]]
+    read: list[str] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    failed_rows: list[tuple[str, str]] = field(default_factory=list)
+
+    def leave_out(self, file: Path, error: Exception) -> None:
+        """Go on without a file of several that cannot be used; it is named at the end."""
+        self.failed.append((shareable(file), one_line(error)))
+
+    def keep(self, usable: Sequence[Volume]) -> None:
+        """Go on with these volumes."""
+        kept = {id(volume) for volume in usable}
+        self.volumes = [volume for volume in self.volumes if id(volume) in kept]
+        self.validation = [volume for volume in self.validation if id(volume) in kept]
+        labels = {volume.label for volume in self.volumes}
+        self.masks = [mask for mask in self.masks if mask["volume"] in labels]
+
+    def leave_out_empty(self) -> None:
+        """Take the slices that are zero everywhere out of the volumes; one that has no other keeps them."""
+        for volume in (*self.volumes, *self.validation):
+            empty = [index for index in volume.slices if volume.is_empty(index)]
+            if 0 < len(empty) < len(volume.slices):
+                volume.skipped = empty
+                volume.slices = [index for index in volume.slices if index not in empty]
+
+    @property
+    def planned(self) -> list[dict[str, Any]]:
+        """Entries of ``provenance["planned"]``: the rows that this run is to make, by method and setting."""
+        volumes: dict[tuple[str, str, float | None], list[str]] = {}
+        for volume in self.volumes:
+            for sampling in samplings_of(volume, self.grid):
+                for method in self.methods:
+                    key = (method.name, sampling.kind, sampling.acceleration)
+                    volumes.setdefault(key, []).append(volume.label)
+        return [
+            {"method": method, "mask": mask, "acceleration": acceleration, "volumes": labels}
+            for (method, mask, acceleration), labels in volumes.items()
+        ]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the numbers of a row besides its method, mask, acceleration and volume."""
+        sources = {
+            self.setup.maps_source(volume, sampling)
+            for volume in self.volumes
+            for sampling in samplings_of(volume, self.grid)
+        } - {None}
+        return {
+            "mask seed": "file name" if self.setup.seed is None else self.setup.seed,
+            "weights tuned on": [f"{volume.label}, sha256 {volume.sha256}" for volume in self.validation]
+            or "the inputs",
+            **{f"{family} weight": weight or "auto" for family, weight in self.fixed_weights.items()},
+            "iterations": self.setup.iterations,
+            "device": self.setup.device,
+            "coil sensitivities": sorted(str(source) for source in sources),
+        }
+
+
+def choose_weights(plan: Plan, store: Store, log: Console) -> None:
+    """Fill in the regularisation weights: as given, as an earlier run chose them, or tuned now."""
+    families = list(dict.fromkeys(method.weight for method in plan.methods if method.weight is not None))
+    for volume in plan.volumes:
+        for sampling in samplings_of(volume, plan.grid):
+            usual = {family: untuned(plan.fixed_weights[family]) for family in families}
+            plan.setup.weights[sampling, volume.label] = usual
+    judged = [volume for volume in plan.volumes if has_reference(volume)]
+    jobs = [
+        (family, sampling)
+        for family in families
+        for sampling in plan.grid
+        if judged and plan.fixed_weights[family] is None and not store.tuned(family, sampling.title)
+    ]
+    one_at_a_time = replace(plan.setup, workers=1)
+    trials = sum(number_of_trials(family, plan.validation or judged) for family, _ in jobs)
+    with stage("choosing weights", trials, log) as progress:
+
+        def tune_one(job: tuple[str, Sampling]) -> tuple[dict[str, ChosenWeight], list[dict[str, Any]]]:
+            return tune(*job, judged, plan.validation, Problems(one_at_a_time), lambda: progress.advance(1))
+
+        with ThreadPoolExecutor(plan.setup.workers) as pool:
+            try:
+                for (family, sampling), (chosen, table) in zip(jobs, pool.map(tune_one, jobs), strict=True):
+                    store.keep_tuning(family, sampling.title, chosen, table)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    for (sampling, label), weights in plan.setup.weights.items():
+        for family in families:
+            weights[family] = store.tuned(family, sampling.title).get(label, weights[family])
+
+
+def run(plan: Plan, store: Store, log: Console) -> None:
+    """Compute every row that the store lacks, and store it as soon as it is finished.
+
+    A row that fails is added to ``plan.failed_rows`` and stops no other. Rows that another process finishes in the
+    meantime are taken over.
+    """
+    pending = [
+        (volume, sampling, method)
+        for volume in plan.volumes
+        for sampling in samplings_of(volume, plan.grid)
+        for method in plan.methods
+        if store.find(method.name, sampling.kind, sampling.acceleration, volume.label) is None
+    ]
+    warm_up()
+    problems = Problems(plan.setup)
+    with stage("reconstructing", sum(len(volume.slices) for volume, _, _ in pending), log) as progress:
+        for volume, sampling, method in pending:
+            store.refresh()
+            if store.find(method.name, sampling.kind, sampling.acceleration, volume.label) is not None:
+                progress.advance(len(volume.slices))
+                continue
+            progress.describe(f"{method.name}, {sampling.title}, {volume.label}")
+            try:
+                row, image = evaluate(method, volume, sampling, problems, progress.advance)
+            except expected_errors() as error:
+                what = f"{method.name}, {sampling.title}, {volume.label}"
+                plan.failed_rows.append((what, one_line(error)))
+                log.print(f"failed: {one_line(error)}", markup=False, highlight=False, soft_wrap=True)
+                continue
+            store.add(row, image)
+            quality = "" if row.psnr is None else f"PSNR {row.psnr:.2f} dB, SSIM {row.ssim:.4f}, "
+            progress.line(f"{volume.label}, {sampling.title}, {method.name}: {quality}{row.seconds:.1f} s")
