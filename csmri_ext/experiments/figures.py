@@ -152,7 +152,7 @@ def draw_panels(
 
 
 def _axes(canvas: Canvas, row: int, column: int, title: str, across: str, up: str) -> Axes:
-    axes = canvas.axes(_WIDTH * column + 0.75, _HEIGHT * row + 0.35, _WIDTH - 0.95, _HEIGHT - 0.95)
+    axes = canvas.axes(_WIDTH * column + 0.95, _HEIGHT * row + 0.35, _WIDTH - 1.15, _HEIGHT - 0.95)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.ticklabel_format(useOffset=False)
