@@ -124,7 +124,7 @@ LAZY = {
     "csmri_ext.metrics": {"torch", "csmri_ext.complexity"},
     "csmri_ext.recon": {"torch", "cupy"},
     "csmri_ext.report": {"torch", "csmri_ext", "csmri_ext.config"},
-    "csmri_ext.experiments": {"torch"},
+    "csmri_ext.experiments": {"torch", "csmri_ext.complexity"},
 }
 
 

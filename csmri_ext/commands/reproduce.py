@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -15,10 +16,10 @@ from csmri_ext.bridge.mask_file import is_mask_file, read_mask
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.parser import ArgumentParser, run_command
 from csmri_ext.commands.reading import add_reading_options, files_of
-from csmri_ext.commands.values import positive, seed
-from csmri_ext.errors import InputError, unknown
+from csmri_ext.commands.values import positive, seed, share
+from csmri_ext.errors import InputError, blaming_input, unknown
 from csmri_ext.experiments.experiment import Experiment, Setting, experiments
-from csmri_ext.progress import stage
+from csmri_ext.progress import spent, stage
 from csmri_ext.recon import methods
 from csmri_ext.recon.evaluate import Problems, Setup, evaluate
 from csmri_ext.recon.problem import TV_WEIGHT
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
     from csmri_ext.experiments.training import Training
     from csmri_ext.recon.methods import Method
     from csmri_ext.recon.volumes import Volume
+    from csmri_ext.training import Recipe
 
 PROGRAM = "csmri reproduce"
+PAPER, OURS = "paper", "ours"
+SMALLEST = 16  # four halvings of a U-net
 
 
 def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
@@ -58,21 +62,45 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     group = parser.add_argument_group("less than the paper")
     less = group.add_argument
     less("--networks", metavar="A,B", help="only these networks of the table")
-    less("--steps", type=positive, metavar="N", help="optimiser steps of each network")
+    amount = group.add_mutually_exclusive_group()
+    amount.add_argument("--epochs", type=positive, metavar="N", help="passes over the training slices")
+    amount.add_argument("--steps", type=positive, metavar="N", help="optimiser steps of each network")
     less("--volumes", type=positive, metavar="N", help="patients, of all three parts together")
-    less("--middle", type=float, default=1.0, metavar="F", help="share of the slices of each volume, around its middle")
-    less("--size", type=positive, metavar="N", help="rows and columns (default: 320 for fastMRI, 256 for NIfTI)")
+    less("--middle", type=share, default=1.0, metavar="F", help="share of the slices of each volume, around its middle")
+    less("--limit", type=positive, metavar="N", help="at most so many slices of each volume, around its middle")
+    less("--size", type=_size, metavar="N", help="rows and columns (default: 320 for fastMRI, 256 for NIfTI)")
     less("--mask", metavar="FILE", help="this mask in place of those of the table")
+    less("--acquisition", metavar="A,B", help="what the files call the scans to take, or 'all' (default: the paper's)")
+    add(
+        "--like",
+        choices=(PAPER, OURS),
+        default=PAPER,
+        help="paper: its recipe; ours: phase, noise and several coils, whose data steps are conjugate gradients "
+        "(recipe 'measured'; default: %(default)s)",
+    )
+    add("--estimate", action="store_true", help="say how long it will take, and stop")
     group = parser.add_argument_group("machine")
     machine = group.add_argument
     machine("--device", choices=("cpu", "cuda"), default="cpu", help="where to train and to test")
-    machine("--workers", type=int, default=0, metavar="N", help="processes that read ahead (default: %(default)s)")
+    machine("--workers", type=_workers, default=0, metavar="N", help="processes that read ahead (default: %(default)s)")
     machine("--threads", type=positive, metavar="N", help="CPU threads (default: all cores)")
     machine("--steps-per-epoch", type=positive, default=200, metavar="N", help="steps between checkpoints")
     add("--seed", type=seed, default=0, help="of split, weights and training masks (default: %(default)s)")
     add_reading_options(parser)
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser
+
+
+def _size(text: str) -> int:
+    if not text.isdecimal() or int(text) < SMALLEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {SMALLEST}")
+    return int(text)
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
 
 
 def _reproduce(arguments: list[str], program: str) -> int:
@@ -91,7 +119,6 @@ def _reproduce(arguments: list[str], program: str) -> int:
     from csmri_ext.experiments.images import prepare, volumes_of
     from csmri_ext.experiments.training import Training
     from csmri_ext.metrics import METRIC_VARIANT
-    from csmri_ext.training import RECIPES
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -101,22 +128,28 @@ def _reproduce(arguments: list[str], program: str) -> int:
         seed=args.seed,
         n_patients=args.volumes,
         middle=args.middle,
+        limit=args.limit,
         size=args.size,
+        acquisitions=_acquisitions(args.acquisition),
+        coils=args.like == OURS,
         reading=files_of(args),
     )
     volumes = volumes_of(images.test)
-    recipe = RECIPES[experiment.recipe]
-    recipe = replace(recipe, steps=args.steps or recipe.steps)
+    recipe = _recipe(args, experiment, len(images.train))
     settings = {
         "experiment": args.experiment,
         "recipe": asdict(recipe) | {"masks": "of the setting", "accelerations": "of the setting"},
+        "like": args.like,
         "seed": args.seed,
         "middle": args.middle,
+        "limit": args.limit,
         "split": images.describe(),
         "mask seed": "file name",
     }
+    with blaming_input():
+        masks = _masks(experiment, volumes)
     folder.mkdir(parents=True, exist_ok=True)
-    store = Store(folder, settings, [volume.describe() for volume in volumes], _masks(experiment, volumes))
+    store = Store(folder, settings, [volume.describe() for volume in volumes], masks)
     done = store.resume()
     log = Console(stderr=True)
     counts = " + ".join(f"{len(names)} {part}" for part, names in images.describe().items())
@@ -128,7 +161,6 @@ def _reproduce(arguments: list[str], program: str) -> int:
         "published": {name: asdict(numbers) for name, numbers in experiment.networks.items()},
         "notes": list(experiment.notes),
     }
-    store.write()
     training = Training(
         folder / "networks",
         recipe,
@@ -138,11 +170,64 @@ def _reproduce(arguments: list[str], program: str) -> int:
         args.steps_per_epoch,
     )
     setup = Setup(device=args.device, workers=provenance.available_cores())
+    log.print(_estimate(experiment, training, images, store, args.device), markup=False, highlight=False)
+    if args.estimate:
+        return 0
+    store.write()
     try:
         run(experiment, training, images, volumes, setup, store, log)
     finally:  # also after Ctrl-C or an error: what has finished is shown
-        publish(experiment, training, images, store)
+        publish(experiment, training, images, volumes, store)
     return 0
+
+
+def _acquisitions(text: str | None) -> list[str] | None:
+    """Names after ``--acquisition``; None: the experiment's; empty: all."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise InputError("--acquisition names none; 'all' takes any")
+    return [] if names == ["all"] else names
+
+
+def _recipe(args: argparse.Namespace, experiment: Experiment, slices: int) -> Recipe:
+    """Take the paper's recipe, or ours, with the steps that were asked for."""
+    from csmri_ext.training import RECIPES
+
+    recipe = RECIPES["measured" if args.like == OURS else experiment.recipe]
+    if args.like == OURS and args.size:
+        recipe = replace(recipe, sizes=(0,), strip=0)
+    if args.epochs:
+        recipe = replace(recipe, steps=-(-args.epochs * slices // recipe.batch_size))
+    return replace(recipe, steps=args.steps or recipe.steps)
+
+
+def _estimate(experiment: Experiment, training: Training, images: Prepared, store: Store, device: str) -> str:
+    """Say how long the trainings and tests that are not done will take, by one step and one slice of each network."""
+    from csmri_ext.experiments.estimate import measure
+
+    recipe, slices = training.recipe, len(images.test)
+    training_time = test_time = 0.0
+    each = []
+    for name in experiment.networks:
+        pending = [
+            setting for setting in experiment.settings if not training.weights(experiment, setting, name).is_file()
+        ]
+        tested = sum(row.slices for row in store.rows if row.method == name)
+        left = slices * len(experiment.settings) - tested
+        if not pending and not left:
+            continue
+        pace = measure(experiment, name, recipe, images.train[0].shape, device, real=images.real)
+        own = pace.step * recipe.steps * len(pending)
+        training_time, test_time = training_time + own, test_time + pace.slice * left
+        each.append(f"{name} {spent(own)}")
+    if not each:
+        return "estimate: nothing left to train or to test with a network"
+    return (
+        f"estimate: {spent(training_time)} to train ({', '.join(each)}; {recipe.steps} steps each, less what a killed "
+        f"training has done), {spent(test_time)} to test; methods without a network are not counted"
+    )
 
 
 def _with_mask(experiment: Experiment, path: str | None) -> Experiment:
@@ -220,15 +305,23 @@ def run(
                     progress.line(f"{volume.label}, {sampling.title}, {name}: {row.psnr:.2f} dB, SSIM {row.ssim:.4f}")
 
 
-def publish(experiment: Experiment, training: Training, images: Prepared, store: Store) -> None:
-    """Write the figures of what has finished, and print the tables."""
-    from csmri_ext.experiments.tables import draw_box_plots, draw_convergence, print_experiment
+def publish(
+    experiment: Experiment, training: Training, images: Prepared, volumes: Sequence[Volume], store: Store
+) -> None:
+    """Write the figures and the table of what has finished, and print the table."""
+    from csmri_ext.experiments.figures import draw_box_plots, draw_convergence, draw_panels, draw_sweep
+    from csmri_ext.experiments.tables import print_experiment, write_table
 
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    height, width = images.test[0].shape
-    print_experiment(experiment, store.rows, images.format, (height, width), console)
-    figures = [draw_box_plots(store), draw_convergence(experiment, training, store.folder)]
-    for path in [store.folder / "results.json", store.folder / "results.csv", *filter(None, figures)]:
+    console = Console() if sys.stdout.isatty() else Console(width=180)
+    print_experiment(experiment, store.rows, images.format, console, real=images.real)
+    table = write_table(experiment, store.rows, images.format, store.folder / "table.csv", real=images.real)
+    figures = [
+        draw_box_plots(store),
+        draw_convergence(experiment, training, store.folder),
+        *draw_sweep(experiment, store.rows, store.folder, real=images.real),
+        *draw_panels(experiment, store, volumes, lambda i: [_sampling(setting, i) for setting in experiment.settings]),
+    ]
+    for path in [table, store.folder / "results.json", store.folder / "results.csv", *filter(None, figures)]:
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ class Prepared:
     Attributes
     ----------
     train, validation, test
-        complex64 ``(size, size)``, of different patients.
+        complex64 ``(size, size)``, or ``(coils, size, size)``, of different patients.
     format
         ``"fastMRI HDF5"`` or ``"NIfTI"``.
     real
@@ -57,7 +57,10 @@ def prepare(
     seed: int = 0,
     n_patients: int | None = None,
     middle: float = 1.0,
+    limit: int | None = None,
     size: int | None = None,
+    acquisitions: Sequence[str] | None = None,
+    coils: bool = False,
     reading: Files | None = None,
 ) -> Prepared:
     """Open the volumes below a folder, and split them by patient.
@@ -77,15 +80,22 @@ def prepare(
         Fewer patients than the experiment's.
     middle
         Share of the slices of each volume, around its middle.
+    limit
+        At most so many slices of each volume, around its middle.
     size
         Rows and columns other than the paper's.
+    acquisitions
+        What the files call the scans that are wanted, in place of the experiment's; empty: all.
+    coils
+        Keep several coils apart, and the phases of all images, whatever the experiment does.
     reading
         How files are read.
 
     Raises
     ------
     InputError
-        No such files, both formats, too few patients, or a patient id in some of the files only.
+        No such files, none of the acquisition wanted, both formats, too few patients, or a patient id in some of the
+        files only.
     FileFormatError
         A file that cannot be used.
     """
@@ -93,18 +103,22 @@ def prepare(
     if not files:
         raise InputError(f"{folder}: no {', '.join(ENDINGS)} files below it; the paper has {experiment.images}")
     reading = reading or Files()
-    acquisitions = [reading.open(file)[0] for file in files]
-    formats = sorted({str(acquisition.attrs["format"]) for acquisition in acquisitions})
+    every = [reading.open(file)[0] for file in files]
+    formats = sorted({str(acquisition.attrs["format"]) for acquisition in every})
     if len(formats) > 1:
         raise InputError(f"{folder} holds {' and '.join(formats)}: an experiment has images of one kind")
-    patients = _patients([str(acquisition.attrs.get("patient_id", "")) for acquisition in acquisitions], files)
-    real = experiment.magnitude or formats[0] == "NIfTI" or max(a.n_coils for a in acquisitions) > 1
-    wanted = size or SIZES[formats[0]]
-    images = open_images(files, middle=middle, reading=reading)
-    parts = [
-        Volume(part.name, part.n_slices, partial(_fitted, part.read, wanted, experiment.magnitude))
-        for part in images.parts
-    ]
+    wanted = experiment.acquisitions if acquisitions is None else acquisitions
+    chosen = _acquired_as(wanted, [str(acquisition.attrs.get("acquisition", "")) for acquisition in every])
+    files, opened = [files[i] for i in chosen], [every[i] for i in chosen]
+    patients = _patients([str(acquisition.attrs.get("patient_id", "")) for acquisition in opened], files)
+    magnitude = experiment.magnitude and not coils
+    real = not coils and (magnitude or formats[0] == "NIfTI" or max(a.n_coils for a in opened) > 1)
+    side = size or SIZES[formats[0]]
+    parts = []
+    for part in open_images(files, middle=middle, coils=coils, reading=reading).parts:
+        count = min(part.n_slices, limit or part.n_slices)
+        read = partial(_fitted, part.read, side, magnitude, (part.n_slices - count) // 2)
+        parts.append(Volume(part.name, count, read))
     train, validation, test = _split(parts, patients, experiment, seed, n_patients)
     return Prepared(train, validation, test, formats[0], real)
 
@@ -113,14 +127,27 @@ def volumes_of(images: Images) -> list[volumes.Volume]:
     """Make the test volumes for `evaluate.evaluate`: k-space simulated from the complex images, as in the papers."""
     found = []
     for part in images.parts:
-        ny, nx = part.read(0).shape
+        *coils, ny, nx = part.read(0).shape
         acquisition = Acquisition(
-            LazyStack(partial(_kspace, part.read), part.n_slices, (1, ny, nx), np.complex64),
+            LazyStack(partial(_kspace, part.read), part.n_slices, (*(coils or [1]), ny, nx), np.complex64),
             part.name,
             target=LazyStack(partial(_magnitude, part.read), part.n_slices, (ny, nx), np.float32),
         )
         found.append(volumes.Volume(part.name, acquisition, range(part.n_slices), part.name))
     return found
+
+
+def _acquired_as(wanted: Sequence[str], named: Sequence[str]) -> list[int]:
+    """Numbers of the files of the wanted acquisitions; all where nothing is wanted, or where no file says its own."""
+    if not wanted or not any(named):
+        return list(range(len(named)))
+    chosen = [i for i, name in enumerate(named) if name in wanted]
+    if not chosen:
+        found = ", ".join(sorted({name or "unnamed" for name in named}))
+        raise InputError(
+            f"none of {len(named)} files is {' or '.join(wanted)}, they are {found}; --acquisition all takes any"
+        )
+    return chosen
 
 
 def _patients(named: Sequence[str], files: Sequence[Path]) -> list[str]:
@@ -142,20 +169,36 @@ def _split(
         raise InputError(f"{wanted} patients: training, validation and test need at least one each")
     chosen = {everyone[i] for i in np.random.default_rng([seed, 11]).permutation(len(everyone))[:wanted]}
     kept = [(part, who) for part, who in zip(parts, patients, strict=True) if who in chosen]
-    return split_by_volume(Images([part for part, _ in kept]), experiment.split, seed, [who for _, who in kept])
+    split = split_by_volume(Images([part for part, _ in kept]), experiment.split, seed, [who for _, who in kept])
+    if experiment.n_volumes is None:
+        return split
+    owner = {part.name: who for part, who in kept}
+    return [_first_scans(part, owner, round(share)) for part, share in zip(split, experiment.split, strict=True)]
+
+
+def _first_scans(images: Images, owner: Mapping[str, str], most: int) -> Images:
+    """Keep as many scans as the paper's part has, first one of every patient, then the second ones."""
+    seen: dict[str, int] = {}
+    ranked = []
+    for part in images.parts:
+        rank = seen[owner[part.name]] = seen.get(owner[part.name], -1) + 1
+        ranked.append((rank, part))
+    return Images([part for _, part in sorted(ranked, key=lambda pair: pair[0])[:most]])
 
 
 Read = Callable[[int], NDArray[np.complex64]]
 
 
-def _fitted(read: Read, size: int, magnitude: bool, i: int) -> NDArray[np.complex64]:
-    image = center_section(read(i), size)
+def _fitted(read: Read, size: int, magnitude: bool, first: int, i: int) -> NDArray[np.complex64]:
+    image = center_section(read(first + i), size)
     return np.abs(image).astype(np.complex64) if magnitude else image
 
 
 def _kspace(read: Read, i: int) -> NDArray[np.complex64]:
-    return fft2c(read(i))[np.newaxis]
+    kspace = fft2c(read(i))
+    return kspace if kspace.ndim == 3 else kspace[np.newaxis]
 
 
 def _magnitude(read: Read, i: int) -> NDArray[np.float32]:
-    return np.abs(read(i)).astype(np.float32)
+    image = read(i)
+    return (np.linalg.norm(image, axis=0) if image.ndim == 3 else np.abs(image)).astype(np.float32)

@@ -65,9 +65,7 @@ def read_scores(text: str) -> dict[str, dict[str, Score]]:
     metrics = [_metric(word) for word in heading]
     found = {}
     for name, *cells in lines:
-        found[name] = {
-            metric: _score(cell, exponent) for (metric, exponent), cell in zip(metrics, cells, strict=True)
-        }
+        found[name] = {metric: _score(cell, exponent) for (metric, exponent), cell in zip(metrics, cells, strict=True)}
     return found
 
 
@@ -101,9 +99,7 @@ def read_scores_by_setting(text: str) -> dict[str, dict[str, dict[str, Score]]]:
 
 
 def _cells(text: str) -> list[list[str]]:
-    return [
-        [cell.strip() for cell in line.split("  ") if cell.strip()] for line in text.splitlines() if line.strip()
-    ]
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in text.splitlines() if line.strip()]
 
 
 def _metric(word: str) -> tuple[str, int]:

@@ -1,42 +1,84 @@
-"""What an experiment found: tables beside the published numbers, box plots, convergence of every network."""
+"""What an experiment found, in numbers: ours above those that the paper prints, on the terminal and as CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 from collections.abc import Callable, Sequence
-from itertools import cycle
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from csmri_ext.experiments.experiment import FLOPS_SIZE, Experiment, Published, Setting
-from csmri_ext.report.box_plots import box_plots
-from csmri_ext.report.canvas import METHOD_COLORS, SCREEN_DPI, Canvas, png, style
 from csmri_ext.report.rows import Row
-from csmri_ext.report.store import Store, write_bytes
-from csmri_ext.report.summary import si, summarise, three_digits
+from csmri_ext.report.store import write_bytes
+from csmri_ext.report.summary import three_digits
 
-if TYPE_CHECKING:
-    from csmri_ext.experiments.training import Training
-
-_METRICS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("psnr", "PSNR (dB)", "{:.2f}".format),
     ("ssim", "SSIM", "{:.4f}".format),
     ("nmse", "NMSE", three_digits),
     ("mse", "MSE", three_digits),
 )
+OURS, PAPER = "ours", "paper"
+_UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}
 
-_WIDTH, _HEIGHT = 5.2, 3.2  # inches, of a panel
+
+@dataclass(frozen=True)
+class Cost:
+    """Learned numbers of a network, and its operations on a slice of `FLOPS_SIZE`, counted as its paper does."""
+
+    parameters: int
+    flops: int
+
+
+def cost(experiment: Experiment, name: str, *, real: bool) -> Cost:
+    """Count what a network of the table costs, by the rule of the published number.
+
+    Parameters
+    ----------
+    experiment, name
+        The table and a network of it.
+    real
+        Whether the images have no phase.
+    """
+    import torch
+
+    from csmri_ext.complexity import count_flops, count_parameters
+    from csmri_ext.models import build
+
+    with torch.device("meta"):  # shapes alone
+        network = build(experiment.model(name), experiment.overrides(name, real=real))
+    shape = (FLOPS_SIZE, FLOPS_SIZE)
+    return Cost(count_parameters(network), count_flops(network, shape, relu=experiment.networks[name].relu))
+
+
+def in_units_of(printed: str, count: int, default: str) -> str:
+    """Write a count with the unit and the decimals of a printed one: ``(142272, "142.3K")`` gives ``142.3K``.
+
+    Parameters
+    ----------
+    printed
+        As in `Published`; empty where nothing is printed.
+    count
+        Ours.
+    default
+        What stands for `printed` there.
+    """
+    pattern = printed.rstrip("?") or default
+    decimals = len(pattern[:-1].partition(".")[2])
+    return f"{count / _UNITS[pattern[-1]]:.{decimals}f}{pattern[-1]}"
 
 
 def print_experiment(
-    experiment: Experiment, rows: Sequence[Row], images: str, size: tuple[int, int], console: Console
+    experiment: Experiment, rows: Sequence[Row], images: str, console: Console, *, real: bool = False
 ) -> None:
-    """Print one table per setting, ours beside the published numbers, and what is known to be wrong with the latter.
+    """Print one table per setting, the published numbers below ours, and what is known to be wrong with the former.
 
     Parameters
     ----------
@@ -46,135 +88,108 @@ def print_experiment(
         Finished rows.
     images
         Format of the images; published scores are shown for the images of the paper only.
-    size
-        Rows and columns of the images.
     console
         Where to print.
+    real
+        Whether the images have no phase.
     """
     console.print(experiment.title, style="bold", highlight=False, soft_wrap=True)
     for setting in experiment.settings:
-        members = [row for row in rows if row.mask == setting.mask and row.acceleration in setting.accelerations]
+        members = _rows_at(setting, rows)
         if not members:
             continue
         count = len({row.volume for row in members})
         spread = "1 volume" if count == 1 else f"{count} volumes, mean ± standard deviation over volumes"
         console.print(f"{setting.title} ({spread})", highlight=False, soft_wrap=True)
-        table, lacking = _table(experiment, setting, members, scores=experiment.scores_for == images)
-        console.print(table)
-        if lacking:
-            console.print(f"published {', '.join(lacking)}: not in our notes", highlight=False, soft_wrap=True)
-    if set(size) != {FLOPS_SIZE} and any(published.flops for published in experiment.networks.values()):
-        sizes = f"ours of {size[0]} x {size[1]}, published of {FLOPS_SIZE} x {FLOPS_SIZE}"
-        console.print(f"note: FLOPs per slice, {sizes}", highlight=False, soft_wrap=True)
+        console.print(_table(experiment, setting, members, images, real))
+        if not experiment.scores.get(images, {}).get(setting.title):
+            console.print(f"the paper has no scores for {images} at {setting.title}", highlight=False, soft_wrap=True)
     for note in experiment.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _table(experiment: Experiment, setting: Setting, rows: Sequence[Row], *, scores: bool) -> tuple[Table, list[str]]:
-    """Give the table, and the headings of the columns for which no published number is known."""
+def _table(experiment: Experiment, setting: Setting, rows: Sequence[Row], images: str, real: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("network", no_wrap=True)
-    names = [name for name in (*experiment.methods, *experiment.networks) if any(row.method == name for row in rows)]
-    cells = {name: [name] for name in names}
+    for heading in ("network", ""):
+        table.add_column(heading, no_wrap=True)
+    for heading in (*(heading for _, heading, _ in COLUMNS), "parameters", f"FLOPs at {FLOPS_SIZE} x {FLOPS_SIZE}"):
+        table.add_column(heading, justify="right", no_wrap=True)
     volumes = len({row.volume for row in rows})
-    lacking: list[str] = []
-    for key, heading, words in _METRICS:
-        published = {name: _score(experiment.networks.get(name), setting, key) if scores else "" for name in names}
-        table.add_column(heading, justify="right", no_wrap=True)
-        for name in names:
-            cells[name].append(_mean([getattr(row, key) for row in rows if row.method == name], words, volumes))
-        _add_published(table, cells, published, heading, lacking)
-    for key in ("parameters", "flops"):
-        heading = "FLOPs" if key == "flops" else key
-        table.add_column(heading, justify="right", no_wrap=True)
-        for name in names:
-            count = next(getattr(row, key) for row in rows if row.method == name)
-            cells[name].append(si(count) if count else "-")
-        published = {name: getattr(experiment.networks.get(name, Published()), key) for name in names}
-        _add_published(table, cells, published, heading, lacking)
-    for row in cells.values():
-        table.add_row(*row)
-    return table, lacking
+    for name in _names(experiment, rows):
+        own = [row for row in rows if row.method == name]
+        means = [_mean([getattr(row, key) for row in own], words, volumes) for key, _, words in COLUMNS]
+        published = experiment.networks.get(name, Published())
+        counts = ["-", "-"]
+        if name in experiment.networks:
+            ours = cost(experiment, name, real=real)
+            counts[0] = in_units_of(published.parameters, ours.parameters, "0.0K")
+            counts[1] = in_units_of(published.flops, ours.flops, "0.00G")
+        table.add_row(name, OURS, *means, *counts)
+        printed = [experiment.score(images, setting, name, key) for key, _, _ in COLUMNS]
+        sizes = [published.parameters.replace("?", " ?"), published.flops.replace("?", " ?")]
+        if any((*printed, *sizes)):
+            table.add_row(
+                "", PAPER, *(str(score or "-") for score in printed), *(s or "-" for s in sizes), style="italic"
+            )
+    return table
 
 
-def _add_published(
-    table: Table, cells: dict[str, list[str]], published: dict[str, str], heading: str, lacking: list[str]
-) -> None:
-    if not any(published.values()):
-        lacking.append(heading)
-        return
-    table.add_column("published", justify="right", no_wrap=True, style="italic")
-    for name, text in published.items():
-        cells[name].append(text or "-")
-
-
-def _score(published: Published | None, setting: Setting, key: str) -> str:
-    """Write a published score as the paper has it: three decimals; empty where it is not known."""
-    known = getattr(published, key, {})
-    return f"{known[setting.title]:.3f}" if setting.title in known else ""
-
-
-def _mean(values: Sequence[float], words: Callable[[float], str], volumes: int) -> str:
-    text = words(float(np.mean(values)))
-    if len(values) > 1:
-        text += f" ± {words(float(np.std(values, ddof=1)))}"
-    return text if len(values) == volumes else f"{text} ({len(values)} of {volumes})"
-
-
-def draw_box_plots(store: Store) -> Path | None:
-    """Draw PSNR and SSIM per slice of everything in the store to ``box_plots.png``; None without rows."""
-    figure = box_plots(summarise(store.rows))
-    if figure is None:
-        return None
-    return write_bytes(store.folder / "box_plots.png", png(figure, SCREEN_DPI))
-
-
-def draw_convergence(experiment: Experiment, training: Training, folder: Path) -> Path | None:
-    """Draw the validation PSNR of all networks over the steps, one panel per setting, to ``convergence.png``.
+def write_table(experiment: Experiment, rows: Sequence[Row], images: str, path: Path, *, real: bool = False) -> Path:
+    """Write the same numbers as CSV: two lines per setting and network, ``ours`` and ``paper``.
 
     Parameters
     ----------
-    experiment, training
-        Which runs there are; those that have not begun are left out.
-    folder
-        Where the figure goes.
-
-    Returns
-    -------
-        The figure, or None where no run has been validated yet.
+    experiment, rows, images, real
+        As in `print_experiment`.
+    path
+        Of the file.
     """
-    from csmri_ext.training.curves import read_curves
+    metrics = [heading for key, _, _ in COLUMNS for heading in (key, f"{key}_sd")]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["setting", "network", "from", "volumes", *metrics, "parameters", "flops", "doubtful"])
+    for setting in experiment.settings:
+        members = _rows_at(setting, rows)
+        for name in _names(experiment, members):
+            own = [row for row in members if row.method == name]
+            values: list[float | str] = []
+            for key, _, _ in COLUMNS:
+                scores = [getattr(row, key) for row in own]
+                values += [float(np.mean(scores)), float(np.std(scores, ddof=1)) if len(scores) > 1 else ""]
+            ours = cost(experiment, name, real=real) if name in experiment.networks else None
+            counts = [ours.parameters, ours.flops] if ours else ["", ""]
+            writer.writerow([setting.title, name, OURS, len(own), *values, *counts, ""])
+            writer.writerow([setting.title, name, PAPER, "", *_printed(experiment, setting, name, images)])
+    return write_bytes(path, text.getvalue().encode())
 
-    curves = {
-        setting: {
-            name: points
-            for name in experiment.networks
-            if (points := read_curves(training.run_folder(setting, name)).get("val_psnr"))
-        }
-        for setting in experiment.settings
-    }
-    curves = {setting: lines for setting, lines in curves.items() if lines}
-    if not curves:
-        return None
-    colors = dict(zip(experiment.networks, cycle(METHOD_COLORS), strict=False))
-    dashes = dict(zip(experiment.networks, ["-"] * len(METHOD_COLORS) + ["--"] * len(colors), strict=False))
-    with style():
-        columns = min(len(curves), 2)
-        canvas = Canvas(_WIDTH * columns, _HEIGHT * -(-len(curves) // columns))
-        for number, (setting, lines) in enumerate(curves.items()):
-            row, column = divmod(number, columns)
-            axes = canvas.axes(_WIDTH * column + 0.75, _HEIGHT * row + 0.35, _WIDTH - 0.95, _HEIGHT - 0.95)
-            for name, points in lines.items():
-                steps, values = zip(*points, strict=True)
-                marker = "o" if len(points) < 4 else None
-                axes.plot(steps, values, dashes[name], color=colors[name], lw=1.3, marker=marker, ms=3, label=name)
-            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-            axes.yaxis.set_major_locator(MaxNLocator(6))
-            axes.ticklabel_format(useOffset=False)
-            axes.set_title(setting.title, fontsize=9.5, fontweight="bold", loc="left")
-            axes.set_xlabel("step", fontsize=9)
-            axes.set_ylabel("validation PSNR (dB)", fontsize=9)
-            axes.tick_params(labelsize=8.5)
-            axes.grid(color="0.9", linewidth=0.7)
-            axes.legend(fontsize=8, loc="lower right", facecolor="white", framealpha=0.85, edgecolor="none")
-    return write_bytes(folder / "convergence.png", png(canvas.figure, SCREEN_DPI))
+
+def _printed(experiment: Experiment, setting: Setting, name: str, images: str) -> list[str]:
+    """Cells of a published line: means and deviations in units of one, counts as printed, what is doubtful."""
+    cells, doubtful = [], []
+    for key, _, _ in COLUMNS:
+        score = experiment.score(images, setting, name, key)
+        exponent = f"e{score.exponent}" if score and score.exponent else ""
+        cells += [score.mean + exponent, score.sd + exponent if score.sd else ""] if score else ["", ""]
+        doubtful += [key] if score and score.doubtful else []
+    published = experiment.networks.get(name, Published())
+    for key in ("parameters", "flops"):
+        printed = getattr(published, key)
+        cells.append(printed.rstrip("?"))
+        doubtful += [key] if printed.endswith("?") else []
+    return [*cells, " ".join(doubtful)]
+
+
+def _rows_at(setting: Setting, rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.mask == setting.mask and row.acceleration in setting.accelerations]
+
+
+def _names(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
+    return [name for name in (*experiment.methods, *experiment.networks) if any(row.method == name for row in rows)]
+
+
+def _mean(values: Sequence[float], words: Callable[[float], str], volumes: int) -> str:
+    mean = float(np.mean(values))
+    text = words(mean)
+    if len(values) > 1 and math.isfinite(mean):
+        text += f" ± {words(float(np.std(values, ddof=1)))}"
+    return text if len(values) == volumes else f"{text} ({len(values)} of {volumes})"

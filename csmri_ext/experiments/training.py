@@ -48,6 +48,10 @@ class Training:
         """Folder of one run."""
         return self.folder / setting.stem / network
 
+    def weights(self, experiment: Experiment, setting: Setting, network: str) -> Path:
+        """File that a finished run leaves."""
+        return self.run_folder(setting, network) / f"{experiment.model(network)}.safetensors"
+
 
 def train(training: Training, experiment: Experiment, setting: Setting, name: str, images: Prepared) -> Method:
     """Train a network at one setting, or go on, or take it as it is where it is ready.
@@ -74,11 +78,12 @@ def train(training: Training, experiment: Experiment, setting: Setting, name: st
     overrides = experiment.overrides(name, real=images.real)
     recipe = replace(training.recipe, masks=(setting.path or setting.mask,), accelerations=setting.accelerations)
     folder = training.run_folder(setting, name)
-    file = folder / f"{name}.safetensors"
+    model = experiment.model(name)
+    file = training.weights(experiment, setting, name)
     if not file.is_file():  # written when the last step is done
         run = Run(
             folder,
-            name,
+            model,
             recipe,
             seed=training.seed,
             data=f"{experiment.title}; {len(images.train.parts)} volumes, {images.format}",
@@ -89,12 +94,12 @@ def train(training: Training, experiment: Experiment, setting: Setting, name: st
             overrides=overrides,
         )
         validation = evenly_spaced(images.validation, VALIDATED_SLICES)
-        fit(partial(build, name, overrides), images.train, validation, run)
+        fit(partial(build, model, overrides), images.train, validation, run)
 
-    def with_weights(name: str, pretrained: bool = False) -> nn.Module:
+    def with_weights(_: str, pretrained: bool = False) -> nn.Module:
         from csmri_ext.models import build, load_weights
 
-        module = build(name, overrides)
+        module = build(model, overrides)
         if pretrained:
             load_weights(module, file)
         return module

@@ -16,6 +16,8 @@ from csmri_ext.data.measurement import Sample
 from csmri_ext.errors import InputError
 from csmri_ext.training.recipes import Recipe
 
+SSIM_WINDOW = 7
+
 
 def l1(image: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error of real and imaginary part, ``mean |x - x*|``; complex ``(batch, ny, nx)``."""
@@ -108,11 +110,16 @@ class ReconstructionTask(lightning.LightningModule):
             )
 
     def validation_step(self, batch: Sample, _: int) -> None:
-        """PSNR of each slice, data range = maximum of its target."""
-        error = (self(batch).abs() - batch.target.abs()).square().mean((-2, -1))
+        """PSNR and SSIM of each slice, data range = maximum of its target."""
+        image = self(batch)
+        error = (image.abs() - batch.target.abs()).square().mean((-2, -1))
         peak = batch.target.abs().amax((-2, -1))
         psnr = 10 * torch.log10(peak.square() / error)
         self.log("val_psnr", psnr.mean(), prog_bar=True, batch_size=len(psnr), sync_dist=True)
+        if min(image.shape[-2:]) >= SSIM_WINDOW:
+            scale = peak[:, None, None]
+            ssim = 1 - ssim_loss(image / scale, batch.target / scale)
+            self.log("val_ssim", ssim, batch_size=len(psnr), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam with the recipe's schedule, stepped with every batch."""

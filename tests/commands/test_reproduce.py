@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,13 @@ from csmri_ext.complexity import count_parameters
 from csmri_ext.errors import InputError
 from csmri_ext.experiments.experiment import SIZES
 from csmri_ext.experiments.images import prepare, volumes_of
-from csmri_ext.experiments.tables import print_experiment
+from csmri_ext.experiments.published import read_scores
+from csmri_ext.experiments.tables import cost, print_experiment
 from csmri_ext.models import build
 from csmri_ext.phantom import phantom_volume, write_phantom
 from csmri_ext.training import RECIPES
+
+COLLECTION = Path(__file__).parents[3] / "shared/vectors/published_scores.json"
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +49,13 @@ def brains(count: int = 4, size: int = 32) -> None:
         nibabel.save(nibabel.Nifti1Image(volume.transpose(2, 1, 0), np.eye(4)), f"brains/IXI{i:03d}-T2.nii.gz")
 
 
+def lines_of(text: str, network: str) -> tuple[str, str]:
+    """Ours, and the paper's below it."""
+    lines = text.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.strip().startswith(f"{network} "))
+    return lines[first], lines[first + 1]
+
+
 # the whole way
 
 
@@ -51,22 +63,33 @@ def test_knees_from_files_to_tables(capsys: pytest.CaptureFixture[str]) -> None:
     knees()
     words = ["reproduce", "nasn-nodes", "--data", "knees", "--networks", "nasn_2nodes", "--steps", "2", "--size", "32"]
     words += ["--steps-per-epoch", "1", "--out", "out", "--threads", "1"]
+    assert cli.main([*words, "--estimate"]) == 0
+    told = capsys.readouterr()
+    assert "estimate: 0:0" in told.err and "nasn_2nodes 0:0" in told.err and not told.out
+    assert not Path("out/results.json").exists()
     assert cli.main(words) == 0
     told = capsys.readouterr()
-    assert "NasN: cells of two, three and four nodes" in told.out
+    assert "NasN, table 2: cells of two, three and four nodes" in told.out
     assert "random 4x and 8x (2 volumes, mean ± standard deviation over volumes)" in told.out
-    line = next(line for line in told.out.splitlines() if line.strip().startswith("nasn_2nodes"))
-    assert "108 k" in line and "107.7K" in line and "11.37G" in line
-    assert "published PSNR (dB), SSIM, NMSE, MSE: not in our notes" in told.out
-    assert "note: FLOPs per slice, ours of 32 x 32, published of 320 x 320" in told.out
-    assert "note: 4 nodes: the printed 18.76G" in told.out
+    ours, paper = lines_of(told.out, "nasn_2nodes")
+    assert "107.7K" in ours and "11.37G" in ours
+    printed = ["29.78 ± 6.696", "0.6201 ± 0.2684", "(5.148 ± 6.407)e-2", "(1.462 ± 3.046)e-10", "107.7K", "11.37G"]
+    assert [cell for cell in paper.split("  ") if cell.strip()] == ["paper", *printed] or all(
+        cell in paper for cell in printed
+    )
+    assert "note: ? 4 nodes: the printed 18.76G" in told.out
+    with Path("out/table.csv").open(newline="") as file:
+        table = {(row["network"], row["from"]): row for row in csv.DictReader(file)}
+    assert (
+        table["nasn_2nodes", "paper"]["mse"] == "1.462e-10" and table["nasn_2nodes", "ours"]["flops"] == "11374182400"
+    )
     found = json.loads(Path("out/results.json").read_text())
     scored = {(row["method"], row["acceleration"]) for row in found["rows"]}
     assert scored == {(name, r) for name in ("zero-filled", "nasn_2nodes") for r in (4.0, 8.0)}
     split = found["provenance"]["settings"]["split"]
     assert sorted(name for names in split.values() for name in names) == [f"{i}.h5" for i in range(7)]
     assert {row["volume"] for row in found["rows"]} == set(split["test"])
-    for name in ("results.csv", "box_plots.png", "convergence.png"):
+    for name in ("results.csv", "box_plots.png", "convergence.png", "panels_random_R4.png", "panels_random_R8.png"):
         assert Path("out", name).stat().st_size > 500
     # Again: everything is there, nothing is trained or tested.
     before = {path: path.stat().st_mtime_ns for path in Path("out/networks").rglob("*")}
@@ -98,17 +121,18 @@ def test_brains_from_nifti_killed_and_continued(capsys: pytest.CaptureFixture[st
     assert [(row["method"], row["slices"]) for row in rows] == [("zero-filled", 2), ("ga_hqs_baseline3", 2)]
     assert len(list(checkpoint.parent.glob("csv/part_*"))) == 2
     assert json.loads(checkpoint.with_name("summary.json").read_text())["steps"] == 3
-    line = next(line for line in told.out.splitlines() if line.strip().startswith("ga_hqs_baseline3"))
-    assert f"{rows[1]['psnr']:.2f}      35.042" in line
-    assert "0.975" in line
-    assert "published NMSE, MSE, parameters, FLOPs: not in our notes" in told.out
+    ours, paper = lines_of(told.out, "ga_hqs_baseline3")
+    assert f"{rows[1]['psnr']:.2f}" in ours
+    assert "35.042" in paper and "0.975" in paper
+    (validated,) = checkpoint.parent.glob("csv/part_001/metrics.csv")
+    assert "val_ssim" in validated.read_text()
     assert "the two tables do not agree with each other" in told.out
 
 
 def test_notes_say_which_rows_are_no_target(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    print_experiment(EXPERIMENTS["ga-hqs-table1"], [], "NIfTI", (256, 256), Console(width=200))
+    print_experiment(EXPERIMENTS["ga-hqs-table1"], [], "NIfTI", Console(width=200))
     assert "rows were mixed up and are no target" in capsys.readouterr().out
 
 
@@ -137,7 +161,7 @@ def test_phases_stay_where_the_paper_keeps_them() -> None:
     knees(3)
     kept = prepare(Path("knees"), EXPERIMENTS["nasn-table1"], size=24)
     assert not kept.real and np.abs(kept.train[0].imag).max() > 0.01 * np.abs(kept.train[0]).max()
-    dropped = prepare(Path("knees"), EXPERIMENTS["nasn-brain"], size=24)
+    dropped = prepare(Path("knees"), EXPERIMENTS["nasn-brain"], size=24, acquisitions=[])
     assert dropped.real
     np.testing.assert_allclose(dropped.train[0], np.abs(kept.train[0]), rtol=1e-6)
 
@@ -159,13 +183,99 @@ def test_published_counts_are_ours(name: str) -> None:
     experiment = EXPERIMENTS[name]
     assert experiment.recipe in RECIPES
     for network, published in experiment.networks.items():
-        if published.parameters and (network, published.parameters) != ("modl11", "204.3K"):
-            ours = count_parameters(build(network, experiment.overrides(network, real=True)))
+        if published.parameters and not published.parameters.endswith("?"):
+            ours = count_parameters(build(experiment.model(network), experiment.overrides(network, real=True)))
             scale = {"M": 1e6, "K": 1e3}[published.parameters[-1]]
             digits = len(published.parameters.split(".")[-1]) - 1 if "." in published.parameters else 0
             assert abs(ours / scale - float(published.parameters[:-1])) <= 0.75 * 10**-digits, network
-        titles = {setting.title for setting in experiment.settings}
-        assert set(published.psnr) | set(published.ssim) <= titles
+        if published.flops:
+            assert cost(experiment, network, real=False).flops / 1e9 == pytest.approx(
+                float(published.flops.removesuffix("G").removesuffix("G?")), abs=0.0067
+            )
+    for scores in experiment.scores.values():
+        assert set(scores) == {setting.title for setting in experiment.settings}
+        for members in scores.values():
+            assert set(members) <= {*experiment.networks, *experiment.methods}
+
+
+def test_every_published_score_is_there() -> None:
+    """Counted, and compared digit by digit where the collection of the papers' numbers is at hand."""
+    held = [
+        (name, images, title, network, metric, score)
+        for name, experiment in EXPERIMENTS.items()
+        if not experiment.sweep  # those repeat numbers of table 1
+        for images, settings in experiment.scores.items()
+        for title, networks in settings.items()
+        for network, metrics in networks.items()
+        for metric, score in metrics.items()
+    ]
+    assert sum(1 + bool(score.sd) for *_, score in held) == 376
+    if not COLLECTION.is_file():
+        return
+    collected = json.loads(COLLECTION.read_text())
+    ga_hqs = {
+        (images, f"{kind.replace('radial', 'radial_golden')} {r}", network, metric): value
+        for title, metrics in collected["GA-HQS"]["table1"].items()
+        for images, kind, r in [title.split()]
+        for metric, values in metrics.items()
+        for network, value in values.items()
+    }
+    ours = {
+        ({"NIfTI": "IXI", "fastMRI HDF5": "FastMRI"}[images], title, network, metric): score.value
+        for name, images, title, network, metric, score in held
+        if name == "ga-hqs-table1"
+    }
+    assert ours == ga_hqs
+    tables = {"nasn-table1": "table1 knee", "nasn-nodes": "table2 nodes", "nasn-brain": "table4 brain"}
+    for name, _, _, network, metric, score in held:
+        if name in tables:
+            line = collected["NasN"][tables[name]][network]
+            key = {"mse": "mse_e-10", "nmse": "nmse_e-2"}.get(metric, metric)
+            assert (float(score.mean), float(score.sd)) == (line[key], line[f"{metric}_sd"]), (name, network, metric)
+
+
+def test_scores_are_written_as_printed() -> None:
+    scores = read_scores("""
+        MSE / 1e-10      PSNR
+ a      2.351 ± 5.355    28.10?
+""")
+    assert str(scores["a"]["mse"]) == "(2.351 ± 5.355)e-10" and scores["a"]["mse"].value == 2.351e-10
+    assert str(scores["a"]["psnr"]) == "28.10 ?" and scores["a"]["psnr"].doubtful
+    for wrong in ("PSNR  SSIM\na  1.0", "PSNR\na  x", "PNSR\na  1"):
+        with pytest.raises(ValueError, match=r"shorter|could not convert|no metric"):
+            read_scores(wrong if wrong[0] == " " else "  " + wrong)
+
+
+def test_scans_of_the_acquisition_and_as_many_as_the_paper_has() -> None:
+    from csmri_ext.bridge import write_fastmri
+
+    Path("knees").mkdir()
+    kspace = fft2c(np.ones((3, 16, 16), np.complex64))
+    for i in range(12):
+        kind = "CORPDFS_FBK" if i % 2 else "CORPD_FBK"
+        write_fastmri(f"knees/{i:02d}.h5", kspace, attrs={"patient_id": f"p{i // 2}", "acquisition": kind})
+    images = prepare(Path("knees"), EXPERIMENTS["ga-hqs-table1"], size=16, limit=2)
+    parts = images.describe()
+    assert {int(Path(name).stem) % 2 for names in parts.values() for name in names} == {1}
+    assert sum(map(len, parts.values())) == 6 and len(images.test) == 2 * len(parts["test"])
+    with pytest.raises(InputError, match=r"none of 12 files is AXT2, they are CORPDFS_FBK, CORPD_FBK; --acq.* all"):
+        prepare(Path("knees"), EXPERIMENTS["nasn-brain"], size=16)
+    few = replace(EXPERIMENTS["nasn-table1"], split=(3.0, 1.0, 2.0), n_volumes=6)
+    parts = prepare(Path("knees"), few, size=16).describe()
+    assert [len(names) for names in parts.values()] == [3, 1, 2]  # of six patients with two scans each
+    assert len({int(Path(name).stem) // 2 for names in parts.values() for name in names}) == 6
+
+
+def test_coils_stay_apart_like_ours() -> None:
+    Path("knees").mkdir()
+    for i in range(3):
+        write_phantom(f"knees/{i}.h5", 1, size=32, seed=i, anatomy="body", n_coils=4)
+    apart = prepare(Path("knees"), EXPERIMENTS["nasn-table1"], size=32, coils=True)
+    assert apart.test[0].shape == (4, 32, 32) and not apart.real
+    (volume,) = volumes_of(apart.test)
+    np.testing.assert_allclose(volume.target([0])[0], np.linalg.norm(apart.test[0], axis=0), rtol=1e-5)
+    assert volume.acquisition.n_coils == 4
+    assert prepare(Path("knees"), EXPERIMENTS["nasn-table1"], size=32).real
 
 
 def test_papers_sizes() -> None:
@@ -183,6 +293,12 @@ def test_papers_sizes() -> None:
         (["nasn-table1", "--data", "in"], "no .h5, .nii, .nii.gz files below it"),
         (["nasn-nodes", "--data", "in", "--networks", "unet"], "unknown network of this experiment 'unet'"),
         (["nasn-nodes", "--data", "in", "--networks", ","], "--networks names none"),
+        (["nasn-nodes", "--data", "in", "--size", "6"], "'6' is not a whole number of at least 16"),
+        (["nasn-nodes", "--data", "in", "--workers", "-1"], "'-1' is not a whole number of at least 0"),
+        (["nasn-nodes", "--data", "in", "--middle", "nan"], "nan is not above 0"),
+        (["nasn-nodes", "--data", "in", "--steps", "2", "--epochs", "1"], "not allowed with"),
+        (["nasn-nodes", "--data", "in", "--acquisition", ","], "--acquisition names none"),
+        (["nasn-nodes", "--data", "in", "--like", "theirs"], "invalid choice: 'theirs'"),
     ],
 )
 def test_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,3 +316,45 @@ def test_too_few_patients_and_mixed_formats() -> None:
     Path("brains").rename("knees/brains")
     with pytest.raises(InputError, match="holds NIfTI and fastMRI HDF5"):
         prepare(Path("knees"), EXPERIMENTS["nasn-table1"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_table_at_toy_size(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """All networks and settings, one step each: every published column stands below ours, figures are there."""
+    experiment = EXPERIMENTS[name]
+    if "NIfTI" in experiment.scores:
+        brains()
+        data = "brains"
+    else:
+        knees(3)
+        data = "knees"
+    words = ["reproduce", name, "--data", data, "--acquisition", "all", "--size", "32", "--steps", "1", "--limit", "1"]
+    assert cli.main([*words, "--out", "out", "--threads", "2"]) == 0
+    told = capsys.readouterr().out
+    images = "NIfTI" if data == "brains" else "fastMRI HDF5"
+    shown = 0
+    for scores in experiment.scores[images].values():
+        for network, metrics in scores.items():
+            assert all(str(score) in told for score in metrics.values()), network
+            shown += 1
+    assert shown and told.count(" paper ") >= shown
+    for network, published in experiment.networks.items():
+        assert f" {network} " in told
+        assert published.parameters.rstrip("?") in told and published.flops.rstrip("?") in told
+    figures = {path.name.partition("_R")[0] for path in Path("out").glob("*.png")}
+    kinds = {f"panels_{setting.mask}" for setting in experiment.settings}
+    assert figures == {"box_plots", "convergence", *kinds, *(("quality", "flops") if experiment.sweep else ())}
+
+
+def test_like_ours_trains_with_phase_and_coils(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("knees").mkdir()
+    for i in range(3):
+        write_phantom(f"knees/{i}.h5", 1, size=64, seed=i, anatomy="body", n_coils=2)
+    words = ["reproduce", "nasn-nodes", "--data", "knees", "--networks", "nasn_2nodes", "--epochs", "1", "--size", "64"]
+    assert cli.main([*words, "--like", "ours", "--out", "out", "--threads", "1"]) == 0
+    assert "nasn_2nodes" in capsys.readouterr().out
+    run = json.loads(Path("out/networks/random_R4_R8/nasn_2nodes/run.json").read_text())
+    assert run["recipe"]["phase"] > 0 and 8 in run["recipe"]["coils"] and run["recipe"]["masks"] == ["random"]
+    assert run["recipe"]["steps"] == 1  # one slice, in batches of one
+    assert run["overrides"] == {}
