@@ -69,6 +69,7 @@ ROOMS = {
     "csmri_ext.recon": BASE
     | {
         "rich",
+        "scipy",
         "csmri_ext.bridge",
         "csmri_ext.metrics",
         "csmri_ext.physics",

@@ -58,7 +58,7 @@ def open_volumes(
         try:
             acquisitions = files.open(file)
         except expected_errors() as error:
-            if failed is None or len(found) == 1:
+            if failed is None or len(found) == 1 or isinstance(error, FileNotFoundError):  # a mistyped name
                 raise
             failed(file, error)
             continue

@@ -185,7 +185,7 @@ def test_one_unreadable_file_of_several_is_left_out(capsys: pytest.CaptureFixtur
     assert {row["volume"] for row in results()["rows"]} == {"good.npy", "other.npy"}
     assert "failed: in/bad.npy: " in text
     assert "failed: in/nan.npy: " in text
-    assert any("in/bad.npy: left out" in note for note in results()["provenance"]["notes"])
+    assert {entry["what"] for entry in results()["provenance"]["failed"]} == {"in/bad.npy", "in/nan.npy"}
     assert json.loads(Path("comparison/results.json").read_text())["provenance"]["inputs"][0]["volume"] == "good.npy"
     Path("in/good.npy").unlink()
     Path("in/other.npy").unlink()

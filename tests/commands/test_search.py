@@ -110,7 +110,9 @@ def test_killed_and_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bad_input(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert search(words) == 2
     shown = capsys.readouterr().err
-    assert message in shown and len(shown.splitlines()) == 1
+    *told, error = shown.splitlines()
+    assert message in error
+    assert all("read as" in line for line in told)
 
 
 def test_another_search_in_the_same_folder(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
