@@ -126,7 +126,8 @@ def read_fastmri(
                 raise FileFormatError(f"{path}: {name} is a group, expected a dataset")
         name = _kspace_name(file, path, key)
         stored, dtype = file[name].shape, file[name].dtype
-        if file[name].size and not file[name].id.get_storage_size():
+        written = file[name].id.get_storage_size() > 0 or bool(as_float(np.asarray(file[name].fillvalue)).any())
+        if file[name].size and not written:
             raise FileFormatError(f"{path}: {name} of shape {stored} announces data, and none were written")
         mask = None
         if "mask" in file and name != "mask":
