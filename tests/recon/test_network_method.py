@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from small_comparisons import comparable, results, run, save
 from torch import Tensor, nn
 
@@ -51,7 +51,7 @@ def smoothing(monkeypatch: pytest.MonkeyPatch, weights_folder: Path) -> Iterator
     def create(name: str, *, pretrained: bool = False) -> nn.Module:
         module = Smoothing()
         if pretrained:
-            module.load_state_dict(torch.load(io.BytesIO((weights_folder / f"{name}.safetensors").read_bytes())))
+            module.load_state_dict(load_file(weights_folder / f"{name}.safetensors"))
         return module
 
     methods.load_all()
@@ -66,7 +66,7 @@ def train(weights_folder: Path, center: float = 0.5) -> None:
         for parameter in module.parameters():
             parameter.zero_()
         module.filter.weight[(0, 1), (0, 1), 1, 1] = center
-    torch.save(module.state_dict(), weights_folder / "smoothing.safetensors")
+    save_file(module.state_dict(), weights_folder / "smoothing.safetensors")
 
 
 def problem(slices: int = 3, coils: int = 1, ny: int = 9, nx: int = 12) -> Problem:
