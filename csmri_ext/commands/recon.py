@@ -257,8 +257,8 @@ def _reconstruct(
     count = "1 slice" if len(image) == 1 else f"{len(image)} slices"
     mask = "fully sampled" if sampling.mask(volume, args.seed).all() else sampling.title
     name = method.name if method.trained else f"{method.name} (untrained: random weights)"
-    done = f"{output}: {name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s{adaptation}"
-    return f"{done}; read as {reading(acquisition)}" if "axes" in acquisition.attrs else done
+    line = f"{output}: {name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s{adaptation}"
+    return f"{line}; read as {reading(acquisition)}" if "axes" in acquisition.attrs else line
 
 
 def _to_stderr(line: str) -> None:

@@ -62,8 +62,8 @@ def unfamiliar(run: Mapping[str, Any], kinds: Sequence[str], accelerations: Sequ
     if not isinstance(recipe, Mapping):
         return []
     found = []
-    coils = recipe.get("coils", run.get("coils")) or 1
-    if n_coils > 1 and coils == 1:
+    coils = recipe.get("coils", 1)
+    if n_coils > 1 and (max(coils, default=1) if isinstance(coils, Sequence) else coils) == 1:
         found.append(f"trained on single-coil data, run on {n_coils} coils")
     known_kinds = recipe.get("masks")
     if known_kinds:

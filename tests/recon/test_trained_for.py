@@ -31,8 +31,9 @@ def test_what_differs_is_named(kinds: list[str], accelerations: list[float], coi
 
 
 def test_weights_that_know_coils_are_believed() -> None:
-    run = {**RUN, "recipe": {**RUN["recipe"], "coils": 8}}
-    assert unfamiliar(run, ["random"], [4.0], 15) == []
+    for coils, said in (([1, 4, 12], 0), ([1], 1)):
+        run = {**RUN, "recipe": {**RUN["recipe"], "coils": coils}}
+        assert len(unfamiliar(run, ["random"], [4.0], 15)) == said
 
 
 def test_weights_that_say_nothing_are_not_judged() -> None:
