@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The report in headless Chromium: window and level, images beside the page, large tables, partial comparisons."""
-=======
 """Opens reports in headless Chromium that are large, narrow or not whole, and turns window and level."""
->>>>>>> trust
 
 from __future__ import annotations
 
@@ -21,18 +17,11 @@ from csmri_ext.report.page import write_report
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-<<<<<<< HEAD
-    return write_report(tmp_path_factory.mktemp("report"), made_comparison(slices=3))
-
-
-def choose(browser: Chrome, method: str) -> None:
-=======
     comparison = made_comparison(slices=1, volumes=("a",), accelerations=(4.0,))
     return write_report(tmp_path_factory.mktemp("report"), comparison)
 
 
 def press_button(browser: Chrome, method: str) -> None:
->>>>>>> trust
     next(b for b in every(browser, "#methods button") if b.get_attribute("data-method") == method).click()
 
 
@@ -46,11 +35,7 @@ def test_window_and_level(browser: Chrome, report: Path) -> None:
         )
 
     with opened(browser, report) as page:
-<<<<<<< HEAD
-        choose(page, "tv")
-=======
         press_button(page, "tv")
->>>>>>> trust
         stored = pixels(one(page, "#stage"))[40:].astype(float)
         assert not one(page, "#window-reset").is_enabled()
         set_slider("window", 50)
