@@ -1,6 +1,6 @@
 """The picture at the top of the README: ``python -m benchmarks.readme_figure [--out docs/readme.png]``.
 
-A drawn head at 4x: fully sampled, zero-filled, total variation and ``nasn_knee``, each with its PSNR, and below the errors
+A drawn head at 4x: fully sampled, zero-filled, total variation and ``nasn_knee``, each with its PSNR; below, the errors
 on one scale. The network was trained on other drawn subjects.
 """
 
