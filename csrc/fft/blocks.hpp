@@ -54,7 +54,7 @@ bool streams(const ComplexImages<T>& to, const KspaceShape& s, Along along) {
          may_stream(lines_of(to, s, 0, along));
 }
 
-// What one thread works in: four line buffers and the work space of a transform.
+// What one thread works in: four line buffers, and what a transform needs beside its line.
 template <class T>
 struct LineBuffers {
   Line<T> first, second, third, fourth, work;

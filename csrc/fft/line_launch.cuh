@@ -40,9 +40,9 @@ LaunchShape line_shape(const LinePass<float>& pass, bool backward, cudaStream_t 
   const int lines = lines_per_block(pass);
   const int blocks =
       pass.along_x ? (pass.images * pass.lanes + lines - 1) / lines : pass.images * ((pass.lanes + lines - 1) / lines);
-  const std::size_t partials = backward ? kMaxLines * S::kFirst * sizeof(float) : 0;
+  const std::size_t sums_bytes = backward ? kMaxLines * S::kFirst * sizeof(float) : 0;
   return {dim3(static_cast<unsigned>(blocks)), dim3(static_cast<unsigned>(lines * Geometry::kThreads)),
-          Geometry::kTileElements * sizeof(float2) + partials, stream};
+          Geometry::kTileElements * sizeof(float2) + sums_bytes, stream};
 }
 
 }  // namespace csmri

@@ -41,7 +41,7 @@ struct LinePlan {
   const T* chirp_spectrum;      // (convolution->n, 2), of conj(chirp), in slot order, divided by convolution->n
 };
 
-// Vectors of work space that a transform needs beside the line.
+// Vectors that a transform needs beside the line, of the same scratch.
 template <class T>
 int work_elements(const LinePlan<T>& plan) {
   return plan.convolution ? plan.convolution->n : 0;
