@@ -22,7 +22,8 @@ autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_google_docstring = False
+napoleon_use_ivar = True  # fields of a dataclass are described once, in its docstring
 napoleon_use_rtype = False
 myst_heading_anchors = 3
 # Pages link to files of the repository, which the site does not hold.
-suppress_warnings = ["myst.xref_missing", "misc.highlighting_failure"]
+suppress_warnings = ["myst.xref_missing", "ref.python", "misc.highlighting_failure"]

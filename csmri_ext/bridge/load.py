@@ -64,15 +64,15 @@ _SIGNATURES: tuple[tuple[int, bytes, Reader], ...] = (
 def load(path: str | os.PathLike[str], *, axes: str | None = None, **options: Any) -> Acquisition:
     """Open any supported file; slices are read when they are indexed.
 
-    ==========================  ==========================================================================
-    fastMRI ``.h5``             `fastmri.read_fastmri`; options ``axes``, ``key``, ``frames``
-    ISMRMRD raw ``.h5, .mrd``   `ismrmrd.read_raw`; option ``frames``
+    ===========================  =========================================================================
+    fastMRI ``.h5``              `fastmri.read_fastmri`; options ``axes``, ``key``, ``frames``
+    ISMRMRD raw ``.h5, .mrd``    `ismrmrd.read_raw`; option ``frames``
     BART ``.cfl/.hdr``, ``.ra``  `cfl_kspace.load_cfl_kspace`; options ``axes``, ``x_dim``, ``frames``
-    ``.nii``, ``.nii.gz``       `nifti.read_nifti`; options ``plane``, ``volume``
-    ``.png``, ``.tif``          `images.read_image`
-    ``.npy``, ``.npz``          `npy.read_npy`, `npy.read_npz`; options ``axes``, ``key`` (npz), ``frames``
-    ``.mat``                    `mat.read_mat`; options ``axes``, ``key``, ``frames``
-    ==========================  ==========================================================================
+    ``.nii``, ``.nii.gz``        `nifti.read_nifti`; options ``plane``, ``volume``
+    ``.png``, ``.tif``           `images.read_image`
+    ``.npy``, ``.npz``           `npy.read_npy`, `npy.read_npz`; options ``axes``, ``key`` (npz), ``frames``
+    ``.mat``                     `mat.read_mat`; options ``axes``, ``key``, ``frames``
+    ===========================  =========================================================================
 
     Parameters
     ----------
