@@ -22,6 +22,7 @@ from csmri_ext.ops import (
     sense_normal,
 )
 from csmri_ext.physics.conjugate_gradients import conjugate_gradients
+from csmri_ext.physics.fitting import check_measurement, require_broadcast, require_fit
 from csmri_ext.physics.fourier import fft2c, ifft2c
 from csmri_ext.physics.mask_properties import check_mask
 
@@ -70,7 +71,7 @@ class Encoding:
     """
 
     def __init__(self, kspace: Tensor | None, mask: Tensor | None, sens_maps: Tensor | None = None) -> None:
-        _check(kspace, mask, sens_maps)
+        check_measurement(kspace, mask, sens_maps)
         self.mask, self.sens_maps = mask, sens_maps
         self.scale: Tensor | float = 1.0
         self._coil_axis = kspace is not None and kspace.ndim == 4 and sens_maps is None  # of length 1
@@ -179,7 +180,7 @@ class Encoding:
         if self._coil_axis and kspace.ndim == 4:
             kspace = kspace[:, 0]
         if self.sens_maps is not None:
-            _require_fit("kspace", kspace, self.sens_maps, 3)
+            require_fit("kspace", kspace, self.sens_maps, 3)
         return self._combine(ifft2c(self._sampled(kspace)))
 
     def normal(self, image: Tensor) -> Tensor:
@@ -291,7 +292,7 @@ class Encoding:
         sens_maps, mask = self.sens_maps, self.mask
         assert sens_maps is not None
         if image.ndim < 4:
-            _require_fit("image", image, sens_maps, 2)
+            require_fit("image", image, sens_maps, 2)
         else:  # replicas go between slice and coil
             sens_maps = sens_maps.unsqueeze(1) if sens_maps.ndim == 4 else sens_maps
             mask = mask.unsqueeze(1) if mask is not None and mask.ndim == 4 else mask
@@ -303,7 +304,7 @@ class Encoding:
     def _to_coils(self, image: Tensor) -> Tensor:
         if self.sens_maps is None:
             return image if self._phase is None else self._phase * image
-        _require_fit("image", image, self.sens_maps, 2)
+        require_fit("image", image, self.sens_maps, 2)
         return self.sens_maps * image.unsqueeze(-3)
 
     def _combine(self, coil_images: Tensor) -> Tensor:
@@ -359,77 +360,11 @@ def sampled(kspace: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return kspace
     check_mask(mask)
-    _require_broadcast(mask, "kspace", kspace)
+    require_broadcast(mask, "kspace", kspace)
     return torch.where(mask, kspace, 0)
 
 
 # Messages are made where they are raised and nowhere else: formatting a size fixes it in a compiled function.
-def _check(kspace: Tensor | None, mask: Tensor | None, sens_maps: Tensor | None) -> None:
-    """Raise TypeError or ValueError unless the three fit together."""
-    for name, x in {"kspace": kspace, "mask": mask, "sens_maps": sens_maps}.items():
-        if x is not None and not isinstance(x, Tensor):
-            raise TypeError(f"{name} is a {type(x).__module__}.{type(x).__name__}, expected a torch.Tensor")
-    if mask is not None:
-        check_mask(mask)
-    if sens_maps is not None:
-        if not sens_maps.is_complex():
-            raise TypeError(f"sens_maps {tuple(sens_maps.shape)} is {sens_maps.dtype}, expected complex")
-        if sens_maps.ndim not in (3, 4):
-            raise ValueError(f"sens_maps {tuple(sens_maps.shape)}: expected (coils, ny, nx) or (batch, coils, ny, nx)")
-        if mask is not None:
-            _require_broadcast(mask, "sens_maps", sens_maps, 2)
-    if kspace is None:
-        return
-    if not kspace.is_complex():
-        pairs = kspace.is_floating_point() and kspace.ndim > 2 and kspace.shape[-1] == 2
-        remedy = "; torch.view_as_complex makes it of pairs along the last axis" if pairs else ""
-        raise TypeError(f"kspace {tuple(kspace.shape)} is {kspace.dtype}, expected complex{remedy}")
-    if kspace.ndim not in (2, 3, 4) or 0 in kspace.shape:
-        raise ValueError(
-            f"kspace {tuple(kspace.shape)}: expected (batch, ny, nx) or (batch, coils, ny, nx), none of them 0"
-        )
-    if mask is not None:
-        _require_broadcast(mask, "kspace", kspace)
-    if sens_maps is not None:
-        _check_coils(kspace, sens_maps)
-    elif kspace.ndim == 4 and kspace.shape[1] != 1:
-        raise ValueError(
-            f"kspace {tuple(kspace.shape)} has {kspace.shape[1]} coils, but sens_maps is None: pass sensitivities of "
-            f"shape {tuple(kspace.shape[1:])}, for example from csmri_ext.physics.estimate_sens_maps"
-        )
-
-
-def _check_coils(kspace: Tensor, sens_maps: Tensor) -> None:
-    if kspace.ndim < sens_maps.ndim:
-        raise ValueError(
-            f"kspace {tuple(kspace.shape)} has no coil axis, but sens_maps {tuple(sens_maps.shape)} were given"
-        )
-    if sens_maps.shape[-3:] != kspace.shape[-3:] or (
-        sens_maps.ndim == 4 and sens_maps.shape[0] not in (1, len(kspace))
-    ):
-        raise ValueError(
-            f"sens_maps {tuple(sens_maps.shape)} do not fit kspace {tuple(kspace.shape)}: expected "
-            f"{tuple(kspace.shape[-3:])}"
-        )
-
-
-def _require_fit(name: str, x: Tensor, sens_maps: Tensor, n_axes: int) -> None:
-    """Equal last axes (those of an image, or of coil images), and batches that broadcast."""
-    batch, of_maps = x.shape[:-n_axes], sens_maps.shape[:-3]
-    fits = x.ndim >= n_axes and x.shape[-n_axes:] == sens_maps.shape[-n_axes:]
-    sizes = zip(reversed(batch), reversed(of_maps), strict=False)
-    if not fits or any(n != m and n != 1 and m != 1 for n, m in sizes):
-        raise ValueError(f"{name} {tuple(x.shape)} does not fit sens_maps {tuple(sens_maps.shape)}")
-
-
-def _require_broadcast(mask: Tensor, name: str, x: Tensor, n_axes: int | None = None) -> None:
-    """Raise unless the mask, or its last axes, broadcast to those of `x`."""
-    small, large = (mask.shape, x.shape) if n_axes is None else (mask.shape[-n_axes:], x.shape[-n_axes:])
-    sizes = zip(reversed(small), reversed(large), strict=False)
-    if len(small) > len(large) or any(n not in (1, full) for n, full in sizes):
-        raise ValueError(f"mask {tuple(mask.shape)} does not broadcast to {name} {tuple(x.shape)}")
-
-
 def _on_complex(function: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
     """Apply a function of complex images to complex ones, or to the replicas ``(batch, 2 m, ny, nx)`` of real ones."""
     if image.is_complex():

@@ -15,7 +15,6 @@ from torch.func import grad, jacfwd, jacrev, jvp, vjp, vmap
 import csmri_ext
 from csmri_ext import ops
 
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # torch's own forward mode
 every_op = pytest.mark.parametrize("op", SAMPLES, ids=str)
 Function = Callable[..., Result]
 
