@@ -371,7 +371,7 @@ class TestBadInput:
             lambda: kspace_residual(kspace, random(9, 8), mask, maps),
             lambda: estimate_sens_maps(kspace, mask),
             lambda: estimate_sens_maps(kspace, mask, "low_resolution"),
-            lambda: create("nasn_2nodes")(kspace, mask),
+            lambda: create("nasn_2nodes")(kspace.to(torch.complex64), mask),
         ):
             with pytest.raises(TypeError, match=rf"mask \(8,\) is {dtype}, expected bool, True where a sample"):
                 use()
