@@ -160,7 +160,11 @@ def test_sdist_holds_the_sources_and_nothing_else(sdist: Path) -> None:
 
 
 def files(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("**/*") if path.is_file() and "__pycache__" not in path.parts]
+    return [
+        path
+        for path in folder.glob("**/*")
+        if path.is_file() and path.suffix != ".so" and "__pycache__" not in path.parts
+    ]
 
 
 @pytest.mark.slow

@@ -181,8 +181,8 @@ def test_flops_and_vmap() -> None:
     with FlopCounterMode(display=False) as counter:
         sense_normal(image, maps, mask)
     assert counter.get_total_flops() == 6 * 128 * (2 * 5 * 4 + 16)
-    with pytest.raises(NotImplementedError, match=r"vmap.*leading dimensions"):
-        torch.vmap(lambda x: sense_normal(x, maps, mask))(image)
+    mapped = torch.vmap(lambda x: sense_normal(x, maps, mask))(image)
+    torch.testing.assert_close(mapped, torch.stack([sense_normal(x, maps, mask) for x in image]))
 
 
 def test_reference_ops_switches_the_op_and_the_operator() -> None:
@@ -202,7 +202,6 @@ def test_errors_name_what_does_not_fit() -> None:
         (TypeError, "float32", lambda: sense_normal(image.real, maps, mask)),
         (TypeError, "complex64.*complex128", lambda: sense_normal(image, maps.to(torch.complex128), mask)),
         (TypeError, "mask is torch.complex64", lambda: sense_normal(image, maps, mask + 0j)),
-        (ValueError, "gradient", lambda: sense_normal(image, maps, mask.clone().requires_grad_())),
         (ValueError, r"\(2, 8, 11\).*\(3, 8, 12\)", lambda: sense_normal(image[..., :11], maps, mask)),
         (ValueError, r"\(8, 12\).*\(\.\.\., coils, ny, nx\)", lambda: sense_normal(image, maps[0], mask)),
         (ValueError, r"\(12,\)", lambda: sense_normal(image[0, 0], None, mask)),

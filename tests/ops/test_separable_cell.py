@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import csmri_ext
 from csmri_ext.ops import reference, separable_cell
+from csmri_ext.ops.separable_cell import _read, _slices
 
 SEP, DIL2, DIL3, CONV9 = "sep_conv_3x3", "dil_2_conv_3x3", "dil_3_conv_3x3", "conv_9x1_1x9"
 GENOTYPES: dict[str, Any] = {
@@ -80,8 +81,10 @@ def test_opcheck(name: str) -> None:
     torch.library.opcheck(torch.ops.csmri_ext.separable_cell.default, (before, last, *preprocess, *table, flat))
     inputs = [t.detach() for t in (before, last, *preprocess)]
     flat = [w.detach() for w in flat]
-    saved = [*inputs, *torch.ops.csmri_ext.separable_cell(*inputs, *table, flat)]
-    grad = torch.randn_like(saved[4])
+    out, *states = torch.ops.csmri_ext.separable_cell(*inputs, *table, flat)
+    nodes = _slices(out, len(genotype))
+    saved = [*inputs, *states, *(nodes[i - 2] for i in _read(table[1]))]  # as the forward pass saves them
+    grad = torch.randn_like(out)
     for needs in ((True, True), (True, False), (False, True)):
         torch.library.opcheck(torch.ops.csmri_ext.separable_cell_backward.default, (grad, saved, *table, flat, *needs))
 

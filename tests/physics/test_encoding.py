@@ -375,7 +375,7 @@ class TestBadInput:
         ):
             with pytest.raises(TypeError, match=rf"mask \(8,\) is {dtype}, expected bool, True where a sample"):
                 use()
-        with pytest.raises(TypeError, match="mask is a numpy.ndarray, expected a torch.Tensor"):
+        with pytest.raises(TypeError, match=r"mask is a numpy\.ndarray, expected a torch\.Tensor"):
             Encoding(None, mask.numpy())  # type: ignore[arg-type]
 
     def test_mask_of_other_size(self) -> None:

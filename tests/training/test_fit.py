@@ -125,7 +125,7 @@ def test_a_folder_keeps_to_one_run(tmp_path: Path, images: tuple[Images, Images]
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["steps"] == 7
     validated = read_curves(tmp_path)["val_psnr"][-1][1]  # after step 6
-    assert summary["val_psnr"] == pytest.approx(validated, rel=1e-5)
+    assert summary["val_psnr"] == pytest.approx(validated, abs=5.1e-4), "three decimals"
     assert longer.is_file()
 
 
