@@ -216,6 +216,8 @@ def _compare(arguments: list[str], program: str) -> int:
         run(plan, store, log)
     except KeyboardInterrupt as stop:
         store.provenance["stopped"] = {"at": provenance.now(), "by": str(stop) or "SIGINT"}
+        if store.rows:
+            settle(plan, store)  # before the drawing, which a second signal or the end of the job may cut short
         raise
     finally:  # also after Ctrl-C or an error: what has finished is kept, and shown
         if store.rows:
@@ -285,18 +287,24 @@ def _some(labels: Sequence[str]) -> str:
     return ", ".join(labels) if len(labels) <= 5 else f"{', '.join(labels[:4])} and {len(labels) - 4} more"
 
 
+def settle(plan: Plan, store: Store) -> None:
+    """Write the rows of everybody, with what failed and what is missing."""
+    store.provenance["failed"] = [{"what": what, "why": why} for what, why in (*plan.failed, *plan.failed_rows)]
+    store.refresh()
+    store.provenance["bart_argv"] = provenance.bart_arguments(store.rows)
+    store.provenance["completeness"] = completeness(store.rows, store.provenance).as_dict()
+    store.write()
+
+
 def publish(plan: Plan, store: Store, slices_shown: int | None, place: str) -> None:
     """Write the report of the finished rows and print the table."""
     from csmri_ext.recon.panels import build_panels
     from csmri_ext.report.page import write_report
     from csmri_ext.report.viewer import size_words
 
-    store.provenance["failed"] = [{"what": what, "why": why} for what, why in (*plan.failed, *plan.failed_rows)]
-    store.refresh()
-    store.provenance["bart_argv"] = provenance.bart_arguments(store.rows)
+    settle(plan, store)
     groups = summarise(store.rows, store.provenance["planned"])
     store.provenance["statistics"] = as_provenance(groups, paired_differences(groups))
-    store.provenance["completeness"] = completeness(store.rows, store.provenance).as_dict()
     store.write()
     panels = build_panels(store, plan.volumes, plan.setup.seed, slices_shown, plan.grid)
     page = write_report(store.folder, Comparison(store.rows, panels, store.provenance, place))

@@ -66,6 +66,17 @@ def test_interrupt_keeps_finished_rows_and_resume_adds_the_rest(
     assert comparable(results()["rows"]) == comparable(results("whole")["rows"])
 
 
+def test_a_second_interrupt_in_the_drawing_leaves_marked_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    stop_at(monkeypatch, 3, KeyboardInterrupt())
+    monkeypatch.setattr("csmri_ext.report.page.write_report", draw)
+    assert compare.main([save("a.npy"), *FAST]) == 130
+    assert len(results()["rows"]) == 2
+    assert results()["provenance"]["completeness"]["headline"].startswith("Interrupted at ")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals_to_a_process_of_its_own(number: signal.Signals, code: int) -> None:
     """A real signal in the middle: the exit code tells it, finished rows and their report are there."""
