@@ -123,7 +123,7 @@ LAZY = {
     "csmri_ext.bridge": {"nibabel", "PIL", "ismrmrd", "hdf5plugin"},
     "csmri_ext.training": {"matplotlib"},
     "csmri_ext.metrics": {"torch", "csmri_ext.complexity"},
-    "csmri_ext.recon": {"torch", "cupy"},
+    "csmri_ext.recon": {"torch", "cupy", "scipy"},
     "csmri_ext.report": {"torch", "csmri_ext", "csmri_ext.config"},
     "csmri_ext.experiments": {"torch", "csmri_ext.complexity"},
 }

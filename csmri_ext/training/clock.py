@@ -97,7 +97,7 @@ class Clock(Callback):
     @property
     def validation(self) -> dict[str, float]:
         """What the last validation found, where it is a number, rounded for the record."""
-        found = {"val_psnr": (self.val_psnr, 3), "val_residual": (self.val_residual, 5)}
+        found = {"val_psnr": (self.val_psnr, 4), "val_residual": (self.val_residual, 5)}
         return {
             name: round(value, digits)
             for name, (value, digits) in found.items()

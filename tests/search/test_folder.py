@@ -14,7 +14,7 @@ from csmri_ext.search import Search, SearchFolder, SearchSettings, run
 
 
 def settings(**changes: object) -> SearchSettings:
-    return SearchSettings(**{"nodes": 2, "cells": 1, "channels": 2, "epochs": 2, **changes})  # type: ignore[arg-type]
+    return SearchSettings(**{"space": "A", "nodes": 2, "cells": 1, "channels": 2, "epochs": 2, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
