@@ -44,8 +44,7 @@ def fails(capsys: pytest.CaptureFixture[str], words: list[str], *expected: str) 
 
 def everything() -> dict[Path, int | None]:
     """Every file with the time of its last change, and every folder; the lock of a folder in use holds nothing."""
-    paths = (path for path in Path().rglob("*") if path.name != ".lock")
-    return {path: path.stat().st_mtime_ns if path.is_file() else None for path in paths}
+    return {p: p.stat().st_mtime_ns if p.is_file() else None for p in Path().rglob("*") if p.name != ".lock"}
 
 
 def kspace(shape: tuple[int, ...] = (2, 1, 32, 40)) -> np.ndarray:
@@ -379,8 +378,7 @@ def test_disk_that_fills_up_while_the_report_is_written(
     assert cli.main(words) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert re.fullmatch(r"error: tiny/images/\S+\.png: no space left on the disk", error)
-    files = {str(path.relative_to(tiny_disk)) for path in tiny_disk.rglob("*") if path.is_file()}
-    left = sorted(files - {".lock"})
+    left = sorted({str(p.relative_to(tiny_disk)) for p in tiny_disk.rglob("*") if p.is_file()} - {".lock"})
     recon = "recons/small.npy_equispaced_fraction_R4_zero-filled"
     assert left == [f"{recon}.cfl", f"{recon}.hdr", "results.csv", "results.json", "slices.csv"]
 
