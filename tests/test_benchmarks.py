@@ -171,7 +171,6 @@ def test_quality_tunes_tv_on_the_slices_it_judges(tmp_path: Path, monkeypatch: p
     weight, found = quality.judge("random", 4, slices, networks, seed=0)
     assert list(found) == ["zero-filled", "tv", "dccnn3", "mine"]
     assert weight in quality.WEIGHTS
-    assert list(found) == ["zero-filled", "tv", "dccnn3"]
     zero_filled, tv = (sum(found[name][0]) for name in ("zero-filled", "tv"))
     assert tv > zero_filled
     problems = [quality.undersample(image, "random", 4, 0) for image in slices]

@@ -341,7 +341,7 @@ def test_every_table_at_toy_size(name: str, capsys: pytest.CaptureFixture[str]) 
     for network, published in experiment.networks.items():
         assert f" {network} " in told
         assert published.parameters.rstrip("?") in told and published.flops.rstrip("?") in told
-    figures = {path.name.partition("_R")[0] for path in Path("out").glob("*.png")}
+    figures = {path.stem.partition("_R")[0] for path in Path("out").glob("*.png")}
     kinds = {f"panels_{setting.mask}" for setting in experiment.settings}
     assert figures == {"box_plots", "convergence", *kinds, *(("quality", "flops") if experiment.sweep else ())}
 

@@ -36,7 +36,7 @@ def test_any_size(size: object, anatomy: str) -> None:
 def test_the_seed_decides_everything() -> None:
     image = phantom(64, 7)
     np.testing.assert_array_equal(image, phantom(64, 7))
-    code = "import hashlib, csmri_ext.data as d; print(hashlib.sha256(d.phantom(64, 7).tobytes()).hexdigest())"
+    code = "import hashlib, csmri_ext.phantom as d; print(hashlib.sha256(d.phantom(64, 7).tobytes()).hexdigest())"
     root = Path(__file__).parents[2]
     other_process = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert other_process.stdout.strip() == hashlib.sha256(image.tobytes()).hexdigest()
