@@ -43,7 +43,7 @@ notebooks: $(VENV)/documented  # examples/*.py as Jupyter notebooks, into build/
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch numpy h5py scipy scikit-image pillow matplotlib jinja2 rich safetensors lightning tensorboard \
-	       pytest pytest-xdist hypothesis nibabel ismrmrd selenium jupytext \
+	       pytest pytest-xdist hypothesis nibabel ismrmrd selenium jupytext shtab \
 	       scikit-build-core pybind11 cmake ninja
 	touch $@
 

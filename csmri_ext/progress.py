@@ -1,4 +1,7 @@
-"""Progress with time left on a terminal; elsewhere plain lines every few seconds, so that a log file stays readable."""
+"""Progress with time left on a terminal; elsewhere plain lines every few seconds, so that a log file stays readable.
+
+Within `silence` (``--quiet``) neither.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,28 @@ from rich.progress import (
 from rich.table import Column
 
 INTERVAL = 10.0  # seconds of silence after which a log gets a line
+_silent = False
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Let every `log` that is made in the body say nothing."""
+    global _silent
+    before, _silent = _silent, True
+    try:
+        yield
+    finally:
+        _silent = before
+
+
+def is_silent() -> bool:
+    """Whether nothing is to be told, within `silence`."""
+    return _silent
+
+
+def log() -> Console:
+    """Make the console of stderr for progress and notes."""
+    return Console(stderr=True, quiet=_silent)
 
 
 class Stage:

@@ -14,7 +14,7 @@ from csmri_ext.models import NasN, read_genotype
 
 folder = Path("example_output")
 command = (
-    f"search --volumes 4 --cache {folder}/phantoms --size 32 --steps 8 --epochs 3 --nodes 2 --cells 1 --channels 8 "
+    f"search --volumes 4 --cache {folder}/phantoms --size 32 --steps-per-epoch 8 --epochs 3 --nodes 2 --cells 1 --channels 8 "
     f"--optimizer adam --learning-rate 0.002 --out {folder}/search"
 )
 assert main(command.split()) == 0

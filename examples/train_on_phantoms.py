@@ -21,7 +21,7 @@ from csmri_ext.physics import ifft2c, make_mask
 folder = Path("example_output")
 command = (
     "train --model hqs --set stages=3 width=16 --steps 80 --steps-per-epoch 20 --validate-every 1 --batch-size 2 "
-    "--ema 0 --sizes 48 --volumes 8 --validation-slices 4 --loss l1 --masks random --accelerations 4 --device cpu "
+    "--ema 0 --size 48 --volumes 8 --validation-slices 4 --loss l1 --mask random --acceleration 4 --device cpu "
     f"--cache {folder}/phantoms --out {folder}/run"
 )
 assert main(command.split()) == 0

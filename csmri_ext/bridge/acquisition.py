@@ -67,6 +67,28 @@ class LazyStack:
         return out
 
 
+def middle_slices(available: int, wanted: int | float | None) -> range:
+    """Choose slices around the middle of a volume; outer ones are often empty.
+
+    Parameters
+    ----------
+    available
+        Slices of the volume.
+    wanted
+        int: so many, or all where it has fewer; float: this share of them, at least one; None: all.
+
+    Raises
+    ------
+    ValueError
+        A number below 1, or a share outside (0, 1].
+    """
+    if wanted is not None and not (wanted >= 1 if isinstance(wanted, int) else 0 < wanted <= 1):
+        raise ValueError(f"{wanted} slices; expected a number from 1, or a share above 0.0, at most 1.0")
+    share = available if wanted is None else wanted if isinstance(wanted, int) else max(round(wanted * available), 1)
+    count = min(share, available)
+    return range((available - count) // 2, (available - count) // 2 + count)
+
+
 def _chosen_slice(stack: LazyStack, chosen: range, i: int) -> NDArray[Any]:
     return stack[chosen[i]]
 

@@ -20,10 +20,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         The words after ``csmri``; default ``sys.argv[1:]``.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     if words and words[0] in COMMANDS:
         module = import_module(f"csmri_ext.commands.{words[0]}")
         return int(module.main(words[1:], f"csmri {words[0]}"))
-    return run_command(lambda: _without_command(words), debug="--debug" in words)
+    return run_command(lambda: _without_command(words), words)
 
 
 COMMANDS: dict[str, str] = {
@@ -42,16 +44,26 @@ def _without_command(words: list[str]) -> int:
     from csmri_ext import __version__
 
     parser = ArgumentParser(
-        prog="csmri",
-        allow_abbrev=False,
-        usage="csmri COMMAND ...   (csmri COMMAND --help explains it)",
-        description="\n".join(f"{name:<10} {text}" for name, text in COMMANDS.items()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "csmri",
+        "COMMAND ...",
+        description="\n".join(f"{name:<10} {text}" for name, text in {**COMMANDS, "help": HELP}.items()),
     )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--version", action="version", version=f"csmri_ext {__version__}")
+    parser.add_argument(
+        "--print-completion", metavar="SHELL", help="print the completion for a shell: bash, zsh, fish ..."
+    )
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("command", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
-    command = parser.parse_known_args(words)[0].command
-    if command is not None:
-        raise unknown("command", command, COMMANDS)
+    given = parser.parse_known_args([word for word in words if word not in ("-h", "--help")])[0]
+    if given.command is not None:
+        raise unknown("command", given.command, [*COMMANDS, "help"])
+    if given.print_completion is not None:
+        from csmri_ext.commands.completion import print_completion
+
+        return print_completion(given.print_completion, COMMANDS)
     parser.print_help()
     return 0
+
+
+HELP = "explain a command: csmri help COMMAND"

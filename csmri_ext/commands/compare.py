@@ -12,14 +12,21 @@ from pathlib import Path
 
 from rich.console import Console
 
+from csmri_ext import progress
 from csmri_ext.bridge.load import Files
 from csmri_ext.commands.machine import bart_path, checked_device
 from csmri_ext.commands.parser import ArgumentParser, run_command
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
-from csmri_ext.commands.reading import add_reading_options, files_of, readings, teller, warn
+from csmri_ext.commands.reading import add_reading_options, files_of, readings, warn
+from csmri_ext.commands.shared_options import (
+    add_common_options,
+    add_device_option,
+    add_jobs_option,
+    add_option,
+    add_slices_option,
+)
 from csmri_ext.commands.values import positive, seed, weight_or_auto
 from csmri_ext.errors import BAD_INPUT, InputError, one_line
-from csmri_ext.progress import stage
 from csmri_ext.recon.comparison import Plan, choose_weights, run
 from csmri_ext.recon.evaluate import Setup
 from csmri_ext.recon.inputs import inspect, open_volumes, phantom_volumes
@@ -44,14 +51,14 @@ PROGRAM = "csmri compare"
 def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Run the command line and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return run_command(lambda: _compare(arguments, program), debug="--debug" in arguments)
+    return run_command(lambda: _compare(arguments, program), arguments)
 
 
 def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     """Options of the command."""
     parser = ArgumentParser(
-        prog=program,
-        allow_abbrev=False,
+        program,
+        "[FILES...]",
         description="Undersample, reconstruct with several methods, measure, and write a report. "
         "Without FILES a procedural phantom is used.",
         epilog=listing(),
@@ -63,8 +70,10 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         metavar="FILES",
         help="k-space or images (.h5 .cfl .nii .png .npy .mat ...), or folders of them",
     )
-    add(
+    add_option(
+        add,
         "--methods",
+        before=["--method"],
         metavar="A,B,C",
         help="methods to compare, and files of weights: tv,nasn_knee,runs/mine/nasn.safetensors "
         "(default: all that run without training)",
@@ -72,14 +81,25 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add_plugin_option(add)
     add("--untrained", action="store_true", help="run networks of --methods that have no weights, with random ones")
     add("--bart", action="store_true", help="also run BART's methods, and take coil sensitivities from bart ecalib")
-    add(
+    add_option(
+        add,
         "--mask",
+        before=["--masks"],
         nargs="+",
         default=["equispaced_fraction"],
         metavar="KIND|FILE",
-        help="kinds of mask, or files of masks (default: %(default)s)",
+        help="kinds of mask, or files of masks",
     )
-    add("--acceleration", nargs="+", type=float, default=[4.0, 8.0], metavar="R", help="accelerations (default: 4 8)")
+    add_option(
+        add,
+        "--acceleration",
+        before=["--accelerations"],
+        nargs="+",
+        type=float,
+        default=[4.0, 8.0],
+        metavar="R",
+        help="accelerations",
+    )
     add(
         "--center-fraction",
         nargs="+",
@@ -87,8 +107,8 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         metavar="F",
         help="fully sampled centre, one value or one for each acceleration (default: 0.32 / R)",
     )
-    add("--slices", type=positive, metavar="N", help="take N slices from the middle of each volume (default: all)")
-    add("--seed", type=seed, help="seed of the masks (default: the file name, as in fastMRI)")
+    add_slices_option(add)
+    add("--seed", type=seed, metavar="S", help="seed of the masks (default: the file name, as in fastMRI)")
     add(
         "--tv-weight",
         type=weight_or_auto,
@@ -115,10 +135,10 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="tune weights on these, not on FILES with the reported one left out",
+        help="tune the weights of tv and wavelets on these (default: on FILES, each time without the one reported)",
     )
-    add("--device", choices=("cpu", "cuda"), default="cpu", help="where methods that can choose run")
-    add("--workers", type=positive, help="slices solved at the same time (default: the number of cores)")
+    add_device_option(add)
+    add_jobs_option(add)
     add("--out", default="comparison", metavar="DIR", help="output folder (default: %(default)s)")
     add("--report-slices", type=positive, metavar="N", help="slices of each volume to show (default: 3, or 1 of many)")
     add(
@@ -127,13 +147,13 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         default="auto",
         help="images inside the page, or in files beside it that load when shown (default: inside while they fit)",
     )
-    add("--skip-empty", action="store_true", help="leave out slices that are zero everywhere, not their file")
+    add("--skip-empty", action="store_true", help="leave out slices that are zero everywhere instead of the whole file")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with an earlier run in DIR (this is the default)")
     again.add_argument("--overwrite", action="store_true", help="replace an earlier run in DIR")
     add("--sens-maps", metavar="FILE", help="coil sensitivities of all FILES (default: the files' own, or estimated)")
     add_reading_options(parser)
-    add("--debug", action="store_true", help="show the traceback of an error")
+    add_common_options(parser)
     return parser
 
 
@@ -146,7 +166,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         bart=bart_path(args.bart, methods),
         iterations=args.tv_iterations,
         device=checked_device(args.device),
-        workers=args.workers or provenance.available_cores(),
+        workers=args.jobs or provenance.available_cores(),
     )
     failed: list[tuple[str, str]] = []
 
@@ -172,7 +192,7 @@ def _compare(arguments: list[str], program: str) -> int:
     args = argument_parser(program).parse_args(arguments)
     if "" in (args.out, *args.files, *args.tune_on):
         raise InputError("an empty file name (a variable of the shell that is not set?)")
-    log = Console(stderr=True)
+    log = progress.log()
     load_plugins(args.plugin)
     plan = make_plan(args)
     folder = Path(args.out)
@@ -182,7 +202,7 @@ def _compare(arguments: list[str], program: str) -> int:
     everything = [*plan.volumes, *plan.validation]
     if args.skip_empty:
         plan.leave_out_empty()
-    with stage("reading", sum(len(volume.slices) for volume in everything), log) as reading:
+    with progress.stage("reading", sum(len(volume.slices) for volume in everything), log) as reading:
         plan.keep(inspect(everything, reading.advance, plan.leave_out))
     if not plan.volumes:
         raise InputError("none of FILES can be used")
@@ -199,7 +219,7 @@ def _compare(arguments: list[str], program: str) -> int:
     told += [f"{row.method} on {row.volume}: its images were cut off, so it is done again" for row in store.damaged]
     if args.files:
         acquisitions = [(volume.label, volume.acquisition) for volume in plan.volumes]
-        plan.read, plan.heard = readings(acquisitions), warn(acquisitions, teller(log))
+        plan.read, plan.heard = readings(acquisitions), warn(acquisitions)
     for note in told:
         log.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     store.provenance |= {

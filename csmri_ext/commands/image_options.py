@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csmri_ext.bridge import Acquisition
-from csmri_ext.commands.reading import files_of, tell, teller
-from csmri_ext.commands.values import positive, seed, share
+from csmri_ext.commands.reading import files_of, tell
+from csmri_ext.commands.shared_options import Add, add_slices_option
+from csmri_ext.commands.values import positive, seed
 from csmri_ext.data.images import Images, open_images
 from csmri_ext.data.shards import PhantomSettings, phantom_shards
 from csmri_ext.errors import InputError, blaming_input
@@ -22,7 +23,7 @@ PHANTOM = "phantom"
 _TOLD = 20  # files of a set whose reading is told and whose samples are looked at
 
 
-def add_image_options(add: Callable[..., object], volumes: int) -> None:
+def add_image_options(add: Add, volumes: int) -> None:
     """Add ``--data`` and what goes with it.
 
     Parameters
@@ -55,13 +56,7 @@ def add_image_options(add: Callable[..., object], volumes: int) -> None:
         help="where drawn phantoms are kept (default: %(default)s)",
     )
     add("--phantom-seed", type=seed, default=1000, metavar="S", help="first phantom subject (default: %(default)s)")
-    add(
-        "--middle",
-        type=share,
-        default=1.0,
-        metavar="F",
-        help="share of the slices of each file, around its middle (default: %(default)s)",
-    )
+    add_slices_option(add, before=["--middle"])
 
 
 def chosen_images(args: argparse.Namespace, console: Console, workers: int = 1, *, coils: bool = False) -> Images:
@@ -110,7 +105,7 @@ def open_and_tell(
     Parameters
     ----------
     args
-        With those options, and `middle`.
+        With those options, and `slices`.
     paths
         Files and folders.
     console
@@ -121,10 +116,10 @@ def open_and_tell(
     opened: list[tuple[str, Acquisition]] = []
     images = how(
         paths,
-        middle=args.middle,
+        slices=args.slices,
         **more,
         reading=files_of(args),
         opened=lambda name, acquisition: opened.append((name, acquisition)),
     )
-    tell(opened[:_TOLD], teller(console))
+    tell(opened[:_TOLD], console)
     return images

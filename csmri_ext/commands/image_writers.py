@@ -27,6 +27,20 @@ def checked_ending(ending: str, where: object) -> str:
     return ending.lower()
 
 
+def output_file(name: str) -> Path:
+    """Return the file that a name on the command line stands for: without extension ``name.cfl``, as BART has it.
+
+    Raises
+    ------
+    InputError
+        A name that ends as a folder's.
+    """
+    if name.endswith("/"):
+        raise InputError(f"{name} is a folder, and the input is one file")
+    path = Path(name)
+    return path if path.suffix or path.is_dir() else path.with_name(f"{path.name}.cfl")
+
+
 def writer_for(output: Path, source: Path) -> Writer:
     """Choose the writer by the extension of `output`, and refuse a place that cannot be written.
 
@@ -35,12 +49,12 @@ def writer_for(output: Path, source: Path) -> Writer:
     InputError
         An unknown extension, no such folder, a folder, or the input itself.
     """
+    if output.is_dir():
+        raise InputError(f"{output} is a folder, and the input is one file")
     ending = ".nii.gz" if output.name.lower().endswith(".nii.gz") else output.suffix
     ending = checked_ending(ending, output)
     if not output.parent.is_dir():
         raise InputError(f"{output}: no folder {output.parent}")
-    if output.is_dir():
-        raise InputError(f"{output} is a folder")
     if output.exists() and source.exists() and output.samefile(source):
         raise InputError(f"{output} is the input: choose another name for the result")
     return WRITERS[ending]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +12,7 @@ from torch import nn
 
 from csmri_ext.commands.parser import ArgumentParser, run_command
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
+from csmri_ext.commands.shared_options import add_common_options, add_json_option, as_json
 from csmri_ext.complexity import count_flops, count_parameters
 from csmri_ext.errors import InputError, unknown
 from csmri_ext.recon import methods
@@ -30,13 +33,14 @@ def main(argv: Sequence[str], program: str = "csmri info") -> int:
     program
         Name of the command in messages.
     """
-    return run_command(lambda: _info(argv, program), debug="--debug" in argv)
+    return run_command(lambda: _info(argv, program), argv)
 
 
-def _info(argv: Sequence[str], program: str) -> int:
+def argument_parser(program: str = "csmri info") -> ArgumentParser:
+    """Options of the command."""
     parser = ArgumentParser(
-        prog=program,
-        allow_abbrev=False,
+        program,
+        "[NAME|FILE]",
         description="Show what a network costs: parameters and operations per slice; of a file of weights also what it "
         "is.",
     )
@@ -44,11 +48,16 @@ def _info(argv: Sequence[str], program: str) -> int:
         "name", nargs="?", metavar="NAME|FILE", help="a network or a file of weights; without it, one line for each"
     )
     parser.add_argument("--size", type=int, nargs=2, default=(_SIZE, _SIZE), metavar=("NY", "NX"), help="image size")
-    parser.add_argument("--depth", type=int, default=DEPTH, help=f"levels of layers to list (default {DEPTH})")
+    parser.add_argument("--depth", type=int, default=DEPTH, metavar="N", help="levels of layers to list")
     parser.add_argument("--model", metavar="NAME", help="the network of a file that does not say it")
     add_plugin_option(parser.add_argument)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    args = parser.parse_args(argv)
+    add_json_option(parser)
+    add_common_options(parser, quiet=False)
+    return parser
+
+
+def _info(argv: Sequence[str], program: str) -> int:
+    args = argument_parser(program).parse_args(argv)
     if min(args.size) < 1 or args.depth < 0:
         raise InputError(f"--size {args.size[0]} {args.size[1]} --depth {args.depth}: sizes start at 1, depths at 0")
     load_plugins(args.plugin)
@@ -56,30 +65,45 @@ def _info(argv: Sequence[str], program: str) -> int:
     shape = (args.size[0], args.size[1])
     console = Console()
     if args.name is None:
-        console.print(_overview(networks, shape))
+        if args.json:
+            sys.stdout.write(as_json([_entry(name, network, shape) for name, network in networks.items()]) + "\n")
+        else:
+            console.print(_overview(networks, shape))
         return 0
-
-    def tell(line: str) -> None:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
-
+    told: list[str] = []
     if methods.is_file_of_weights(args.name):
         word = f"{args.model}={args.name}" if args.model else args.name
-        network = methods.of_weights([word])[word].network
-        assert network is not None
-        tell(f"{args.name}: {network.told}")
-        for name, value in network.facts().items():
-            if name not in ("method", "file", "parameters"):
-                tell(f"{name}: {words(value)}")
+        found = methods.of_weights([word])[word].network
+        assert found is not None
+        network = found
+        told.append(f"{args.name}: {network.told}")
+        known = network.facts().items()
+        told += [f"{name}: {words(value)}" for name, value in known if name not in ("method", "file", "parameters")]
     elif args.name in networks:
         network = networks[args.name]
-        tell(f"{args.name}: {methods.get(args.name).description}")
-        tell(f"weights: {network.weights}")
+        told += [f"{args.name}: {methods.get(args.name).description}", f"weights: {network.weights}"]
         if network.described is not None and network.described.data:
-            tell(f"trained on: {network.described.data}")
+            told.append(f"trained on: {network.described.data}")
     else:
         raise unknown("network", args.name, networks)
+    if args.json:
+        layers = [
+            {"name": path, "type": type(layer).__name__, "parameters": count_parameters(layer)}
+            for path, layer in _walk(network.module, args.depth)
+        ]
+        sys.stdout.write(as_json(_entry(args.name, network, shape) | {"layers": layers}) + "\n")
+        return 0
+    for line in told:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     console.print(_layers(network.module, shape, args.depth))
     return 0
+
+
+def _entry(name: str, network: Network, shape: tuple[int, int]) -> dict[str, Any]:
+    """Facts of a network for programs; operations are numbers, not giga."""
+    facts = {key: value for key, value in network.facts().items() if key != "method"}
+    flops = [count_flops(network.module, shape, relu=relu) for relu in (False, True)]
+    return {"name": name, **facts, "size": list(shape), "flops": flops[0], "flops_with_relu": flops[1]}
 
 
 def _overview(networks: dict[str, Network], shape: tuple[int, int]) -> Table:

@@ -36,16 +36,18 @@ def bart_path(wanted: bool, methods: Sequence[Method]) -> str | None:
 
 
 def checked_device(name: str) -> str:
-    """Return the device where it can be used.
+    """Return the device where it can be used; of ``auto``, which it is.
 
     Raises
     ------
     InputError
         If ``cuda`` is asked for and torch sees no GPU.
     """
-    if name == "cuda":
+    if name != "cpu":
         import torch
 
+        if name == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
         if not torch.cuda.is_available():
             build = "no GPU is visible" if torch.version.cuda else "this torch is a CPU build"
             raise InputError(f"--device cuda: {build}; use --device cpu (csmri doctor shows the configuration)")

@@ -7,26 +7,56 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, redirect_stdout, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from csmri_ext.commands.stopping import signals_stop
 from csmri_ext.errors import BAD_INPUT, InputError, expected_errors, one_line
+from csmri_ext.progress import silence
 
+QUIET = {"-q", "--quiet"}
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells report it
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Adds to the help of an option the default that it has, where it has one and the help does not say it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default = action.default
+        plain = (
+            not action.option_strings or default is None or default is argparse.SUPPRESS or isinstance(default, bool)
+        )
+        if not action.help or "default" in action.help or plain or default in ([], ()):
+            return action.help
+        shown = " ".join(f"{value}" for value in default) if isinstance(default, (list, tuple)) else "%(default)s"
+        return f"{action.help} (default: {shown})"
+
+
 class ArgumentParser(argparse.ArgumentParser):
-    """`argparse.ArgumentParser` whose errors are an `InputError` instead of a usage block and an exit."""
+    """`argparse.ArgumentParser` whose errors are an `InputError` instead of a usage block and an exit.
+
+    Parameters
+    ----------
+    program
+        The command, as in ``csmri recon``.
+    words
+        What is to be given besides options, as in ``IN OUT``.
+    more
+        Of `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, program: str, words: str = "", **more: Any) -> None:
+        usage = f"{program} {words} [OPTIONS]".replace("  ", " ")
+        super().__init__(prog=program, usage=usage, allow_abbrev=False, formatter_class=HelpFormatter, **more)
 
     def error(self, message: str) -> NoReturn:
         """Raise the parser's complaint, with the command that explains the options."""
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
-def run_command(command: Callable[[], int], *, debug: bool = False) -> int:
+def run_command(command: Callable[[], int], arguments: Sequence[str] = ()) -> int:
     """Run `command` and return its exit code: 2 after bad input, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 
     Bad input is what the package itself diagnoses (`InputError` and the bridge's errors), and what the machine says
@@ -37,11 +67,15 @@ def run_command(command: Callable[[], int], *, debug: bool = False) -> int:
     ----------
     command
         Does the work and returns an exit code.
-    debug
-        Print the traceback before the line.
+    arguments
+        Words of the command line: with ``--debug`` the traceback is printed before the line of an error, with
+        ``--quiet`` nothing but warnings and errors.
     """
     code = 0
-    with signals_stop() as received:
+    with signals_stop() as received, ExitStack() as output:
+        if QUIET.intersection(arguments):
+            output.enter_context(silence())
+            output.enter_context(redirect_stdout(output.enter_context(Path(os.devnull).open("w"))))
         try:
             code = command()
         except KeyboardInterrupt:
@@ -50,7 +84,7 @@ def run_command(command: Callable[[], int], *, debug: bool = False) -> int:
             if received.number is None:
                 raise
         except expected_errors() as error:
-            if debug:
+            if "--debug" in arguments:
                 traceback.print_exc()
             _say(f"error: {one_line(error)}")
             code = BAD_INPUT

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 
 from csmri_ext.bridge import Acquisition, parse_axes, reading
 from csmri_ext.bridge.load import Files
+from csmri_ext.commands.values import count
 
 NAMES = ("axes", "key", "plane", "volume", "frames", "phase_encoding", "force")
 _SHOWN = 3  # files named beside a reading or a warning that they share
@@ -21,7 +23,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     add("--axes", type=_axes, metavar="'coil y x'", help="axes of bare arrays (.npy .mat ...): slice coil y x frame")
     add("--key", metavar="NAME", help="the array to read of a file with several (.npz .mat .h5)")
     add("--plane", choices=("axial", "coronal", "sagittal"), help="slices of NIfTI volumes (default: best resolution)")
-    add("--volume", type=_count, metavar="N", help="which volume of a NIfTI file with four axes, from 0")
+    add("--volume", type=count, metavar="N", help="which volume of a NIfTI file with four axes, from 0")
     add("--frames", type=_frames, metavar="0,2-4", help="frames, repetitions or averages to read (default: all)")
     add(
         "--phase-encoding",
@@ -36,24 +38,19 @@ def files_of(args: argparse.Namespace) -> Files:
     return Files({name: getattr(args, name) for name in NAMES if getattr(args, name) is not None})
 
 
-def tell(acquisitions: Sequence[tuple[str, Acquisition]], log: Callable[[str], None]) -> list[str]:
+def tell(acquisitions: Sequence[tuple[str, Acquisition]], console: Console) -> None:
     """Say how files were read, and what `csmri doctor` would warn of, one line for all files alike.
 
     Parameters
     ----------
     acquisitions
         Names and what was read.
-    log
-        Called with each line.
-
-    Returns
-    -------
-        The lines, without the word warning.
+    console
+        Where to say how they were read; warnings go to stderr, whatever is not to be said.
     """
-    lines = readings(acquisitions)
-    for line in lines:
-        log(line)
-    return lines + warn(acquisitions, log)
+    for line in readings(acquisitions):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    warn(acquisitions)
 
 
 def readings(acquisitions: Sequence[tuple[str, Acquisition]]) -> list[str]:
@@ -65,8 +62,8 @@ def readings(acquisitions: Sequence[tuple[str, Acquisition]]) -> list[str]:
     return [f"{_some(names)}: read as {text}" for text, names in read.items()]
 
 
-def warn(acquisitions: Sequence[tuple[str, Acquisition]], log: Callable[[str], None]) -> list[str]:
-    """Say what `csmri doctor` would warn of, one line for all files alike; as `tell`."""
+def warn(acquisitions: Sequence[tuple[str, Acquisition]]) -> list[str]:
+    """Say what `csmri doctor` would warn of, and return it: one line for all files alike, without the word warning."""
     from csmri_ext.data.examine import serious
 
     warned: dict[str, list[str]] = {}
@@ -75,17 +72,12 @@ def warn(acquisitions: Sequence[tuple[str, Acquisition]], log: Callable[[str], N
             warned.setdefault(text, []).append(name)
     lines = [f"{_some(names)}: {text}" for text, names in warned.items()]
     for line in lines:
-        log(f"warning: {line}")
+        sys.stderr.write(f"warning: {line}\n")
     return lines
 
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-
-
-def teller(console: Console) -> Callable[[str], None]:
-    """Make the `log` of `tell` that writes to a console."""
-    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _axes(text: str) -> str:
@@ -94,12 +86,6 @@ def _axes(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
 
 
 def _frames(text: str) -> tuple[int, ...]:

@@ -5,29 +5,36 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from csmri_ext import __version__
-from csmri_ext.bridge import Acquisition, reading
+from csmri_ext.bridge import Acquisition, FileFormatError, reading
+from csmri_ext.bridge.acquisition import middle_slices
 from csmri_ext.bridge.atomic import clear_leftovers
 from csmri_ext.bridge.fourier import center_crop
 from csmri_ext.bridge.load import Files
 from csmri_ext.bridge.mask_file import is_mask_file
-from csmri_ext.commands.image_writers import WRITERS, checked_ending, writer_for
+from csmri_ext.commands.image_writers import WRITERS, checked_ending, output_file, writer_for
 from csmri_ext.commands.machine import bart_path, checked_device
 from csmri_ext.commands.parser import ArgumentParser, run_command
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.reading import add_reading_options, files_of, warn
+from csmri_ext.commands.shared_options import (
+    add_common_options,
+    add_device_option,
+    add_jobs_option,
+    add_option,
+    add_slices_option,
+)
 from csmri_ext.commands.values import positive, seed, shard, weight
 from csmri_ext.errors import InputError, naming
 from csmri_ext.recon.adapted import adapted
 from csmri_ext.recon.error_map import error_map
 from csmri_ext.recon.evaluate import Problems, Setup
-from csmri_ext.recon.inputs import central
 from csmri_ext.recon.methods import Method, get, is_file_of_weights, listing, of_weights, require_trained
 from csmri_ext.recon.network_method import FILES_OF_WEIGHTS
 from csmri_ext.recon.problem import TV_ITERATIONS, TV_WEIGHT
@@ -43,24 +50,33 @@ PROGRAM = "csmri recon"
 def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Run the command line and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return run_command(lambda: _recon(arguments, program), debug="--debug" in arguments)
+    return run_command(lambda: _recon(arguments, program), arguments)
 
 
 def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     """Options of the command."""
     parser = ArgumentParser(
-        prog=program,
-        allow_abbrev=False,
+        program,
+        "IN OUT",
         description="Reconstruct k-space: undersampled files as they are, fully sampled ones after --mask.",
         epilog=listing(),
     )
     add = parser.add_argument
     add("input", metavar="IN", help="k-space (.cfl .h5 .npy .mat ...) or images (.nii .png ...), or a folder of them")
-    add("output", metavar="OUT", help=f"images, by extension: {', '.join(WRITERS)}; or a folder")
-    choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--method", metavar="NAME", help="any method of csmri compare (default: tv)")
-    choice.add_argument("--model", metavar="NAME", help="the same, as networks are usually called")
-    add("--weights", metavar="FILE", help="the network of this file; --model says which, where the file does not")
+    add(
+        "output",
+        metavar="OUT",
+        help=f"images, by extension: {', '.join(WRITERS)}; none: .cfl, as BART names its files. Or a folder",
+    )
+    add_option(
+        add,
+        "--method",
+        before=["--methods"],
+        metavar="NAME",
+        help="any method of csmri compare (default: tv), see below",
+    )
+    add("--weights", metavar="FILE", help="run the network of this file")
+    add("--model", metavar="NAME", help="which network --weights FILE is of, where the file does not say it")
     add_plugin_option(add)
     add("--untrained", action="store_true", help="run a network that has no weights, with random ones")
     add(
@@ -68,28 +84,43 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         action="store_true",
         help="first fit the network to the samples of this file, judged by samples held back: better images, slower",
     )
-    add("--adapt-steps", type=positive, default=60, metavar="N", help="at most so many steps (default: %(default)s)")
-    add("--adapt-seconds", type=weight, metavar="S", help="at most so long (default: no limit)")
+    add(
+        "--adapt-steps",
+        type=positive,
+        default=60,
+        metavar="N",
+        help="with --adapt: stop after N steps (default: %(default)s)",
+    )
+    add("--adapt-seconds", type=weight, metavar="S", help="with --adapt: stop after S seconds (default: no limit)")
     add(
         "--error-map",
         metavar="FILE",
-        help="also write the estimated error of every pixel, from reconstructions of parts of the samples; as OUT",
+        help="also write an estimate of the error of every pixel to FILE, of the same kinds as OUT",
     )
-    add(
+    add_option(
+        add,
         "--mask",
+        before=["--masks"],
         metavar="KIND|FILE",
         help="undersample fully sampled data with this kind of mask, or the mask of a file",
     )
-    add("--acceleration", type=float, metavar="R", help="with --mask: acceleration (default: 4)")
+    add_option(
+        add,
+        "--acceleration",
+        before=["--accelerations"],
+        type=float,
+        metavar="R",
+        help="with --mask: acceleration (default: 4)",
+    )
     add("--center-fraction", type=float, metavar="F", help="with --mask: fully sampled centre (default: 0.32 / R)")
-    add("--seed", type=seed, help="with --mask: seed (default: the file name, as in fastMRI)")
+    add("--seed", type=seed, metavar="S", help="with --mask: seed (default: the file name, as in fastMRI)")
     add(
         "--sens-maps",
         metavar="FILE",
         help="coil sensitivities (.cfl .npy .npz .mat .h5); default: the file's own, or estimated",
     )
     add("--bart", action="store_true", help="take coil sensitivities from bart ecalib")
-    add("--slices", type=positive, metavar="N", help="only the N middle slices (default: all)")
+    add_slices_option(add)
     add("--tv-weight", type=weight, default=TV_WEIGHT, metavar="W", help="regularisation weight (default: %(default)s)")
     add(
         "--tv-iterations",
@@ -98,9 +129,10 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         metavar="N",
         help="as bart pics -i (default: %(default)s)",
     )
+    add("--overwrite", action="store_true", help="replace results that other settings made")
     add("--full", action="store_true", help="keep the whole matrix where the file asks for a crop, as fastMRI's does")
-    add("--device", choices=("cpu", "cuda"), default="cpu", help="where methods that can choose run")
-    add("--workers", type=positive, help="slices solved at the same time (default: the number of cores)")
+    add_device_option(add)
+    add_jobs_option(add)
     folder = parser.add_argument_group(
         "folders",
         "Every file below IN, to the same name below OUT; the same command goes on where it was stopped.",
@@ -112,16 +144,15 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         metavar="I/N",
         help="do part I of N of the files (default: as SLURM or torchrun numbers the processes)",
     )
-    folder.add_argument("--overwrite", action="store_true", help="redo results that other settings made")
     add_reading_options(parser)
-    add("--debug", action="store_true", help="show the traceback of an error")
+    add_common_options(parser)
     return parser
 
 
 # Words that decide nothing about the pixels of a result: where it lies, how fast it comes, how much is told.
 _NOT_SETTINGS = {
     "input", "output", "method", "model", "weights", "plugin", "error_map",
-    "device", "workers", "format", "shard", "overwrite", "debug",
+    "device", "jobs", "format", "shard", "overwrite", "quiet", "debug",
 }  # fmt: skip
 
 
@@ -132,7 +163,7 @@ def _recon(arguments: list[str], program: str) -> int:
     if args.adapt and method.network is None:
         raise InputError(f"--adapt is for networks, and {method.name} learns nothing")
     bart = bart_path(args.bart, [method])
-    checked_device(args.device)
+    args.device = checked_device(args.device)
     grid = _grid(args.mask, args.acceleration, args.center_fraction)
     command = command_line(program, arguments)
     settings = settings_of(method, {key: word for key, word in vars(args).items() if key not in _NOT_SETTINGS})
@@ -165,17 +196,34 @@ def _recon(arguments: list[str], program: str) -> int:
     for option in ("format", "shard"):
         if getattr(args, option) is not None:
             raise InputError(f"--{option} goes with a folder, and {args.input} is none")
-    clear_leftovers(Path(args.output).parent, name=Path(args.output).name)
-    sys.stdout.write(reconstruct(args.input, Path(args.output)) + "\n")
+    output = output_file(args.output)
+    writer_for(output, Path(args.input))  # a name that cannot be written says so before anything is compared
+    if not args.overwrite:
+        for result in (output, *([output_file(args.error_map)] if args.error_map else [])):
+            _require_same_settings(result, Path(args.input), difference)
+    clear_leftovers(output.parent, name=output.name)
+    sys.stdout.write(reconstruct(args.input, output) + "\n")
     return 0
+
+
+def _require_same_settings(output: Path, source: Path, difference: Callable[[Path, Path], str | None]) -> None:
+    """Refuse to replace a file that other settings, or somebody else, made; one that is cut off may be replaced."""
+    if not output.is_file():
+        return
+    try:
+        reason = difference(source, output)
+    except FileFormatError:
+        return
+    if reason:
+        raise InputError(f"{output} is there already ({reason}). Choose another OUT, or replace it with --overwrite")
 
 
 def _method(args: argparse.Namespace) -> Method:
     """Find the method: by name, or the network of a file of weights."""
+    if args.method is not None and (args.model or args.weights):
+        raise InputError("--weights FILE is a method of its own: leave out --method, or say --model NAME")
     if args.weights is None:
         return require_trained(get(args.model, "model") if args.model else get(args.method or "tv"), args.untrained)
-    if args.method is not None:
-        raise InputError("--weights FILE is a method of its own: leave out --method, or say --model NAME")
     if not is_file_of_weights(args.weights):
         raise InputError(f"--weights {args.weights}: expected a file that ends in {', '.join(FILES_OF_WEIGHTS)}")
     word = f"{args.model}={args.weights}" if args.model else args.weights
@@ -202,20 +250,21 @@ def _reconstruct(
 ) -> str:
     """Reconstruct one file, and say in one line what was done."""
     write = writer_for(output, Path(source))
-    write_error = writer_for(Path(args.error_map), Path(source)) if args.error_map else None
+    error_file = output_file(args.error_map) if args.error_map else None
+    write_error = writer_for(error_file, Path(source)) if error_file else None
     acquisitions = files.open(source)
-    volumes = [Volume(a.name, a, central(a.n_slices, args.slices), shareable(source)) for a in acquisitions]
+    volumes = [Volume(a.name, a, middle_slices(a.n_slices, args.slices), shareable(source)) for a in acquisitions]
     samplings = [_sampling(volume, grid) for volume in volumes]
     for volume, sampling in zip(volumes, samplings, strict=True):
         sampling.mask(volume, args.seed)
         volume.check()
-    warn([(source, acquisition) for acquisition in acquisitions], _to_stderr)
+    warn([(source, acquisition) for acquisition in acquisitions])
     setup = Setup(
         seed=args.seed,
         bart=bart,
         iterations=args.tv_iterations,
         device=args.device,
-        workers=args.workers or available_cores(),
+        workers=args.jobs or available_cores(),
         weights={
             (sampling, volume.label): dict.fromkeys(("tv", "wavelet"), ChosenWeight(args.tv_weight))
             for volume, sampling in zip(volumes, samplings, strict=True)
@@ -248,21 +297,15 @@ def _reconstruct(
     record = make_record(command, __version__, method, settings, found, volume, sampling, setup)
     with naming(output):
         write(output, image, _all_frames(acquisitions), record)
-    if write_error is not None:
-        with naming(args.error_map):
-            write_error(
-                Path(args.error_map), np.concatenate(errors).astype(np.complex64), _all_frames(acquisitions), record
-            )
+    if write_error is not None and error_file is not None:
+        with naming(error_file):
+            write_error(error_file, np.concatenate(errors).astype(np.complex64), _all_frames(acquisitions), record)
     seconds = time.perf_counter() - start
     count = "1 slice" if len(image) == 1 else f"{len(image)} slices"
     mask = "fully sampled" if sampling.mask(volume, args.seed).all() else sampling.title
     name = method.name if method.trained else f"{method.name} (untrained: random weights)"
     line = f"{output}: {name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s{adaptation}"
     return f"{line}; read as {reading(acquisition)}" if "axes" in acquisition.attrs else line
-
-
-def _to_stderr(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
 
 
 def _all_frames(acquisitions: Sequence[Acquisition]) -> Acquisition:

@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from csmri_ext import progress
 from csmri_ext.bridge.mask_file import is_mask_file, read_mask
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.parser import ArgumentParser, run_command
 from csmri_ext.commands.reading import add_reading_options, files_of
-from csmri_ext.commands.values import positive, seed, share
+from csmri_ext.commands.shared_options import (
+    add_common_options,
+    add_device_option,
+    add_option,
+    add_slices_option,
+    add_workers_option,
+)
+from csmri_ext.commands.values import positive, seed
 from csmri_ext.errors import InputError, blaming_input, unknown
 from csmri_ext.experiments.experiment import Experiment, Setting, experiments
 from csmri_ext.progress import spent, stage
@@ -43,14 +51,14 @@ SMALLEST = 16  # four halvings of a U-net
 def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Run the command line and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return run_command(lambda: _reproduce(arguments, program), debug="--debug" in arguments)
+    return run_command(lambda: _reproduce(arguments, program), arguments)
 
 
 def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     """Options of the command."""
     parser = ArgumentParser(
-        prog=program,
-        allow_abbrev=False,
+        program,
+        "EXPERIMENT --data DIR",
         description="Train and test the networks of a published table on your images, and print both. "
         "Killed, the same command goes on.",
         epilog=f"experiments: {', '.join(experiments())}",
@@ -61,13 +69,12 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add("--out", type=Path, metavar="DIR", help="folder of the results (default: reproduced/EXPERIMENT)")
     group = parser.add_argument_group("less than the paper")
     less = group.add_argument
-    less("--networks", metavar="A,B", help="only these networks of the table")
+    add_option(less, "--methods", before=["--networks"], metavar="A,B", help="only these networks of the table")
     amount = group.add_mutually_exclusive_group()
     amount.add_argument("--epochs", type=positive, metavar="N", help="passes over the training slices")
     amount.add_argument("--steps", type=positive, metavar="N", help="optimiser steps of each network")
     less("--volumes", type=positive, metavar="N", help="patients, of all three parts together")
-    less("--middle", type=share, default=1.0, metavar="F", help="share of the slices of each volume, around its middle")
-    less("--limit", type=positive, metavar="N", help="at most so many slices of each volume, around its middle")
+    add_slices_option(less, before=["--middle", "--limit"])
     less("--size", type=_size, metavar="N", help="rows and columns (default: 320 for fastMRI, 256 for NIfTI)")
     less("--mask", metavar="FILE", help="this mask in place of those of the table")
     less("--acquisition", metavar="A,B", help="what the files call the scans to take, or 'all' (default: the paper's)")
@@ -81,13 +88,13 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add("--estimate", action="store_true", help="say how long it will take, and stop")
     group = parser.add_argument_group("machine")
     machine = group.add_argument
-    machine("--device", choices=("cpu", "cuda"), default="cpu", help="where to train and to test")
-    machine("--workers", type=_workers, default=0, metavar="N", help="processes that read ahead (default: %(default)s)")
+    add_device_option(machine)
+    add_workers_option(machine)
     machine("--threads", type=positive, metavar="N", help="CPU threads (default: all cores)")
     machine("--steps-per-epoch", type=positive, default=200, metavar="N", help="steps between checkpoints")
-    add("--seed", type=seed, default=0, help="of split, weights and training masks (default: %(default)s)")
+    add("--seed", type=seed, default=0, metavar="S", help="of split, weights and training masks (default: %(default)s)")
     add_reading_options(parser)
-    add("--debug", action="store_true", help="show the traceback of an error")
+    add_common_options(parser)
     return parser
 
 
@@ -97,21 +104,15 @@ def _size(text: str) -> int:
     return int(text)
 
 
-def _workers(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
-    return int(text)
-
-
 def _reproduce(arguments: list[str], program: str) -> int:
     args = argument_parser(program).parse_args(arguments)
     known = experiments()
     if args.experiment not in known:
         raise unknown("experiment", args.experiment, known)
-    experiment = _with_mask(_with_networks(known[args.experiment], args.networks), args.mask)
+    experiment = _with_mask(_with_networks(known[args.experiment], args.methods), args.mask)
     if find_spec("lightning") is None:
         raise InputError('training needs Lightning: pip install "csmri_ext[train]"')
-    checked_device(args.device)
+    args.device = checked_device(args.device)
     folder: Path = args.out or Path("reproduced") / args.experiment
     require_writable(folder)
     import torch
@@ -127,8 +128,7 @@ def _reproduce(arguments: list[str], program: str) -> int:
         experiment,
         seed=args.seed,
         n_patients=args.volumes,
-        middle=args.middle,
-        limit=args.limit,
+        slices=args.slices,
         size=args.size,
         acquisitions=_acquisitions(args.acquisition),
         coils=args.like == OURS,
@@ -141,8 +141,7 @@ def _reproduce(arguments: list[str], program: str) -> int:
         "recipe": asdict(recipe) | {"masks": "of the setting", "accelerations": "of the setting"},
         "like": args.like,
         "seed": args.seed,
-        "middle": args.middle,
-        "limit": args.limit,
+        "slices": args.slices,
         "split": images.describe(),
         "mask seed": "file name",
     }
@@ -151,7 +150,7 @@ def _reproduce(arguments: list[str], program: str) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     store = Store(folder, settings, [volume.describe() for volume in volumes], masks)
     done = store.resume()
-    log = Console(stderr=True)
+    log = progress.log()
     counts = " + ".join(f"{len(names)} {part}" for part, names in images.describe().items())
     log.print(f"{experiment.title}: {counts} volumes, {done} results from before", markup=False, highlight=False)
     store.provenance |= {
@@ -248,7 +247,7 @@ def _with_networks(experiment: Experiment, wanted: str | None) -> Experiment:
         if name not in experiment.networks:
             raise unknown("network of this experiment", name, experiment.networks)
     if not names:
-        raise InputError(f"--networks names none; known: {', '.join(experiment.networks)}")
+        raise InputError(f"--methods names none; known: {', '.join(experiment.networks)}")
     return replace(experiment, networks={name: experiment.networks[name] for name in names})
 
 

@@ -10,15 +10,21 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from csmri_ext.commands.image_options import add_image_options, chosen_images
+from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.model_options import add_set_option, typed
 from csmri_ext.commands.parser import ArgumentParser, run_command
 from csmri_ext.commands.reading import add_reading_options
-from csmri_ext.commands.values import positive
+from csmri_ext.commands.shared_options import (
+    add_common_options,
+    add_device_option,
+    add_mask_options,
+    add_option,
+)
+from csmri_ext.commands.values import count, positive, seed
 from csmri_ext.data import (
     Augmentation,
     Images,
@@ -29,8 +35,7 @@ from csmri_ext.data import (
 )
 from csmri_ext.errors import InputError, blaming_input, unknown
 from csmri_ext.models.genotypes import Genotype
-from csmri_ext.physics import mask_kinds
-from csmri_ext.progress import INTERVAL, remaining
+from csmri_ext.progress import INTERVAL, log, remaining
 from csmri_ext.search.derive import COMPARISONS
 from csmri_ext.search.folder import SearchFolder
 from csmri_ext.search.run import Report, run
@@ -48,57 +53,106 @@ def main(argv: Sequence[str], program: str = "csmri search") -> int:
     program
         Name of the command in messages.
     """
-    return run_command(lambda: _search(argv, program), debug="--debug" in argv)
+    return run_command(lambda: _search(argv, program), argv)
 
 
 def argument_parser(program: str) -> ArgumentParser:
     """Options of the command; those of `SearchSettings` have the same names and defaults."""
     recipe = SearchSettings()
     parser = ArgumentParser(
-        prog=program,
-        allow_abbrev=False,
+        program,
         description="Search for the cell of NasN by gradients: weights learn from one half of the volumes, the "
         "strengths of the candidate operations from the other. The same command again continues where it was stopped.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
     add("--out", type=Path, default=Path("search"), metavar="DIR", help="cell, drawings, curves and checkpoint")
     add_image_options(add, volumes=60)
-    add("--size", type=int, default=96, metavar="N", help="rows and columns of random sections; 0: whole images")
-    add("--masks", nargs="+", default=["random"], metavar="KIND", help=f"any of {', '.join(mask_kinds())}")
-    add("--accelerations", nargs="+", type=float, default=[4.0, 8.0], metavar="R", help="drawn for each slice")
-    add("--steps", type=int, metavar="N", help="slices of each half in an epoch (default: those of the smaller half)")
+    add("--size", type=count, default=96, metavar="N", help="rows and columns of random sections; 0: whole images")
+    add_mask_options(add, ["random"], [4.0, 8.0])
+    add_option(
+        add,
+        "--steps-per-epoch",
+        before=["--steps"],
+        type=positive,
+        metavar="N",
+        help="slices of each half in an epoch (default: those of the smaller half)",
+    )
     add("--coils", type=positive, nargs="+", default=[1], metavar="N", help="simulated coils, mixed; files keep theirs")
     add("--phase", type=float, default=0.0, metavar="P", help="probability of a random smooth phase")
     add("--echo-shift", type=float, default=0.0, metavar="X", help="largest shift of the echo, in samples")
-    add("--noise", nargs=2, type=float, default=[0.0, 0.0], metavar=("LOW", "HIGH"), help="relative to the peak")
+    add("--noise", nargs=2, type=float, default=[0.0, 0.0], metavar=("LOW", "HIGH"), help="noise relative to the peak")
     add("--paper", action="store_true", help="space and rates of the NasN paper where no option says otherwise")
     add_set_option(add, "the search")
-    add("--space", default=recipe.space, help=f"candidate operations: {', '.join(SPACES)}")
-    add("--nodes", type=int, default=recipe.nodes, help="of the cell")
-    add("--cells", type=int, default=recipe.cells, help="of the super-network")
-    add("--cascades", type=int, default=recipe.cascades, help="reconstruction modules of the super-network")
-    add("--channels", type=int, default=recipe.channels, help="of a node")
-    add("--epochs", type=int, default=recipe.epochs, help="at most")
-    add("--patience", type=int, default=recipe.patience, help="stop when so many epochs have not changed the cell")
+    add("--space", default=recipe.space, metavar="NAME", help=f"candidate operations: {', '.join(SPACES)}")
+    add("--nodes", type=int, default=recipe.nodes, metavar="N", help="nodes of the cell")
+    add("--cells", type=int, default=recipe.cells, metavar="N", help="cells of the super-network")
+    add("--cascades", type=int, default=recipe.cascades, metavar="N", help="cascades of the super-network")
+    add("--channels", type=int, default=recipe.channels, metavar="N", help="channels of a node")
+    add("--epochs", type=positive, default=recipe.epochs, metavar="N", help="stop after so many epochs")
+    add(
+        "--patience",
+        type=int,
+        default=recipe.patience,
+        metavar="N",
+        help="stop when the cell has not changed for so many epochs",
+    )
     add(
         "--warm-up",
         type=int,
         default=recipe.warm_up,
         metavar="N",
-        help="first epochs that leave the strengths alone; None: a fifth of them, at most 5",
+        help="epochs at the beginning in which only the weights learn (default: a fifth of --epochs, at most 5)",
     )
-    add("--optimizer", default=recipe.optimizer, choices=OPTIMIZERS, help="of the weights")
-    add("--learning-rate", type=float, default=recipe.learning_rate, help="of the weights, at first")
-    add("--final-learning-rate", type=float, default=recipe.final_learning_rate, help="of the weights, in the end")
-    add("--alpha-learning-rate", type=float, default=recipe.alpha_learning_rate, help="of the alphas")
-    add("--alpha-weight-decay", type=float, default=recipe.alpha_weight_decay, help="of the alphas")
-    add("--second-order", action="store_true", help="see through one step of the weights; four times as slow")
-    add("--compare", default=recipe.compare, choices=COMPARISONS, help="how the edges of a node compete")
-    add("--seed", type=int, default=recipe.seed, help="of the first weights, the halves, sections and masks")
-    add("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute")
+    add("--optimizer", default=recipe.optimizer, choices=OPTIMIZERS, help="optimizer of the weights")
+    add(
+        "--learning-rate",
+        type=float,
+        default=recipe.learning_rate,
+        metavar="X",
+        help="of the weights, at the beginning",
+    )
+    add(
+        "--final-learning-rate",
+        type=float,
+        default=recipe.final_learning_rate,
+        metavar="X",
+        help="of the weights, at the end",
+    )
+    add(
+        "--alpha-learning-rate",
+        type=float,
+        default=recipe.alpha_learning_rate,
+        metavar="X",
+        help="of the strengths (alphas)",
+    )
+    add(
+        "--alpha-weight-decay",
+        type=float,
+        default=recipe.alpha_weight_decay,
+        metavar="X",
+        help="of the strengths (alphas)",
+    )
+    add(
+        "--second-order",
+        action="store_true",
+        help="gradients of the strengths through one step of the weights, as DARTS; four times as slow",
+    )
+    add(
+        "--compare",
+        default=recipe.compare,
+        choices=COMPARISONS,
+        help="how the edges of a node are ranked when the cell is read off",
+    )
+    add(
+        "--seed",
+        type=seed,
+        default=recipe.seed,
+        metavar="S",
+        help="of the first weights, the halves, sections and masks",
+    )
+    add_device_option(add)
     add_reading_options(parser)
-    add("--debug", action="store_true", help="show the traceback of an error")
+    add_common_options(parser)
     return parser
 
 
@@ -107,13 +161,10 @@ def _search(argv: Sequence[str], program: str) -> int:
     if "--paper" in argv:
         parser.set_defaults(**PAPER)
     args = parser.parse_args(argv)
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds no GPU here (csmri doctor shows the configuration)")
-    if args.size < 0 or (args.steps is not None and args.steps < 1):
-        raise InputError(f"--size {args.size} --steps {args.steps}: expected positive numbers")
+    device = checked_device(args.device)
     settings = _settings(args)
-    search = Search(settings, args.device)
-    console = Console(stderr=True)
+    search = Search(settings, device)
+    console = log()
     images = chosen_images(args, console, coils=args.coils != [1])
     if len(images.parts) < 2:
         raise InputError("one volume: the search needs at least two, one for the weights and one for the alphas")
@@ -146,7 +197,7 @@ def _settings(args: argparse.Namespace) -> SearchSettings:
 def _halves(images: Images, args: argparse.Namespace) -> tuple[UndersampledImages, UndersampledImages]:
     """Disjoint halves by volume, with as many samples each."""
     halves = split_by_volume(images, (1, 1), args.seed)
-    steps = min(map(len, halves)) if args.steps is None else args.steps
+    steps = min(map(len, halves)) if args.steps_per_epoch is None else args.steps_per_epoch
     with blaming_input():
         masks = Masks(tuple(args.masks), tuple(args.accelerations))
         measurement = Measurement(

@@ -11,16 +11,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from csmri_ext.commands.image_options import PHANTOM, add_image_options, chosen_images, open_and_tell
 from csmri_ext.commands.model_options import add_set_option, options_of, typed
 from csmri_ext.commands.parser import ArgumentParser, run_command
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.reading import add_reading_options
+from csmri_ext.commands.shared_options import (
+    add_common_options,
+    add_device_option,
+    add_mask_options,
+    add_option,
+    add_workers_option,
+)
 from csmri_ext.commands.values import positive, seed, share
 from csmri_ext.data import Images, evenly_spaced, split_by_volume
 from csmri_ext.errors import InputError, blaming_input, unknown
+from csmri_ext.progress import log
 from csmri_ext.report.provenance import file_sha256
 
 if TYPE_CHECKING:
@@ -41,18 +47,23 @@ CHANGES = (
 def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Run the command line and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return run_command(lambda: _train(arguments, program), debug="--debug" in arguments)
+    return run_command(lambda: _train(arguments, program), arguments)
 
 
 def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     """Options of the command."""
     parser = ArgumentParser(
-        prog=program,
-        allow_abbrev=False,
+        program,
         description="Train a network. Killed or interrupted, the same command goes on from the last checkpoint.",
     )
     add = parser.add_argument
-    add("--model", metavar="NAME", help="a network of csmri info (default with --genotype: nasn)")
+    add_option(
+        add,
+        "--model",
+        before=["--method"],
+        metavar="NAME",
+        help="a network of csmri info (default with --genotype: nasn)",
+    )
     add("--genotype", metavar="FILE", help="train the NasN cell of this file, as csmri search writes it")
     add("--init", metavar="FILE", help="start from these weights; layers that do not fit stay random and are named")
     add("--freeze", nargs="+", default=[], metavar="NAME", help="parts of the network that stay as they are")
@@ -69,11 +80,19 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     change = group.add_argument
     change("--steps", type=positive, metavar="N", help="optimiser steps")
     change("--batch-size", type=positive, metavar="N", help="slices per step")
-    change("--learning-rate", type=float, metavar="X", help="of Adam")
+    change("--learning-rate", type=float, metavar="X", help="learning rate of Adam")
     change("--loss", metavar="NAME", help="l1, mse, ssim or l1+ssim")
-    change("--masks", nargs="+", metavar="KIND", help="mask kinds, mixed")
-    change("--accelerations", nargs="+", type=float, metavar="R", help="accelerations, mixed")
-    change("--sizes", nargs="+", type=int, metavar="N", help="rows and columns, one per epoch in turn; 0: whole images")
+    add_mask_options(change)
+    add_option(
+        change,
+        "--size",
+        before=["--sizes"],
+        dest="sizes",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="rows and columns of random sections, one size per epoch in turn; 0: whole images",
+    )
     change("--strip", type=int, metavar="N", help="rows of strips for masks of whole columns; 0: none")
     change("--coils", nargs="+", type=positive, metavar="N", help="numbers of simulated coils, mixed; 1: one coil")
     change("--true-maps", type=float, metavar="P", help="probability of true sensitivities instead of estimated ones")
@@ -81,7 +100,12 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     change("--echo-shift", type=float, metavar="X", help="largest shift of the echo, in samples")
     change("--noise", nargs=2, type=float, metavar=("LOW", "HIGH"), help="noise relative to the peak, log-uniform")
     change("--target", metavar="NAME", help="what is learnt: combined (complex, by the maps) or rss")
-    change("--loss-share", type=share, metavar="F", help="self-supervised: part of the samples that is predicted")
+    change(
+        "--loss-share",
+        type=share,
+        metavar="F",
+        help="self-supervised: share of the samples that the network has to predict",
+    )
     change("--splits", type=int, metavar="N", help="self-supervised: fixed splits of each slice; 0: always new ones")
     change("--ema", type=float, metavar="X", help="decay of the average of the weights; 0: none")
     group = parser.add_argument_group("images")
@@ -91,20 +115,31 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     image("--validation-slices", type=positive, default=18, metavar="N", help="slices validated (default: %(default)s)")
     group = parser.add_argument_group("machine")
     machine = group.add_argument
-    machine("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: %(default)s)")
+    add_device_option(machine, "auto")
     machine("--devices", type=positive, default=1, metavar="N", help="processes or GPUs per node")
-    machine("--nodes", type=positive, default=1, metavar="N", help="nodes of a cluster (docs/cluster.md)")
+    add_option(
+        machine,
+        "--nnodes",
+        before=["--nodes"],
+        dest="nodes",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="machines of a cluster, as torchrun calls them; see docs/cluster.md",
+    )
     machine(
         "--precision", default="32-true", metavar="P", help="32-true, bf16-mixed or 16-mixed (default: %(default)s)"
     )
     machine("--recompute", action="store_true", help="recompute activations in the backward pass: less memory")
-    machine("--workers", type=int, default=0, metavar="N", help="processes that read ahead (default: %(default)s)")
+    add_workers_option(machine)
     machine("--threads", type=positive, metavar="N", help="CPU threads (default: all cores)")
     add("--steps-per-epoch", type=positive, default=200, metavar="N", help="steps between checkpoints")
     add("--validate-every", type=positive, default=5, metavar="N", help="epochs between validations")
-    add("--seed", type=seed, default=0, help="of weights, order, sections and masks (default: %(default)s)")
+    add(
+        "--seed", type=seed, default=0, metavar="S", help="of weights, order, sections and masks (default: %(default)s)"
+    )
     add_reading_options(parser)
-    add("--debug", action="store_true", help="show the traceback of an error")
+    add_common_options(parser)
     return parser
 
 
@@ -229,9 +264,9 @@ def _created(name: str, overrides: dict[str, Any], init: str | None, frozen: Seq
 
 def _images(args: argparse.Namespace, *, coils: bool) -> tuple[Images, list[Any]]:
     """Training and validation images of different subjects."""
-    images = chosen_images(args, Console(stderr=True), workers=max(args.workers, 1), coils=coils)
+    images = chosen_images(args, log(), workers=max(args.workers, 1), coils=coils)
     if args.validation:
-        validation = open_and_tell(args, args.validation, Console(stderr=True), coils=coils)
+        validation = open_and_tell(args, args.validation, log(), coils=coils)
     elif len(images.parts) < 2:
         raise InputError("one subject alone leaves none to validate: give --validation files")
     else:
@@ -245,7 +280,7 @@ def _scans(args: argparse.Namespace) -> tuple[Images, list[Any]]:
 
     if args.data == [PHANTOM]:
         raise InputError("--self-supervised learns from k-space that was measured: give --data FILES")
-    console = Console(stderr=True)
+    console = log()
     with blaming_input():
         scans = open_and_tell(args, args.data, console, open_scans)
         validation = open_and_tell(args, args.validation, console, open_scans) if args.validation else scans

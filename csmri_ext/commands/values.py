@@ -17,6 +17,18 @@ def positive(text: str) -> int:
     return number
 
 
+def count(text: str) -> int:
+    """Parse a whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def slices(text: str) -> int | float:
+    """Parse how much of a volume is wanted: ``10``, the ten middle slices, or ``60%`` of them."""
+    return share(text.removesuffix("%"), of=100) if text.endswith("%") else positive(text)
+
+
 def seed(text: str) -> int:
     """Parse a seed of numpy's generators: 0 to 2^32 - 1."""
     if not text.isdecimal() or int(text) >= 2**32:
@@ -24,11 +36,14 @@ def seed(text: str) -> int:
     return int(text)
 
 
-def share(text: str) -> float:
-    """Parse a part of a whole: above 0, at most 1."""
-    number = float(text)
+def share(text: str, of: int = 1) -> float:
+    """Parse a part of a whole: above 0, at most `of`; as a number up to 1."""
+    try:
+        number = float(text) / of
+    except ValueError:
+        number = math.nan
     if not 0 < number <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most {of}")
     return number
 
 

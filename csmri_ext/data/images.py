@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge import FileFormatError
-from csmri_ext.bridge.acquisition import Acquisition
+from csmri_ext.bridge.acquisition import Acquisition, middle_slices
 from csmri_ext.bridge.fourier import center_crop, ifft2c
 from csmri_ext.bridge.load import BY_EXTENSION, Files
 
@@ -79,7 +79,7 @@ class Images(Sequence[NDArray[np.complex64]]):
 def open_images(
     paths: Sequence[str | os.PathLike[str]],
     *,
-    middle: float = 1.0,
+    slices: int | float | None = None,
     coils: bool = False,
     reading: Files | None = None,
     opened: Callable[[str, Acquisition], None] = lambda *_: None,
@@ -94,8 +94,8 @@ def open_images(
     ----------
     paths
         Files, and folders whose files are taken, sorted by name. Every format of `csmri_ext.bridge.load`.
-    middle
-        Fraction of the slices of each volume to keep, around its middle; outer slices are often empty.
+    slices
+        Number, or share, of the slices of each volume to keep, around its middle; None: all.
     coils
         Keep several coils apart, ``(coils, ny, nx)``.
     reading
@@ -109,28 +109,24 @@ def open_images(
         A file that is undersampled, or unreadable; the message names it. No file at all.
     """
     volumes = []
-    for file, name in files_of(paths, middle):
+    for file, name in files_of(paths):
         acquisition = _fully_sampled(file, reading or Files())
         opened(name, acquisition)
-        volumes.append(_volume(acquisition, name, middle, coils))
+        volumes.append(_volume(acquisition, name, slices, coils))
     return Images(volumes)
 
 
-def files_of(paths: Sequence[str | os.PathLike[str]], middle: float) -> list[tuple[Path, str]]:
-    """List files, and those of folders, each with a name of its own; check `middle`.
+def files_of(paths: Sequence[str | os.PathLike[str]]) -> list[tuple[Path, str]]:
+    """List files, and those of folders, each with a name of its own.
 
     Raises
     ------
     FileFormatError
         No file at all.
-    ValueError
-        A fraction outside (0, 1].
     """
     files = [file for path in paths for file in _files(Path(path))]
     if not files:
         raise FileFormatError(f"no images in {', '.join(map(str, paths)) or 'no files'}")
-    if not 0 < middle <= 1:
-        raise ValueError(f"middle is {middle}; expected a fraction above 0, at most 1")
     shortest = Path(os.path.commonpath([file.resolve().parent for file in files]))
     return [(file, str(file.resolve().relative_to(shortest))) for file in files]
 
@@ -202,9 +198,9 @@ def _fully_sampled(path: Path, reading: Files) -> Acquisition:
     return first
 
 
-def _volume(acquisition: Acquisition, name: str, middle: float, coils: bool) -> Volume:
-    count = max(round(middle * acquisition.n_slices), 1)
-    return Volume(name, count, partial(_slice, acquisition, (acquisition.n_slices - count) // 2, coils))
+def _volume(acquisition: Acquisition, name: str, slices: int | float | None, coils: bool) -> Volume:
+    chosen = middle_slices(acquisition.n_slices, slices)
+    return Volume(name, len(chosen), partial(_slice, acquisition, chosen.start, coils))
 
 
 def _slice(acquisition: Acquisition, first: int, coils: bool, i: int) -> NDArray[np.complex64]:

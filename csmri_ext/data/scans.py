@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from csmri_ext.bridge.acquisition import Acquisition
+from csmri_ext.bridge.acquisition import Acquisition, middle_slices
 from csmri_ext.bridge.load import Files
 from csmri_ext.data.dataset import Masks
 from csmri_ext.data.images import Images, Volume, files_of
@@ -69,7 +69,7 @@ class HeldBackSample(NamedTuple):
 def open_scans(
     paths: Sequence[str | os.PathLike[str]],
     *,
-    middle: float = 1.0,
+    slices: int | float | None = None,
     reading: Files | None = None,
     opened: Callable[[str, Acquisition], None] = lambda *_: None,
 ) -> Images:
@@ -77,7 +77,7 @@ def open_scans(
 
     Parameters
     ----------
-    paths, middle, reading, opened
+    paths, slices, reading, opened
         As in `open_images`. Frames that were sampled differently are volumes of their own.
 
     Raises
@@ -86,14 +86,14 @@ def open_scans(
         An unreadable file. No file at all.
     """
     volumes = []
-    for path, name in files_of(paths, middle):
+    for path, name in files_of(paths):
         acquisitions = (reading or Files()).open(path)
         for number, acquisition in enumerate(acquisitions):
             own = name if len(acquisitions) == 1 else f"{name} frame {number}"
             opened(own, acquisition)
-            count = max(round(middle * acquisition.n_slices), 1)
-            read = partial(_scan, acquisition, (acquisition.n_slices - count) // 2)
-            volumes.append(Volume(own, count, read))  # type: ignore[arg-type]
+            chosen = middle_slices(acquisition.n_slices, slices)
+            read = partial(_scan, acquisition, chosen.start)
+            volumes.append(Volume(own, len(chosen), read))  # type: ignore[arg-type]
     return Images(volumes)
 
 

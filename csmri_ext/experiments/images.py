@@ -56,8 +56,7 @@ def prepare(
     *,
     seed: int = 0,
     n_patients: int | None = None,
-    middle: float = 1.0,
-    limit: int | None = None,
+    slices: int | float | None = None,
     size: int | None = None,
     acquisitions: Sequence[str] | None = None,
     coils: bool = False,
@@ -78,10 +77,8 @@ def prepare(
         Of the split, and of the choice of patients where there are more than wanted.
     n_patients
         Fewer patients than the experiment's.
-    middle
-        Share of the slices of each volume, around its middle.
-    limit
-        At most so many slices of each volume, around its middle.
+    slices
+        Number, or share, of the slices of each volume, around its middle; None: all.
     size
         Rows and columns other than the paper's.
     acquisitions
@@ -115,10 +112,8 @@ def prepare(
     real = not coils and (magnitude or formats[0] == "NIfTI" or max(a.n_coils for a in opened) > 1)
     side = size or SIZES[formats[0]]
     parts = []
-    for part in open_images(files, middle=middle, coils=coils, reading=reading).parts:
-        count = min(part.n_slices, limit or part.n_slices)
-        read = partial(_fitted, part.read, side, magnitude, (part.n_slices - count) // 2)
-        parts.append(Volume(part.name, count, read))
+    for part in open_images(files, slices=slices, coils=coils, reading=reading).parts:
+        parts.append(Volume(part.name, part.n_slices, partial(_fitted, part.read, side, magnitude)))
     train, validation, test = _split(parts, patients, experiment, seed, n_patients)
     return Prepared(train, validation, test, formats[0], real)
 
@@ -189,8 +184,8 @@ def _first_scans(images: Images, owner: Mapping[str, str], most: int) -> Images:
 Read = Callable[[int], NDArray[np.complex64]]
 
 
-def _fitted(read: Read, size: int, magnitude: bool, first: int, i: int) -> NDArray[np.complex64]:
-    image = center_section(read(first + i), size)
+def _fitted(read: Read, size: int, magnitude: bool, i: int) -> NDArray[np.complex64]:
+    image = center_section(read(i), size)
     return np.abs(image).astype(np.complex64) if magnitude else image
 
 

@@ -8,13 +8,11 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from rich.console import Console
-
 from csmri_ext.bridge.atomic import clear_leftovers
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.load import BY_EXTENSION
 from csmri_ext.errors import BAD_INPUT, InputError, expected_errors, one_line
-from csmri_ext.progress import stage
+from csmri_ext.progress import log, stage
 
 # (process, processes, process of this node) of torchrun, which SLURM may have started, then of SLURM itself
 _NUMBERING = (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"))
@@ -75,16 +73,16 @@ def reconstruct_folder(
             f"({finished[file]}: {reason}). Choose another OUT, or redo them with --overwrite"
         )
     missing = {file: result for file, result in tasks.items() if file not in finished or file in others}
-    log = Console(stderr=True)
+    console = log()
     whose = f"part {part + 1} of {parts}: " if parts > 1 else ""
     ready = len(tasks) - len(missing)
-    log.print(f"{whose}{_files(len(tasks))}, {ready} of them done before", markup=False, highlight=False)
+    console.print(f"{whose}{_files(len(tasks))}, {ready} of them done before", markup=False, highlight=False)
     if device == "cuda":
         _take_own_gpu(os.environ)
     failed: list[tuple[Path, str]] = []
     done, stopped = 0, True
     try:
-        with stage("reconstructing", len(missing), log) as progress:
+        with stage("reconstructing", len(missing), console) as progress:
             for file, result in missing.items():
                 progress.describe(str(file))
                 try:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from csmri_ext.bridge import Acquisition
+from csmri_ext.bridge.acquisition import middle_slices
 from csmri_ext.bridge.load import BY_EXTENSION, Files
 from csmri_ext.errors import InputError, expected_errors
 from csmri_ext.recon.volumes import Volume
@@ -25,7 +26,7 @@ _VALIDATION_SEED = 10_000  # added to the seed of reported subjects: weights are
 
 def open_volumes(
     paths: Sequence[str],
-    n_slices: int | None,
+    n_slices: int | float | None,
     files: Files | None = None,
     failed: Callable[[Path, Exception], None] | None = None,
 ) -> list[Volume]:
@@ -38,7 +39,7 @@ def open_volumes(
     paths
         Files and folders.
     n_slices
-        Take this many slices from the middle of each volume; None takes all.
+        Number, or share, of the slices of each volume to take, see `middle_slices`.
     files
         How files are read.
     failed
@@ -64,14 +65,14 @@ def open_volumes(
             continue
         for acquisition in acquisitions:
             frame = f" frame {acquisition.attrs['frame']}" if "frame" in acquisition.attrs else ""
-            chosen = central(acquisition.n_slices, n_slices)
+            chosen = middle_slices(acquisition.n_slices, n_slices)
             volumes.append(Volume(label + frame, acquisition, chosen, _source(file)))
     if not volumes and found:
         raise InputError(f"none of the {len(found)} files can be read")
     return volumes
 
 
-def phantom_volumes(seed: int, n_slices: int | None) -> tuple[list[Volume], list[Volume]]:
+def phantom_volumes(seed: int, n_slices: int | float | None) -> tuple[list[Volume], list[Volume]]:
     """Make the data of a comparison without files: two procedural subjects, and others to tune weights on.
 
     Parameters
@@ -79,13 +80,13 @@ def phantom_volumes(seed: int, n_slices: int | None) -> tuple[list[Volume], list
     seed
         Of the first subject.
     n_slices
-        Slices of each subject; None takes `PHANTOM_SLICES`.
+        Slices of each subject; a share is one of `PHANTOM_SLICES`, None takes these.
 
     Returns
     -------
         Volumes to report (a head and a trunk, one coil), and volumes to tune on.
     """
-    count = n_slices or PHANTOM_SLICES
+    count = n_slices if isinstance(n_slices, int) else len(middle_slices(PHANTOM_SLICES, n_slices))
     return (
         [_phantom(anatomy, seed, count) for anatomy in PHANTOM_ANATOMIES],
         [_phantom(anatomy, seed + _VALIDATION_SEED, 1) for anatomy in PHANTOM_ANATOMIES],
@@ -105,13 +106,6 @@ def _phantom(anatomy: str, seed: int, n_slices: int) -> Volume:
         range(n_slices),
         f"procedural phantom: {anatomy}, seed {seed}, noise {PHANTOM_NOISE:g}",
     )
-
-
-def central(available: int, wanted: int | None) -> range:
-    """Choose the `wanted` middle slices of a volume, all of them when it has fewer."""
-    count = min(wanted or available, available)
-    start = (available - count) // 2
-    return range(start, start + count)
 
 
 def inspect(

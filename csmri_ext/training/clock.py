@@ -10,7 +10,7 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-from csmri_ext.progress import INTERVAL, remaining
+from csmri_ext.progress import INTERVAL, log, remaining
 
 
 class Clock(Callback):
@@ -71,7 +71,7 @@ class Clock(Callback):
         if now - self._told < INTERVAL or not trainer.is_global_zero or sys.stderr.isatty():
             return
         self._told = now
-        sys.stderr.write(f"step {trainer.global_step}/{self.steps}{text}{self._left(trainer, now - self._last)}\n")
+        _tell(f"step {trainer.global_step}/{self.steps}{text}{self._left(trainer, now - self._last)}")
 
     def _left(self, trainer: lightning.Trainer, unfinished: float = 0.0) -> str:
         """Time that the other steps will take, at the pace of all so far."""
@@ -92,7 +92,7 @@ class Clock(Callback):
         metrics = trainer.callback_metrics
         told = [f"{name} {float(metrics[key]):.4g}" for name, key in _TOLD.items() if key in metrics]
         self._told = now
-        sys.stderr.write(f"step {trainer.global_step}/{self.steps}  {'  '.join(told)}{self._left(trainer)}\n")
+        _tell(f"step {trainer.global_step}/{self.steps}  {'  '.join(told)}{self._left(trainer)}")
 
     @property
     def validation(self) -> dict[str, float]:
@@ -115,3 +115,7 @@ class Clock(Callback):
 
 
 _TOLD = {"loss": "loss_epoch", "validation PSNR": "val_psnr", "held-back residual": "val_residual"}
+
+
+def _tell(text: str) -> None:
+    log().print(text, markup=False, highlight=False, soft_wrap=True)

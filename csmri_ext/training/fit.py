@@ -25,6 +25,7 @@ from csmri_ext.bridge.atomic import replacing
 from csmri_ext.data.images import Images
 from csmri_ext.errors import InputError
 from csmri_ext.models import Description, save_weights
+from csmri_ext.progress import is_silent
 from csmri_ext.training.clock import Clock
 from csmri_ext.training.curves import draw_curves
 from csmri_ext.training.datamodule import ReconstructionData
@@ -169,7 +170,7 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
             num_sanity_val_steps=0,
             reload_dataloaders_every_n_epochs=1,
             enable_model_summary=False,
-            enable_progress_bar=sys.stderr.isatty(),
+            enable_progress_bar=sys.stderr.isatty() and not is_silent(),
         )
         trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
     if trainer.is_global_zero:
@@ -228,7 +229,7 @@ def _callbacks(run: Run, clock: Clock) -> list[Callback]:
     ]
     if run.recipe.ema:
         found.append(EMAWeightAveraging(decay=run.recipe.ema))
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not is_silent():
         found.append(RichProgressBar())
     return found
 

@@ -146,7 +146,7 @@ def test_full_data_can_be_undersampled() -> None:
     np.testing.assert_allclose(np.load("a.npy"), ifft2c(kspace() * mask), atol=1e-5)
 
 
-def test_model_is_another_word_for_method() -> None:
+def test_model_without_weights_is_the_method() -> None:
     np.save("in.npy", kspace())
     run("recon", "in.npy", "a.npy", "--model", "zero-filled")
     assert np.load("a.npy").shape == (3, 24, 32)

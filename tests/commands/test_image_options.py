@@ -27,6 +27,8 @@ def chosen(*words: str) -> Images:
 def test_files(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", np.ones((4, 8, 8), np.float32))
     assert chosen("--data", str(tmp_path)).volumes == ["one.npy"] * 4
+    assert chosen("--data", str(tmp_path), "--slices", "50%").volumes == ["one.npy"] * 2
+    assert chosen("--data", str(tmp_path), "--slices", "3").volumes == ["one.npy"] * 3
     assert chosen("--data", str(tmp_path), "--middle", "0.5").volumes == ["one.npy"] * 2
 
 

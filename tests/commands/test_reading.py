@@ -126,8 +126,8 @@ def test_sensitivities_from_files() -> None:
     np.save("maps.npy", MADE.sens_maps)
     write_cfl("maps", MADE.sens_maps.transpose(2, 1, 0)[:, :, None])
     for name in ("maps.npy", "maps"):
-        assert cli.main(["recon", "k.npy", f"{name}.cfl", "--sens-maps", name, "--tv-iterations", "5"]) == 0
-    np.testing.assert_array_equal(read_cfl("maps.npy.cfl"), read_cfl("maps.cfl"))
+        assert cli.main(["recon", "k.npy", f"of_{name}.cfl", "--sens-maps", name, "--tv-iterations", "5"]) == 0
+    np.testing.assert_array_equal(read_cfl("of_maps.npy.cfl"), read_cfl("of_maps.cfl"))
     run("k.npy", "--sens-maps", "maps.npy", *FAST)
     assert {row["details"]["sens_maps"] for row in results()["rows"]} == {"file"}
 

@@ -83,7 +83,7 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
     assert images.volumes == ["deep/one.h5"] * 4 + ["three.cfl"] + ["two.npy"] * 2
     np.testing.assert_allclose(images[1], phantom_volume(4, 32, 1)[1], atol=1e-6)  # phases kept
     np.testing.assert_allclose(images[-1], np.abs(volume[1]), atol=1e-6)
-    assert open_images([tmp_path], middle=0.5).volumes == ["deep/one.h5"] * 2 + ["three.cfl", "two.npy"]
+    assert open_images([tmp_path], slices=0.5).volumes == ["deep/one.h5"] * 2 + ["three.cfl", "two.npy"]
 
 
 def test_several_coils_give_their_root_sum_of_squares(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_what_differs_is_named(change: list[str], complaint: str, capsys: pytest
 def test_words_that_decide_nothing_may_change(capsys: pytest.CaptureFixture[str]) -> None:
     scans()
     recon("in", "out", "--method", "zero-filled", "--shard", "1/2")
-    recon("in", "out", "--model", "zero-filled", "--workers", "1", "--debug")
+    recon("in", "out", "--method", "zero-filled", "--jobs", "1", "--debug")
     assert "1 file reconstructed, 2 done before" in capsys.readouterr().out
 
 
