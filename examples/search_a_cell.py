@@ -14,8 +14,8 @@ from csmri_ext.models import NasN, read_genotype
 
 folder = Path("example_output")
 command = (
-    f"search --volumes 4 --cache {folder}/phantoms --size 32 --steps-per-epoch 8 --epochs 3 --nodes 2 --cells 1 --channels 8 "
-    f"--optimizer adam --learning-rate 0.002 --out {folder}/search"
+    f"search --volumes 4 --cache {folder}/phantoms --size 32 --steps-per-epoch 8 --epochs 3 --nodes 2 "
+    f"--cells 1 --channels 8 --optimizer adam --learning-rate 0.002 --out {folder}/search"
 )
 assert main(command.split()) == 0
 

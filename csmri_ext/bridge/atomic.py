@@ -46,8 +46,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, path)  # noqa: PTH105
     finally:
         temporary.unlink(missing_ok=True)
-    with suppress(OSError):  # some file systems have no such thing for folders; the file is whole in any case
-        to_disk(path.parent)
+    folder_to_disk(path.parent)
 
 
 def temporary_name(path: Path) -> Path:
@@ -70,6 +69,12 @@ def to_disk(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def folder_to_disk(path: Path) -> None:
+    """Have the system write the names in a folder out, so that a rename outlives a power failure."""
+    with suppress(OSError):  # some file systems have no such thing for folders; the files are whole in any case
+        to_disk(path)
 
 
 def clear_leftovers(folder: str | os.PathLike[str], *, name: str | None = None, recursive: bool = False) -> list[Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -40,6 +41,7 @@ from csmri_ext.report.completeness import completeness
 from csmri_ext.report.provenance import shareable
 from csmri_ext.report.report_files import PLACES, remove_report
 from csmri_ext.report.rows import Comparison
+from csmri_ext.report.seeds import over_seeds
 from csmri_ext.report.statistics import as_provenance, paired_differences
 from csmri_ext.report.store import Store, require_writable
 from csmri_ext.report.summary import summarise
@@ -279,6 +281,9 @@ def notes(plan: Plan, files: Sequence[str]) -> list[str]:
         max(volume.acquisition.n_coils for volume in plan.volumes),
     )
     texts += [unfamiliar] if unfamiliar else []
+    texts += plan.setup.maps_notes(
+        [(volume, sampling) for volume in plan.volumes for sampling in samplings_of(volume, plan.grid)]
+    )
     empty = {volume.label: len(volume.skipped) for volume in plan.volumes if volume.skipped}
     texts += [f"empty slices left out: {', '.join(f'{n} of {label}' for label, n in empty.items())}"] if empty else []
     reasons = {str(volume.acquisition.attrs["note"]) for volume in plan.volumes if volume.acquisition.attrs.get("note")}
@@ -324,7 +329,10 @@ def publish(plan: Plan, store: Store, slices_shown: int | None, place: str) -> N
 
     settle(plan, store)
     groups = summarise(store.rows, store.provenance["planned"])
-    store.provenance["statistics"] = as_provenance(groups, paired_differences(groups))
+    seeds = over_seeds(groups, store.provenance.get("networks") or [])
+    store.provenance["statistics"] = as_provenance(groups, paired_differences(groups)) | {
+        "seeds": [asdict(one) for one in seeds]
+    }
     store.write()
     panels = build_panels(store, plan.volumes, plan.setup.seed, slices_shown, plan.grid)
     page = write_report(store.folder, Comparison(store.rows, panels, store.provenance, place))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -27,6 +28,7 @@ from csmri_ext.commands.shared_options import (
 from csmri_ext.commands.values import positive, seed
 from csmri_ext.errors import InputError, blaming_input, unknown
 from csmri_ext.experiments.experiment import Experiment, Setting, experiments
+from csmri_ext.experiments.figures import FIGURE_FILES
 from csmri_ext.progress import spent, stage
 from csmri_ext.recon import methods
 from csmri_ext.recon.evaluate import Problems, Setup, evaluate
@@ -34,7 +36,7 @@ from csmri_ext.recon.problem import TV_WEIGHT
 from csmri_ext.recon.sampling import Sampling
 from csmri_ext.report import provenance
 from csmri_ext.report.rows import ChosenWeight
-from csmri_ext.report.store import Store, require_writable
+from csmri_ext.report.store import ROWS_FILE, Store, require_writable
 
 if TYPE_CHECKING:
     from csmri_ext.experiments.images import Prepared
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "csmri reproduce"
 PAPER, OURS = "paper", "ours"
+NETWORKS = "networks"  # folder of the trainings
 SMALLEST = 16  # four halvings of a U-net
 
 
@@ -84,6 +87,11 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         default=PAPER,
         help="paper: its recipe; ours: phase, noise and several coils, whose data steps are conjugate gradients "
         "(recipe 'measured'; default: %(default)s)",
+    )
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace an earlier run in the folder: its trainings, scores and figures",
     )
     add("--estimate", action="store_true", help="say how long it will take, and stop")
     group = parser.add_argument_group("machine")
@@ -147,9 +155,13 @@ def _reproduce(arguments: list[str], program: str) -> int:
     }
     with blaming_input():
         masks = _masks(experiment, volumes)
-    folder.mkdir(parents=True, exist_ok=True)
     store = Store(folder, settings, [volume.describe() for volume in volumes], masks)
-    done = store.resume()
+    if args.overwrite and not args.estimate:
+        discard_earlier(store)
+    done = 0
+    if not args.estimate or (folder / ROWS_FILE).exists():  # an estimate alone claims no folder
+        folder.mkdir(parents=True, exist_ok=True)
+        done = store.resume(or_else=", or replace it with --overwrite")
     log = progress.log()
     counts = " + ".join(f"{len(names)} {part}" for part, names in images.describe().items())
     log.print(f"{experiment.title}: {counts} volumes, {done} results from before", markup=False, highlight=False)
@@ -161,7 +173,7 @@ def _reproduce(arguments: list[str], program: str) -> int:
         "notes": list(experiment.notes),
     }
     training = Training(
-        folder / "networks",
+        folder / NETWORKS,
         recipe,
         args.seed,
         {"cuda": "gpu"}.get(args.device, args.device),
@@ -178,6 +190,19 @@ def _reproduce(arguments: list[str], program: str) -> int:
     finally:  # also after Ctrl-C or an error: what has finished is shown
         publish(experiment, training, images, volumes, store)
     return 0
+
+
+def discard_earlier(store: Store) -> None:
+    """Remove what an earlier run has left in the folder; a folder that holds no results of ours stays as it is."""
+    if not (store.folder / ROWS_FILE).is_file():
+        return
+    store.discard_earlier()
+    if (store.folder / ROWS_FILE).exists():  # somebody else's file of that name
+        return
+    shutil.rmtree(store.folder / NETWORKS, ignore_errors=True)
+    for pattern in FIGURE_FILES:
+        for path in store.folder.glob(pattern):
+            path.unlink()
 
 
 def _acquisitions(text: str | None) -> list[str] | None:

@@ -32,6 +32,10 @@ _WIDTH, _HEIGHT = 5.2, 3.2  # inches, of a panel
 _QUALITY = (("psnr", "PSNR (dB)"), ("ssim", "SSIM"))
 
 
+FIGURE_FILES = ("box_plots.png", "convergence.png", "quality.png", "flops.png", "panels_*.png")
+"""Names of all figures that an experiment may have."""
+
+
 def draw_box_plots(store: Store) -> Path | None:
     """Draw PSNR and SSIM per slice of everything in the store to ``box_plots.png``; None without rows."""
     figure = box_plots(summarise(store.rows))

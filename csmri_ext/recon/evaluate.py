@@ -67,6 +67,19 @@ class Setup:
             return None
         return ecalib_shortfall(sampling.mask(volume, self.seed), volume.acquisition.matrix_size[0])
 
+    def maps_notes(self, pairs: Sequence[tuple[Volume, Sampling]]) -> list[str]:
+        """Say where BART's ecalib is not used although BART was asked for: one line for all alike."""
+        found: dict[str, list[str]] = {}
+        for volume, sampling in pairs:
+            reason = self.maps_note(volume, sampling)
+            if reason:
+                found.setdefault(reason, []).append(f"{volume.label}, {sampling.title}")
+        return [
+            f"{'; '.join(where[:3])}{f' and {len(where) - 3} more' if len(where) > 3 else ''}: {reason}: "
+            "sensitivities are estimated without BART"
+            for reason, where in found.items()
+        ]
+
 
 class Problems:
     """Makes the `Problem` of each run of slices, and keeps the last one for the next method.

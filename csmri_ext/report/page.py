@@ -22,6 +22,7 @@ from csmri_ext.report.provenance_section import are_records, are_texts, provenan
 from csmri_ext.report.report_files import FIGURES, PAGE, PANELS, files_of, listed, remove_stale
 from csmri_ext.report.results_table import as_latex, table_as_csv, table_context
 from csmri_ext.report.rows import Comparison, Panel
+from csmri_ext.report.seeds import over_seeds
 from csmri_ext.report.statistics import HOW, Difference, conclusion, paired_differences
 from csmri_ext.report.store import write_bytes
 from csmri_ext.report.summary import Group, Setting, summarise
@@ -114,6 +115,7 @@ def _context(
     return {
         "verdict": verdict(groups),
         "conclusion": conclusion(groups, differences),
+        "seeds": [one.words() for one in over_seeds(groups, comparison.provenance.get("networks") or [])],
         "counts": _counts(comparison),
         "notes": comparison.provenance.get("notes") or [],
         "failed": comparison.provenance.get("failed") or [],

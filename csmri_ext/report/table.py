@@ -13,6 +13,7 @@ from rich.table import Table
 
 from csmri_ext.report.completeness import completeness
 from csmri_ext.report.rows import Row
+from csmri_ext.report.seeds import over_seeds
 from csmri_ext.report.statistics import Difference, conclusion, paired_differences
 from csmri_ext.report.summary import Column, Group, Line, best_first, shown_columns, summarise
 
@@ -51,6 +52,8 @@ def print_tables(
     said = conclusion(groups, differences)
     if said:
         console.print(said, markup=False, highlight=False)
+    for one in over_seeds(groups, provenance.get("networks") or ()):
+        console.print(one.words(), markup=False, highlight=False, soft_wrap=True)
     for failure in provenance.get("failed", ()):
         console.print(f"failed: {failure['what']}: {failure['why']}", markup=False, highlight=False, soft_wrap=True)
 

@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from csmri_ext.bridge.atomic import replacing
+from csmri_ext.bridge.mask_file import is_mask_file, read_mask
 from csmri_ext.data.images import Images
 from csmri_ext.errors import InputError
 from csmri_ext.models import Description, save_weights
+from csmri_ext.physics import describe_mask
 from csmri_ext.progress import is_silent
 from csmri_ext.training.clock import Clock
 from csmri_ext.training.curves import draw_curves
@@ -209,7 +211,9 @@ def _write(network: nn.Module, weights: Path, run: Run, clock: Clock, steps: int
 def _description(network: nn.Module, run: Run, steps: int, clock: Clock) -> Description:
     """Describe the result such that the file alone rebuilds the network, and says how it came about."""
     described = _described(run)
-    known = {key: described[key] for key in ("seed", "steps_per_epoch", "precision")}
+    known: dict[str, Any] = {
+        key: described[key] for key in ("seed", "steps_per_epoch", "precision", "mask_files") if key in described
+    }
     known |= {"steps": steps, **clock.validation}
     return Description.of(
         network, run.name, described["overrides"], recipe=described["recipe"], data=run.data, run=known
@@ -246,6 +250,9 @@ def _described(run: Run) -> dict[str, Any]:
         "precision": run.precision,
         "recipe": recipe,
     }
+    files = {kind: describe_mask(read_mask(kind))["hash"] for kind in run.recipe.masks if is_mask_file(kind)}
+    if files:
+        described["mask_files"] = files
     found: dict[str, Any] = json.loads(json.dumps(described))
     return found
 

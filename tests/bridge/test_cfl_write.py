@@ -212,3 +212,12 @@ def test_interrupted_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(KeyboardInterrupt):
         write_cfl(tmp_path / "x", np.zeros((9, 9)))
     assert contents(tmp_path) == before
+
+
+def test_both_files_are_on_the_disk_before_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (order.append("content"), fsync(descriptor)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (order.append("name"), replace(*paths)))
+    write_cfl(tmp_path / "x", np.ones(3))
+    assert order == ["content", "content", "name", "name", "content"], "data and header, their names, then the folder"

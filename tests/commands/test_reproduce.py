@@ -66,7 +66,7 @@ def test_knees_from_files_to_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*words, "--estimate"]) == 0
     told = capsys.readouterr()
     assert "estimate: 0:0" in told.err and "nasn_2nodes 0:0" in told.err and not told.out
-    assert not Path("out/results.json").exists()
+    assert not Path("out").exists(), "an estimate claims no folder"
     assert cli.main(words) == 0
     told = capsys.readouterr()
     assert "NasN, table 2: cells of two, three and four nodes" in told.out
@@ -96,7 +96,15 @@ def test_knees_from_files_to_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert "4 results from before" in capsys.readouterr().err
     assert before == {path: path.stat().st_mtime_ns for path in Path("out/networks").rglob("*")}
     assert cli.main([*words, "--seed", "1"]) == 2
-    assert "made with other settings" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "made with other settings" in said and "choose another --out, or replace it with --overwrite" in said
+    Path("out/panels_poisson_R3.png").write_bytes(b"of an earlier table")
+    Path("out/mine.txt").touch()
+    assert cli.main([*words, "--seed", "1", "--overwrite"]) == 0
+    assert "0 results from before" in capsys.readouterr().err
+    assert json.loads(Path("out/results.json").read_text())["provenance"]["settings"]["seed"] == 1
+    assert all(path.stat().st_mtime_ns != time for path, time in before.items() if path.is_file())
+    assert not Path("out/panels_poisson_R3.png").exists() and Path("out/mine.txt").exists()
 
 
 def test_brains_from_nifti_killed_and_continued(capsys: pytest.CaptureFixture[str]) -> None:

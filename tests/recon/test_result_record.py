@@ -252,3 +252,20 @@ def test_a_stopped_folder_run_says_so_and_goes_on(number: signal.Signals, code: 
     assert process.returncode == code
     assert out.startswith("out: 1 file reconstructed, 0 done before, 0 failed, stopped before 1 file: ")
     assert sorted(path.name for path in Path("out").iterdir()) == ["0.h5"]
+
+
+def test_a_calibration_too_small_for_ecalib_is_told(bart_binary: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With four columns in the middle BART would cut off part of the object: its maps are not taken, and it is said."""
+    data = np.asarray(phantom_acquisition(1, 48, seed=3, n_coils=4, noise=0.0).kspace)
+    np.save("coils.npy", data)
+    words = ["--mask", "random", "--acceleration", "4", "--center-fraction", "0.09", "--bart"]
+    recon("coils.npy", "few.npy", "--axes", "slice coil y x", "--method", "zero-filled", *words, "--quiet")
+    said = capsys.readouterr().err
+    assert said.startswith("warning: coils.npy, random") and "too small for bart ecalib" in said
+    assert "sensitivities are estimated without BART" in said and said.count("\n") == 1
+    assert read_record("few.npy")["sens_maps"].startswith("espirit estimate")  # type: ignore[index]
+    out = ["--methods", "zero-filled", "--out", "report", "--axes", "slice coil y x"]
+    assert cli.main(["compare", "coils.npy", *words, *out]) == 0
+    assert "note: coils.npy, random 4x: the calibration region" in capsys.readouterr().err
+    recon("coils.npy", "many.npy", "--axes", "slice coil y x", "--method", "zero-filled", *words[:4], "--bart")
+    assert read_record("many.npy")["sens_maps"].startswith("bart ecalib")  # type: ignore[index]

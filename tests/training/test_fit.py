@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
@@ -15,8 +16,10 @@ from safetensors.torch import load_file
 from csmri_ext.data import Images, PhantomSettings, phantom_shards, split_by_volume
 from csmri_ext.errors import InputError
 from csmri_ext.models import NasN, load_weights
+from csmri_ext.physics import describe_mask
 from csmri_ext.training import RECIPES, Recipe, ReconstructionTask, Run, fit
 from csmri_ext.training.curves import read_curves
+from csmri_ext.training.fit import _claim, _described
 
 RECIPE = Recipe(
     steps=6,
@@ -234,3 +237,20 @@ def test_a_run_of_an_older_version_goes_on(tmp_path: Path, images: tuple[Images,
     (tmp_path / "run.json").write_text(json.dumps(described))
     with pytest.raises(InputError, match="holds a run with mirror False, not True"):
         fit(small, *images, run(tmp_path))
+
+
+def test_the_record_has_the_content_of_mask_files(tmp_path: Path) -> None:
+    """A file of a mask may change and keep its name: then the run is another one."""
+    mask = np.arange(16) % 2 == 0
+    np.save(tmp_path / "mask.npy", mask)
+    run = Run(tmp_path / "run", "hqs", replace(RECIPES["phantom"], masks=(str(tmp_path / "mask.npy"),)))
+    run.folder.mkdir()
+    _claim(run)
+    _claim(run)
+    first = _described(run)["mask_files"]
+    assert first == {str(tmp_path / "mask.npy"): describe_mask(mask)["hash"]}
+    np.save(tmp_path / "mask.npy", ~mask)
+    assert _described(run)["mask_files"] != first
+    with pytest.raises(InputError, match="holds a run with mask_files"):
+        _claim(run)
+    assert "mask_files" not in _described(replace(run, recipe=RECIPES["phantom"]))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from csmri_ext.bridge.atomic import temporary_name
+from csmri_ext.bridge.atomic import folder_to_disk, temporary_name, to_disk
 from csmri_ext.bridge.bart_files.header import N_DIMS, CflError, CflHeader, format_header, parse_header
 from csmri_ext.bridge.bart_files.ra import read_ra
 
@@ -177,6 +177,8 @@ def _write_pair(data: Path, blocks: Iterator[NDArray[np.complex64]], header: Pat
             for block in blocks:
                 file.write(block.T.data)
         new_header.write_bytes(text)
+        for new in (new_data, new_header):
+            to_disk(new)
         new_data.replace(data)
         new_header.replace(header)
     except BaseException:
@@ -186,6 +188,7 @@ def _write_pair(data: Path, blocks: Iterator[NDArray[np.complex64]], header: Pat
     finally:
         new_data.unlink(missing_ok=True)
         new_header.unlink(missing_ok=True)
+    folder_to_disk(data.parent)
 
 
 def _blocks(array: NDArray[Any]) -> Iterator[NDArray[np.complex64]]:
