@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,14 @@ def without_report(monkeypatch: pytest.MonkeyPatch) -> list:
 
     monkeypatch.setattr("csmri_ext.report.page.write_report", keep)
     return reports
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Layers this small lose more by waiting for a second thread than it does for them."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

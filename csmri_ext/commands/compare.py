@@ -16,7 +16,7 @@ from rich.console import Console
 from csmri_ext import progress
 from csmri_ext.bridge.load import Files
 from csmri_ext.commands.machine import bart_path, checked_device
-from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.reading import add_reading_options, files_of, readings, warn
 from csmri_ext.commands.shared_options import (
@@ -48,12 +48,6 @@ from csmri_ext.report.summary import summarise
 from csmri_ext.report.table import print_tables
 
 PROGRAM = "csmri compare"
-
-
-def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
-    """Run the command line and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    return run_command(lambda: _compare(arguments, program), arguments)
 
 
 def argument_parser(program: str = PROGRAM) -> ArgumentParser:
@@ -342,6 +336,8 @@ def publish(plan: Plan, store: Store, slices_shown: int | None, place: str) -> N
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(f"report: {page}{size_words(page)}", markup=False, highlight=False, soft_wrap=True)
 
+
+main = main_of(_compare, PROGRAM)
 
 if __name__ == "__main__":
     sys.exit(main())

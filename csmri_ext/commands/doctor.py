@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csmri_ext.bridge.load import Files
-from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.reading import add_reading_options, files_of
 from csmri_ext.commands.shared_options import add_common_options, add_json_option, as_json
 
@@ -18,19 +18,6 @@ if TYPE_CHECKING:
 
 FOUND_PROBLEMS = 1  # exit code where a file can be read but should not be used as it is
 _STYLES = {"OK": "green", "note": "yellow", "warning": "bold yellow", "problem": "bold red"}
-
-
-def main(argv: Sequence[str], program: str = "csmri doctor") -> int:
-    """Show the configuration; with files, check their conventions and return 1 where one is a problem.
-
-    Parameters
-    ----------
-    argv
-        Words of the command line.
-    program
-        Name of the command in messages.
-    """
-    return run_command(lambda: _doctor(argv, program), argv)
 
 
 def argument_parser(program: str = "csmri doctor") -> ArgumentParser:
@@ -81,3 +68,6 @@ def _print(file: str, findings: Sequence[Finding]) -> None:
     for finding in findings:
         line = Text.assemble((f"{finding.level:<8}", _STYLES[finding.level]), f"{finding.topic:<15}", finding.text)
         console.print(line, soft_wrap=True)
+
+
+main = main_of(_doctor, "csmri doctor")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.shared_options import add_common_options, add_json_option, as_json
 from csmri_ext.complexity import count_flops, count_parameters
@@ -21,19 +21,6 @@ from csmri_ext.report.provenance_section import words
 
 DEPTH = 2  # levels of the module tree that the table shows by default
 _SIZE = 320  # of the images on which the NasN paper counts
-
-
-def main(argv: Sequence[str], program: str = "csmri info") -> int:
-    """Print parameters and operations of a network, or of all; return the exit code.
-
-    Parameters
-    ----------
-    argv
-        Words of the command line.
-    program
-        Name of the command in messages.
-    """
-    return run_command(lambda: _info(argv, program), argv)
 
 
 def argument_parser(program: str = "csmri info") -> ArgumentParser:
@@ -158,3 +145,6 @@ def _rule(shape: tuple[int, int]) -> str:
         f"Operations on one slice of {shape[0]} x {shape[1]}: one per multiply-add and per bias of convolutions and "
         "linear layers, the second count with one per output of a ReLU (docs/models.md)"
     )
+
+
+main = main_of(_info, "csmri info")

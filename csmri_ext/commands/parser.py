@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from csmri_ext.commands.stopping import signals_stop
 from csmri_ext.errors import BAD_INPUT, InputError, expected_errors, one_line
@@ -54,6 +54,31 @@ class ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise the parser's complaint, with the command that explains the options."""
         raise InputError(f"{message} (see {self.prog} --help)")
+
+
+class Main(Protocol):
+    """``main`` of a command; the exit code is 0, 2 for bad input, 130 after Ctrl-C."""
+
+    def __call__(self, argv: Sequence[str] | None = None, program: str = ...) -> int:
+        """Run the words of the command line, ``sys.argv[1:]`` by default; messages call the command `program`."""
+
+
+def main_of(work: Callable[[list[str], str], int], name: str) -> Main:
+    """Make the ``main`` of a command.
+
+    Parameters
+    ----------
+    work
+        Takes the words and the name of the program, and returns an exit code.
+    name
+        Of the program, unless it is called by another.
+    """
+
+    def main(argv: Sequence[str] | None = None, program: str = name) -> int:
+        arguments = list(sys.argv[1:] if argv is None else argv)
+        return run_command(lambda: work(arguments, program), arguments)
+
+    return main
 
 
 def run_command(command: Callable[[], int], arguments: Sequence[str] = ()) -> int:

@@ -20,7 +20,7 @@ from csmri_ext.bridge.load import Files
 from csmri_ext.bridge.mask_file import is_mask_file
 from csmri_ext.commands.image_writers import WRITERS, checked_ending, output_file, writer_for
 from csmri_ext.commands.machine import bart_path, checked_device
-from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.reading import add_reading_options, files_of, warn
 from csmri_ext.commands.shared_options import (
@@ -45,12 +45,6 @@ from csmri_ext.report.provenance import available_cores, command_line, file_sha2
 from csmri_ext.report.rows import ChosenWeight
 
 PROGRAM = "csmri recon"
-
-
-def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
-    """Run the command line and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    return run_command(lambda: _recon(arguments, program), arguments)
 
 
 def argument_parser(program: str = PROGRAM) -> ArgumentParser:
@@ -344,6 +338,8 @@ def _sampling(volume: Volume, grid: Sequence[Sampling]) -> Sampling:
         raise InputError(f"{volume.source} is undersampled already: leave out --mask")
     return grid[0]
 
+
+main = main_of(_recon, PROGRAM)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -16,7 +16,7 @@ from rich.console import Console
 from csmri_ext import progress
 from csmri_ext.bridge.mask_file import is_mask_file, read_mask
 from csmri_ext.commands.machine import checked_device
-from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.reading import add_reading_options, files_of
 from csmri_ext.commands.shared_options import (
     add_common_options,
@@ -49,12 +49,6 @@ PROGRAM = "csmri reproduce"
 PAPER, OURS = "paper", "ours"
 NETWORKS = "networks"  # folder of the trainings
 SMALLEST = 16  # four halvings of a U-net
-
-
-def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
-    """Run the command line and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    return run_command(lambda: _reproduce(arguments, program), arguments)
 
 
 def argument_parser(program: str = PROGRAM) -> ArgumentParser:
@@ -348,6 +342,8 @@ def publish(
     for path in [table, store.folder / "results.json", store.folder / "results.csv", *filter(None, figures)]:
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
 
+
+main = main_of(_reproduce, PROGRAM)
 
 if __name__ == "__main__":
     sys.exit(main())

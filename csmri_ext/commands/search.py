@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from csmri_ext.commands.image_options import add_image_options, chosen_images
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.model_options import add_set_option, typed
-from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.reading import add_reading_options
 from csmri_ext.commands.shared_options import (
     add_common_options,
@@ -41,19 +41,6 @@ from csmri_ext.search.folder import SearchFolder
 from csmri_ext.search.run import Report, run
 from csmri_ext.search.search import OPTIMIZERS, PAPER, Search, SearchSettings
 from csmri_ext.search.supernet import SPACES
-
-
-def main(argv: Sequence[str], program: str = "csmri search") -> int:
-    """Search for a cell; return the exit code: 0, 2 for bad input, 130 after Ctrl-C.
-
-    Parameters
-    ----------
-    argv
-        Words of the command line.
-    program
-        Name of the command in messages.
-    """
-    return run_command(lambda: _search(argv, program), argv)
 
 
 def argument_parser(program: str) -> ArgumentParser:
@@ -267,3 +254,6 @@ def _lines(genotype: Genotype) -> list[str]:
     names = ["C[k-2]", "C[k-1]", *(f"node {i}" for i in range(len(genotype)))]
     sums = (" + ".join(f"{operation}({names[source]})" for operation, source in node) for node in genotype)
     return [f"node {i} = {text}" for i, text in enumerate(sums)]
+
+
+main = main_of(_search, "csmri search")

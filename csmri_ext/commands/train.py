@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from csmri_ext.commands.image_options import PHANTOM, add_image_options, chosen_images, open_and_tell
 from csmri_ext.commands.model_options import add_set_option, options_of, typed
-from csmri_ext.commands.parser import ArgumentParser, run_command
+from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.reading import add_reading_options
 from csmri_ext.commands.shared_options import (
@@ -42,12 +42,6 @@ CHANGES = (
     "phase", "echo_shift", "noise", "target", "loss_share", "splits", "ema",
 )  # fmt: skip
 """Options that change the field of the same name in the recipe."""
-
-
-def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
-    """Run the command line and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    return run_command(lambda: _train(arguments, program), arguments)
 
 
 def argument_parser(program: str = PROGRAM) -> ArgumentParser:
@@ -311,6 +305,8 @@ def _next_steps(weights: Path, recipe: Recipe, args: argparse.Namespace) -> str:
     compare = ["csmri", "compare", *map(str, data), "--methods", f"zero-filled,tv,{weights}", *plugins, *masks]
     return f"reconstruct: {shlex.join(recon)}\ncompare:     {shlex.join(compare)}\n"
 
+
+main = main_of(_train, PROGRAM)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,13 +27,7 @@ KINDS = ["ga_hqs", "ga_hqs_baseline3", "a_hqs", "nasn_knee", "unet", "unet_fastm
          "miccan", "hqs_net", "admm_csnet"]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Layers this small lose more by waiting for a second thread than it does for them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def small(name: str) -> Reconstructor:

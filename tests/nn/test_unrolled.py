@@ -2,26 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_encodings import BATCH, COILS, NX, NY, maps, mask_of, noise
 from torch import Tensor
 
 from csmri_ext.nn import Reconstructor, as_channels, as_complex, pad_to_multiple
 from csmri_ext.physics import Encoding
-
-BATCH, COILS, NY, NX = 2, 3, 9, 12
-WIDE = torch.complex128
-
-
-def noise(*shape: int, dtype: torch.dtype = WIDE, seed: int = 0) -> Tensor:
-    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
-
-
-def maps(dtype: torch.dtype = WIDE) -> Tensor:
-    raw = noise(BATCH, COILS, NY, NX, dtype=dtype, seed=1)
-    return raw / raw.abs().square().sum(1, keepdim=True).sqrt()
-
-
-def mask_of(*shape: int) -> Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(2)) < 0.5
 
 
 def test_channels_share_memory_with_the_image() -> None:

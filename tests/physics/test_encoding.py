@@ -3,29 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 from properties import assert_adjoint, assert_linear
+from small_encodings import BATCH, COILS, NX, NY, WIDE, maps, mask_of, noise
 from tolerance import relative_error
 from torch import Tensor
 
 import csmri_ext
 from csmri_ext.models import create
 from csmri_ext.physics import Encoding, cg_sense, estimate_sens_maps, fft2c, ifft2c, kspace_residual, make_mask, rss
-
-BATCH, COILS, NY, NX = 2, 3, 9, 12
-WIDE = torch.complex128
-
-
-def noise(*shape: int, dtype: torch.dtype = WIDE, seed: int = 0) -> Tensor:
-    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
-
-
-def maps(dtype: torch.dtype = WIDE) -> Tensor:
-    raw = noise(BATCH, COILS, NY, NX, dtype=dtype, seed=1)
-    return raw / raw.abs().square().sum(1, keepdim=True).sqrt()
-
-
-def mask_of(*shape: int) -> Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(2)) < 0.5
-
 
 SINGLE_MASKS = [(NX,), (NY, 1), (NY, NX), (BATCH, 1, NX), (BATCH, NY, NX)]
 MULTI_MASKS = [(NX,), (NY, NX), (BATCH, 1, 1, NX), (BATCH, 1, NY, NX), (COILS, 1, NX), (BATCH, COILS, NY, NX)]
