@@ -35,21 +35,6 @@ if TYPE_CHECKING:
     from csmri_ext.ops import reference_ops
 
 __version__ = "0.1.0"
-_MODULES = {
-    "bridge",
-    "data",
-    "iterative",
-    "metrics",
-    "models",
-    "nn",
-    "ops",
-    "phantom",
-    "physics",
-    "recon",
-    "report",
-    "search",
-    "training",
-}
 __all__ = [
     "bridge",
     "data",
@@ -69,6 +54,7 @@ __all__ = [
 ]
 
 _FUNCTIONS = {"show_config": "csmri_ext.config", "reference_ops": "csmri_ext.ops"}
+_MODULES = set(__all__) - set(_FUNCTIONS)
 
 
 def __getattr__(name: str) -> Any:
