@@ -17,9 +17,9 @@ from csmri_ext.bridge.arrays.npy import read_npy, read_npz
 from csmri_ext.bridge.bart_files.kspace import load_cfl_kspace
 from csmri_ext.bridge.fastmri.read import read_fastmri
 from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.from_kspace import FramesDifferError
 from csmri_ext.bridge.ismrmrd.raw import is_raw, read_raw
 from csmri_ext.bridge.maps_file import load_maps
-from csmri_ext.bridge.measured import FramesDifferError
 from csmri_ext.bridge.phase_encoding import swapped
 
 Reader = Callable[..., Acquisition]

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition, LazyStack
-from csmri_ext.bridge.checked import CheckedSlices
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.numbers import as_float, is_number
 from csmri_ext.bridge.reading import axes_in_words, note
+from csmri_ext.bridge.slice_checks import CheckedSlices
 
 # In the order in which they are tried; m are the sets of maps, as ESPIRiT makes several.
 _ORDERS = ("yx", "cyx", "scyx", "mcyx", "smcyx", "mscyx", "yxc", "yxcs", "yxcm", "yxcms", "yxcsm")

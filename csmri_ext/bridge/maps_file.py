@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from csmri_ext.bridge.acquisition import Acquisition
 from csmri_ext.bridge.bart_files.cfl import read_cfl
 from csmri_ext.bridge.bart_files.dims import from_bart
+from csmri_ext.bridge.file_arrays import choose_stored, is_bart
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.maps import attach_maps
-from csmri_ext.bridge.stored import choose_stored, is_bart
 
 MAPS_NAMES = ("sens_maps", "maps", "sensitivities", "smaps", "csm", "coilmaps", "sens", "mps")
 

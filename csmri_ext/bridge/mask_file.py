@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from csmri_ext.bridge.bart_files.cfl import read_cfl
 from csmri_ext.bridge.bart_files.dims import from_bart
 from csmri_ext.bridge.conventions import looks_dc_at_corner
+from csmri_ext.bridge.file_arrays import ENDINGS, choose_stored, is_bart
 from csmri_ext.bridge.file_errors import FileFormatError
-from csmri_ext.bridge.stored import ENDINGS, choose_stored, is_bart
 
 MASK_NAMES = ("mask", "Mask", "masks", "umask", "sampling", "pattern", "M", "Q1")
 _LARGEST = 2**28  # samples

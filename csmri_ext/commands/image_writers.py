@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from csmri_ext.bridge import Acquisition, write_cfl, write_reconstructions
 from csmri_ext.bridge.atomic import replacing
 from csmri_ext.bridge.bart_files.header import N_DIMS
-from csmri_ext.bridge.records import KEY, Record, as_json, h5_attributes, nifti_extension, npy_line
+from csmri_ext.bridge.result_records import KEY, Record, as_json, h5_attributes, nifti_extension, npy_line
 from csmri_ext.errors import InputError
 
 WHITE_PERCENTILE = 99.9  # of the pixels: one hot pixel does not darken the rest

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from csmri_ext.bridge import reading
-from csmri_ext.bridge.records import read_record
+from csmri_ext.bridge.result_records import read_record
 from csmri_ext.recon.evaluate import Setup
 from csmri_ext.recon.methods import Method
 from csmri_ext.recon.sampling import Sampling

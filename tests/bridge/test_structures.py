@@ -13,9 +13,9 @@ from made_slices import make_slice
 from scipy.io import savemat
 
 from csmri_ext.bridge import FileFormatError, load
-from csmri_ext.bridge.checked import format_errors
 from csmri_ext.bridge.fourier import ifft2c
 from csmri_ext.bridge.ismrmrd.header import make_header
+from csmri_ext.bridge.slice_checks import format_errors
 
 COILS = make_slice(n_coils=4, shape=(32, 28)).kspace
 

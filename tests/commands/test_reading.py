@@ -12,7 +12,7 @@ from small_comparisons import FAST, results, run, save
 
 from csmri_ext.bridge import read_cfl, write_cfl
 from csmri_ext.bridge.fourier import ifft2c
-from csmri_ext.bridge.records import read_record
+from csmri_ext.bridge.result_records import read_record
 from csmri_ext.commands import cli
 from csmri_ext.physics import mask_hash
 

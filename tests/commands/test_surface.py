@@ -16,7 +16,7 @@ import pytest
 from csmri_ext.bridge import read_cfl, write_cfl
 from csmri_ext.bridge.acquisition import middle_slices
 from csmri_ext.bridge.fourier import fft2c
-from csmri_ext.bridge.records import read_record
+from csmri_ext.bridge.result_records import read_record
 from csmri_ext.commands.cli import COMMANDS, main
 from csmri_ext.commands.shared_options import add_option
 from csmri_ext.progress import is_silent, log, silence

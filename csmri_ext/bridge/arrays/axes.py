@@ -12,12 +12,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition
 from csmri_ext.bridge.arrays.order import Order, check_content
-from csmri_ext.bridge.checked import format_errors
 from csmri_ext.bridge.file_errors import FileFormatError
-from csmri_ext.bridge.measured import kspace_acquisition
+from csmri_ext.bridge.from_images import image_acquisition
+from csmri_ext.bridge.from_kspace import kspace_acquisition
 from csmri_ext.bridge.numbers import as_float, is_complex, is_number
 from csmri_ext.bridge.reading import axes_in_words, choose_frames
-from csmri_ext.bridge.simulated import image_acquisition
+from csmri_ext.bridge.slice_checks import format_errors
 
 KSPACE_NAMES = ("kspace",)
 IMAGE_NAMES = ("images", "image")

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition
-from csmri_ext.bridge.checked import format_errors
 from csmri_ext.bridge.file_errors import FileFormatError
-from csmri_ext.bridge.simulated import image_acquisition
+from csmri_ext.bridge.from_images import image_acquisition
+from csmri_ext.bridge.slice_checks import format_errors
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -16,9 +16,9 @@ from csmri_ext.bridge.acquisition import Acquisition
 from csmri_ext.bridge.arrays.axes import MAPS_NAME, array_acquisition, choose_array
 from csmri_ext.bridge.arrays.mat5 import list_variables
 from csmri_ext.bridge.arrays.order import MATLAB_AXES, order_of
-from csmri_ext.bridge.checked import format_errors
 from csmri_ext.bridge.maps import attach_maps
-from csmri_ext.bridge.small import read_small
+from csmri_ext.bridge.size_limits import read_small
+from csmri_ext.bridge.slice_checks import format_errors
 
 KIND = "MATLAB"
 _Stored = tuple[tuple[int, ...], np.dtype[Any], Callable[[Any], NDArray[Any]]]

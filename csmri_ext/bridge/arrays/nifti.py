@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition
 from csmri_ext.bridge.arrays.unpacked import unpack
-from csmri_ext.bridge.checked import format_errors
 from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.from_images import image_acquisition
 from csmri_ext.bridge.reading import axes_in_words
-from csmri_ext.bridge.simulated import image_acquisition
+from csmri_ext.bridge.slice_checks import format_errors
 
 KIND = "NIfTI"
 # Where (slice, row, column) increase to, in nibabel's letters: each plane as radiologists look at it.

@@ -17,9 +17,9 @@ from csmri_ext.bridge.acquisition import Acquisition
 from csmri_ext.bridge.arrays.axes import MAPS_NAME, array_acquisition, choose_array
 from csmri_ext.bridge.arrays.order import NUMPY_AXES, order_of
 from csmri_ext.bridge.arrays.unpacked import unpack
-from csmri_ext.bridge.checked import format_errors
 from csmri_ext.bridge.maps import attach_maps
-from csmri_ext.bridge.small import read_small
+from csmri_ext.bridge.size_limits import read_small
+from csmri_ext.bridge.slice_checks import format_errors
 
 
 def read_npy(
@@ -32,7 +32,7 @@ def read_npy(
     """Read an npy file, memory-mapped.
 
     Complex arrays are k-space, zero frequency in the centre; real ones are magnitude images, from which k-space is
-    simulated (see `simulated.image_acquisition`).
+    simulated (see `from_images.image_acquisition`).
 
     Parameters
     ----------

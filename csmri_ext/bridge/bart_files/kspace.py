@@ -26,7 +26,7 @@ from csmri_ext.bridge.bart_files.dims import (
     phase_encoding_dim,
 )
 from csmri_ext.bridge.bart_files.header import CflError
-from csmri_ext.bridge.measured import kspace_acquisition
+from csmri_ext.bridge.from_kspace import kspace_acquisition
 from csmri_ext.bridge.reading import choose_frames, note
 
 

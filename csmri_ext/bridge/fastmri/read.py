@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from csmri_ext.bridge.acquisition import Acquisition, LazyStack
 from csmri_ext.bridge.arrays.axes import array_acquisition
 from csmri_ext.bridge.arrays.order import NUMPY_AXES, order_of
-from csmri_ext.bridge.checked import CheckedSlices, format_errors
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.fourier import center_crop
+from csmri_ext.bridge.from_kspace import kspace_acquisition
 from csmri_ext.bridge.ismrmrd.header import IsmrmrdHeader, parse_header
 from csmri_ext.bridge.maps import attach_maps
-from csmri_ext.bridge.measured import kspace_acquisition
 from csmri_ext.bridge.numbers import as_float, is_complex
 from csmri_ext.bridge.reading import choose_frames, note
-from csmri_ext.bridge.small import read_small
+from csmri_ext.bridge.size_limits import read_small
+from csmri_ext.bridge.slice_checks import CheckedSlices, format_errors
 
 KIND = "fastMRI HDF5"
 SINGLE_COIL_TARGET = "reconstruction_esc"

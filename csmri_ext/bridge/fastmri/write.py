@@ -113,7 +113,7 @@ def write_reconstructions(
     volume
         (slices, h, w) images; the magnitude of complex images is written.
     attrs
-        Attributes of the file, such as `records.h5_attributes`.
+        Attributes of the file, such as `result_records.h5_attributes`.
 
     Raises
     ------

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition
-from csmri_ext.bridge.checked import format_errors
 from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.from_kspace import kspace_acquisition
 from csmri_ext.bridge.ismrmrd.header import IsmrmrdHeader, parse_header
-from csmri_ext.bridge.measured import kspace_acquisition
 from csmri_ext.bridge.reading import choose_frames, note
+from csmri_ext.bridge.slice_checks import format_errors
 
 KIND = "ISMRMRD raw"
 _NOT_IMAGING = (

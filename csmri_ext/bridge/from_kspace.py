@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition, LazyStack
-from csmri_ext.bridge.checked import CheckedSlices, format_errors
 from csmri_ext.bridge.conventions import is_coverage, looks_like_spokes, sampling_pattern
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.reading import note
+from csmri_ext.bridge.slice_checks import CheckedSlices, format_errors
 from csmri_ext.bridge.stacks import rss_target
 
 ROUNDING = 1e-7  # of the largest sample: what is smaller was not measured

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition, LazyStack
-from csmri_ext.bridge.checked import CheckedSlices, format_errors
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.fourier import fft2c
+from csmri_ext.bridge.slice_checks import CheckedSlices, format_errors
 
 MAGNITUDE_NOTE = (
     "k-space simulated from magnitude images: the true phase is lost and noise stays in the reference, "

@@ -17,8 +17,8 @@ from csmri_ext.bridge.arrays.images import read_pixels
 from csmri_ext.bridge.arrays.mat5 import list_variables
 from csmri_ext.bridge.arrays.npy import npz_contents, read_npz_array
 from csmri_ext.bridge.bart_files.cfl import read_cfl
-from csmri_ext.bridge.checked import format_errors
 from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.slice_checks import format_errors
 
 ENDINGS = (".npy", ".npz", ".mat", ".h5", ".hdf5", ".cfl", ".hdr", ".ra", ".png", ".tif", ".tiff")
 
