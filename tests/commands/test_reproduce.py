@@ -261,7 +261,7 @@ def test_scans_of_the_acquisition_and_as_many_as_the_paper_has() -> None:
     for i in range(12):
         kind = "CORPDFS_FBK" if i % 2 else "CORPD_FBK"
         write_fastmri(f"knees/{i:02d}.h5", kspace, attrs={"patient_id": f"p{i // 2}", "acquisition": kind})
-    images = prepare(Path("knees"), EXPERIMENTS["ga-hqs-table1"], size=16, limit=2)
+    images = prepare(Path("knees"), EXPERIMENTS["ga-hqs-table1"], size=16, slices=2)
     parts = images.describe()
     assert {int(Path(name).stem) % 2 for names in parts.values() for name in names} == {1}
     assert sum(map(len, parts.values())) == 6 and len(images.test) == 2 * len(parts["test"])

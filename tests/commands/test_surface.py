@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from csmri_ext.bridge import read_cfl, write_cfl
-from csmri_ext.bridge.acquisition import middle_slices
 from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.bridge.result_records import read_record
 from csmri_ext.commands.cli import COMMANDS, main
@@ -113,18 +112,6 @@ def test_an_earlier_word_does_not_undo_the_default() -> None:
     assert parser.parse_args([]).new == 3
     assert parser.parse_args(["--old", "4"]).new == 4
     assert "--old" not in parser.format_help()
-
-
-@pytest.mark.parametrize(
-    ("wanted", "chosen"),
-    [(None, range(10)), (3, range(3, 6)), (12, range(10)), (0.5, range(2, 7)), (0.01, range(4, 5)), (1.0, range(10))],
-)
-def test_slices_are_those_around_the_middle(wanted: int | float | None, chosen: range) -> None:
-    assert middle_slices(10, wanted) == chosen
-    with pytest.raises(ValueError, match="0 slices"):
-        middle_slices(10, 0)
-    with pytest.raises(ValueError, match=r"1\.5 slices"):
-        middle_slices(10, 1.5)
 
 
 # help

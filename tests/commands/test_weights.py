@@ -150,4 +150,4 @@ def test_the_documented_example_joins_every_command(capsys: pytest.CaptureFixtur
     assert [row["method"] for row in results()["rows"]] == ["zero-filled", "mine-mine"]
     assert results()["provenance"]["networks"][0]["overrides"] == {"width": 4}
     assert main(["recon", "a.h5", "a.npy", "--weights", "runs/mine/mine.safetensors", *plugin, *QUICK]) == 0
-    assert main(["recon", "a.h5", "a.npy", "--method", "mine", "--untrained", *plugin, *QUICK]) == 0
+    assert main(["recon", "a.h5", "a.npy", "--method", "mine", "--untrained", "--overwrite", *plugin, *QUICK]) == 0

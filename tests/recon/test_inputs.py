@@ -9,7 +9,7 @@ import pytest
 
 from csmri_ext.bridge import Acquisition, write_cfl
 from csmri_ext.errors import InputError
-from csmri_ext.recon.inputs import central, inspect, open_volumes, phantom_volumes
+from csmri_ext.recon.inputs import inspect, open_volumes, phantom_volumes
 from csmri_ext.recon.volumes import Volume
 
 
@@ -47,14 +47,6 @@ def test_equal_names_are_told_apart(tmp_path: Path) -> None:
 def test_folder_without_data_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no file that can be read"):
         open_volumes([str(tmp_path)], None)
-
-
-@pytest.mark.parametrize(
-    ("available", "wanted", "chosen"),
-    [(9, 3, range(3, 6)), (10, 3, range(3, 6)), (2, 5, range(2)), (4, None, range(4)), (1, 1, range(1))],
-)
-def test_slices_come_from_the_middle(available: int, wanted: int | None, chosen: range) -> None:
-    assert central(available, wanted) == chosen
 
 
 def test_chunks_cover_the_slices_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,9 @@ def test_recon_with_a_network(weights_folder: Path, capsys: pytest.CaptureFixtur
     network_of_method = get("smoothing").network
     assert network_of_method is not None
     del network_of_method.__dict__["module"]
-    assert recon.main(words) == 0
+    assert recon.main(words) == 2
+    assert "out.npy is there already" in capsys.readouterr().err
+    assert recon.main([*words, "--overwrite"]) == 0
     assert np.load("out.npy").shape == random.shape
     assert not np.allclose(np.load("out.npy"), random)
 
