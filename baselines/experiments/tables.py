@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from baselines.experiments import published
-from csmri_ext.experiments.experiment import Experiment, Published, Setting, Variant
+from csmri_ext.experiments.experiment import Experiment, ExperimentSetting, Published, Variant
 
 RANDOM, EQUISPACED, RADIAL = "random", "equispaced_fraction", "radial_golden"
 IXI, FASTMRI = "NIfTI", "fastMRI HDF5"
 
-_ABLATION = Setting(EQUISPACED, (4.0,))
-_MIXED = Setting(RANDOM, (4.0, 8.0))
+_ABLATION = ExperimentSetting(EQUISPACED, (4.0,))
+_MIXED = ExperimentSetting(RANDOM, (4.0, 8.0))
 _OTHERS = {
     "unet": Published("3349K", "12.17G"),
     "dccnn3": Published("170.0K", "17.41G"),
@@ -87,7 +87,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "ga_hqs": Published("4.420M"),
         },
         "ga-hqs",
-        tuple(Setting(mask, (r,)) for mask in (RANDOM, EQUISPACED, RADIAL) for r in (4.0, 8.0)),
+        tuple(ExperimentSetting(mask, (r,)) for mask in (RANDOM, EQUISPACED, RADIAL) for r in (4.0, 8.0)),
         "IXI T2 (578 subjects), or fastMRI single-coil knees with fat suppression (588 volumes)",
         (7.0, 1.0, 2.0),
         epochs=30,

@@ -27,7 +27,7 @@ from csmri_ext.commands.shared_options import (
 )
 from csmri_ext.commands.values import positive, seed
 from csmri_ext.errors import InputError, blaming_input, unknown
-from csmri_ext.experiments.experiment import Experiment, Setting, experiments
+from csmri_ext.experiments.experiment import Experiment, ExperimentSetting, experiments
 from csmri_ext.experiments.figures import FIGURE_FILES
 from csmri_ext.progress import spent, stage
 from csmri_ext.recon import methods
@@ -255,7 +255,7 @@ def _with_mask(experiment: Experiment, path: str | None) -> Experiment:
     if not is_mask_file(path):
         raise InputError(f"--mask {path}: not a file of a mask")
     acceleration = round(1 / float(read_mask(path).mean()), 2)
-    return replace(experiment, settings=(Setting(Path(path).name, (acceleration,), path),))
+    return replace(experiment, settings=(ExperimentSetting(Path(path).name, (acceleration,), path),))
 
 
 def _with_networks(experiment: Experiment, wanted: str | None) -> Experiment:
@@ -278,7 +278,7 @@ def _masks(experiment: Experiment, volumes: Sequence[Volume]) -> list[dict[str, 
     ]
 
 
-def _sampling(setting: Setting, number: int) -> Sampling:
+def _sampling(setting: ExperimentSetting, number: int) -> Sampling:
     """Mask setting of test volume `number`."""
     acceleration = setting.accelerations[number % len(setting.accelerations)]
     return Sampling(setting.mask, acceleration, path=setting.path)

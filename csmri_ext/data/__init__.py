@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from csmri_ext.data.images import Images, Volume, evenly_spaced, open_images, split_by_volume
+from csmri_ext.data.images import Images, ImageVolume, evenly_spaced, open_images, split_by_volume
 from csmri_ext.data.shards import PhantomSettings, phantom_shards
 from csmri_ext.data.transforms import Augmentation
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Augmentation",
+    "ImageVolume",
     "Images",
     "Masks",
     "Measurement",
     "PhantomSettings",
     "Sample",
     "UndersampledImages",
-    "Volume",
     "evenly_spaced",
     "open_images",
     "phantom_shards",

@@ -19,7 +19,7 @@ from csmri_ext.bridge.load import BY_EXTENSION, Files
 
 
 @dataclass(frozen=True)
-class Volume:
+class ImageVolume:
     """Slices of one subject.
 
     Attributes
@@ -53,7 +53,7 @@ class Images(Sequence[NDArray[np.complex64]]):
         Two volumes with one name, which could not be told apart when they are split.
     """
 
-    def __init__(self, parts: Sequence[Volume]) -> None:
+    def __init__(self, parts: Sequence[ImageVolume]) -> None:
         self.parts = tuple(parts)
         names = [part.name for part in self.parts]
         twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
@@ -198,9 +198,9 @@ def _fully_sampled(path: Path, reading: Files) -> Acquisition:
     return first
 
 
-def _volume(acquisition: Acquisition, name: str, slices: int | float | None, coils: bool) -> Volume:
+def _volume(acquisition: Acquisition, name: str, slices: int | float | None, coils: bool) -> ImageVolume:
     chosen = middle_slices(acquisition.n_slices, slices)
-    return Volume(name, len(chosen), partial(_slice, acquisition, chosen.start, coils))
+    return ImageVolume(name, len(chosen), partial(_slice, acquisition, chosen.start, coils))
 
 
 def _slice(acquisition: Acquisition, first: int, coils: bool, i: int) -> NDArray[np.complex64]:

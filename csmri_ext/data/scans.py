@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from csmri_ext.bridge.acquisition import Acquisition, middle_slices
 from csmri_ext.bridge.load import Files
 from csmri_ext.data.dataset import Masks
-from csmri_ext.data.images import Images, Volume, files_of
+from csmri_ext.data.images import Images, ImageVolume, files_of
 from csmri_ext.errors import InputError
 from csmri_ext.physics import estimate_sens_maps, fft2c, ifft2c
 from csmri_ext.physics.held_back import hold_back
@@ -93,7 +93,7 @@ def open_scans(
             opened(own, acquisition)
             chosen = middle_slices(acquisition.n_slices, slices)
             read = partial(_scan, acquisition, chosen.start)
-            volumes.append(Volume(own, len(chosen), read))  # type: ignore[arg-type]
+            volumes.append(ImageVolume(own, len(chosen), read))  # type: ignore[arg-type]
     return Images(volumes)
 
 

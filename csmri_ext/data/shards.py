@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.atomic import replacing
-from csmri_ext.data.images import Images, Volume
+from csmri_ext.data.images import Images, ImageVolume
 from csmri_ext.phantom.subjects import phantom_volume
 
 _SETTINGS = "phantom.json"
@@ -99,7 +99,7 @@ def phantom_shards(
         ready += 1
         if progress is not None:
             progress(ready)
-    return Images([Volume(path.stem, settings.slices, partial(_read, path)) for path in paths])
+    return Images([ImageVolume(path.stem, settings.slices, partial(_read, path)) for path in paths])
 
 
 def _drawn(folder: Path, settings: PhantomSettings, numbers: Sequence[int], workers: int) -> Iterator[None]:

@@ -16,7 +16,7 @@ from csmri_ext.experiments.published import Score, Scores
 
 
 @dataclass(frozen=True)
-class Setting:
+class ExperimentSetting:
     """One condition of training and test; with several accelerations, each slice and each test volume has one.
 
     Attributes
@@ -124,7 +124,7 @@ class Experiment:
     title: str
     networks: Mapping[str, Published]
     recipe: str
-    settings: tuple[Setting, ...]
+    settings: tuple[ExperimentSetting, ...]
     images: str
     split: tuple[float, float, float]
     epochs: int
@@ -147,7 +147,7 @@ class Experiment:
         own = dict(self.variants[network].overrides) if network in self.variants else {}
         return own | ({"in_chans": 1} if real and network in self.one_channel else {})
 
-    def score(self, images: str, setting: Setting, name: str, metric: str) -> Score | None:
+    def score(self, images: str, setting: ExperimentSetting, name: str, metric: str) -> Score | None:
         """Find what the paper prints for a network or method; None where it does not."""
         return self.scores.get(images, {}).get(setting.title, {}).get(name, {}).get(metric)
 

@@ -17,13 +17,12 @@ from csmri_ext.recon.panels import build_panels
 from csmri_ext.recon.sampling import Sampling
 from csmri_ext.recon.volumes import Volume
 from csmri_ext.report.box_plots import box_plots
-from csmri_ext.report.canvas import METHOD_COLORS, SCREEN_DPI, Canvas, png, style
 from csmri_ext.report.display import error_factor
 from csmri_ext.report.figures import recon_figure
 from csmri_ext.report.rows import Row
+from csmri_ext.report.sheet import METHOD_COLORS, SCREEN_DPI, Sheet, png, style
 from csmri_ext.report.store import Store, write_bytes
-from csmri_ext.report.summary import Setting as Sampled
-from csmri_ext.report.summary import summarise
+from csmri_ext.report.summary import Setting, summarise
 
 if TYPE_CHECKING:
     from csmri_ext.experiments.training import Training
@@ -70,10 +69,10 @@ def draw_convergence(experiment: Experiment, training: Training, folder: Path) -
     colors = dict(zip(experiment.networks, cycle(METHOD_COLORS), strict=False))
     dashes = dict(zip(experiment.networks, ["-"] * len(METHOD_COLORS) + ["--"] * len(colors), strict=False))
     with style():
-        canvas = Canvas(_WIDTH * len(_QUALITY), _HEIGHT * len(curves))
+        sheet = Sheet(_WIDTH * len(_QUALITY), _HEIGHT * len(curves))
         for row, (setting, runs) in enumerate(curves.items()):
             for column, (key, label) in enumerate(_QUALITY):
-                axes = _axes(canvas, row, column, setting.title, "step", f"validation {label}")
+                axes = _axes(sheet, row, column, setting.title, "step", f"validation {label}")
                 for name, run in runs.items():
                     if points := run.get(f"val_{key}"):
                         steps, values = zip(*points, strict=True)
@@ -83,7 +82,7 @@ def draw_convergence(experiment: Experiment, training: Training, folder: Path) -
                         )
                 if axes.get_lines():
                     axes.legend(fontsize=8, loc="lower right", facecolor="white", framealpha=0.85, edgecolor="none")
-    return write_bytes(folder / "convergence.png", png(canvas.figure, SCREEN_DPI))
+    return write_bytes(folder / "convergence.png", png(sheet.figure, SCREEN_DPI))
 
 
 def draw_sweep(experiment: Experiment, rows: Sequence[Row], folder: Path, *, real: bool = False) -> list[Path]:
@@ -107,16 +106,16 @@ def draw_sweep(experiment: Experiment, rows: Sequence[Row], folder: Path, *, rea
         return []
     written = []
     with style():
-        canvas = Canvas(_WIDTH * len(_QUALITY), _HEIGHT)
+        sheet = Sheet(_WIDTH * len(_QUALITY), _HEIGHT)
         for column, (key, label) in enumerate(_QUALITY):
-            axes = _axes(canvas, 0, column, "quality", f"number of {experiment.sweep}", label)
+            axes = _axes(sheet, 0, column, "quality", f"number of {experiment.sweep}", label)
             _over(axes, counts, {name: float(np.mean([getattr(r, key) for r in own])) for name, own in scored.items()})
-        written.append(write_bytes(folder / "quality.png", png(canvas.figure, SCREEN_DPI)))
-        canvas = Canvas(_WIDTH, _HEIGHT)
+        written.append(write_bytes(folder / "quality.png", png(sheet.figure, SCREEN_DPI)))
+        sheet = Sheet(_WIDTH, _HEIGHT)
         label = f"FLOPs at {FLOPS_SIZE} x {FLOPS_SIZE} (1e9)"
-        axes = _axes(canvas, 0, 0, "cost", f"number of {experiment.sweep}", label)
+        axes = _axes(sheet, 0, 0, "cost", f"number of {experiment.sweep}", label)
         _over(axes, counts, {name: cost(experiment, name, real=real).flops / 1e9 for name in counts})
-        written.append(write_bytes(folder / "flops.png", png(canvas.figure, SCREEN_DPI)))
+        written.append(write_bytes(folder / "flops.png", png(sheet.figure, SCREEN_DPI)))
     return written
 
 
@@ -141,13 +140,13 @@ def draw_panels(
         ``panels_MASK_R4.png`` and so on.
     """
     order = [*experiment.methods, *experiment.networks]
-    written: dict[Sampled, Path] = {}
+    written: dict[Setting, Path] = {}
     for number, volume in enumerate(volumes):
         grid = sampling(number)
-        if all(Sampled(one.kind, one.acceleration) in written for one in grid):
+        if all(Setting(one.kind, one.acceleration) in written for one in grid):
             continue
         for panel in build_panels(store, [volume], None, 1, grid):
-            setting = Sampled(panel.mask, panel.acceleration)
+            setting = Setting(panel.mask, panel.acceleration)
             if setting not in written:
                 panel.recons = {name: panel.recons[name] for name in order if name in panel.recons}
                 path = store.folder / f"panels_{panel.mask}_R{panel.acceleration:g}.png"
@@ -155,8 +154,8 @@ def draw_panels(
     return list(written.values())
 
 
-def _axes(canvas: Canvas, row: int, column: int, title: str, across: str, up: str) -> Axes:
-    axes = canvas.axes(_WIDTH * column + 0.95, _HEIGHT * row + 0.35, _WIDTH - 1.15, _HEIGHT - 0.95)
+def _axes(sheet: Sheet, row: int, column: int, title: str, across: str, up: str) -> Axes:
+    axes = sheet.axes(_WIDTH * column + 0.95, _HEIGHT * row + 0.35, _WIDTH - 1.15, _HEIGHT - 0.95)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.ticklabel_format(useOffset=False)

@@ -14,7 +14,7 @@ from csmri_ext.bridge import Acquisition
 from csmri_ext.bridge.acquisition import LazyStack
 from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.bridge.load import Files
-from csmri_ext.data import Images, Volume, open_images, split_by_volume
+from csmri_ext.data import Images, ImageVolume, open_images, split_by_volume
 from csmri_ext.data.transforms import center_section
 from csmri_ext.errors import InputError
 from csmri_ext.experiments.experiment import SIZES, Experiment
@@ -113,7 +113,7 @@ def prepare(
     side = size or SIZES[formats[0]]
     parts = []
     for part in open_images(files, slices=slices, coils=coils, reading=reading).parts:
-        parts.append(Volume(part.name, part.n_slices, partial(_fitted, part.read, side, magnitude)))
+        parts.append(ImageVolume(part.name, part.n_slices, partial(_fitted, part.read, side, magnitude)))
     train, validation, test = _split(parts, patients, experiment, seed, n_patients)
     return Prepared(train, validation, test, formats[0], real)
 
@@ -156,7 +156,7 @@ def _patients(named: Sequence[str], files: Sequence[Path]) -> list[str]:
 
 
 def _split(
-    parts: Sequence[Volume], patients: Sequence[str], experiment: Experiment, seed: int, n_patients: int | None
+    parts: Sequence[ImageVolume], patients: Sequence[str], experiment: Experiment, seed: int, n_patients: int | None
 ) -> list[Images]:
     everyone = sorted(set(patients))
     wanted = min(n_patients or len(everyone), experiment.n_volumes or len(everyone), len(everyone))

@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from csmri_ext.experiments.experiment import FLOPS_SIZE, Experiment, Published, Setting
+from csmri_ext.experiments.experiment import FLOPS_SIZE, Experiment, ExperimentSetting, Published
 from csmri_ext.report.rows import Row
 from csmri_ext.report.store import write_bytes
 from csmri_ext.report.summary import three_digits
@@ -108,7 +108,7 @@ def print_experiment(
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _table(experiment: Experiment, setting: Setting, rows: Sequence[Row], images: str, real: bool) -> Table:
+def _table(experiment: Experiment, setting: ExperimentSetting, rows: Sequence[Row], images: str, real: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for heading in ("network", ""):
         table.add_column(heading, no_wrap=True)
@@ -163,7 +163,7 @@ def write_table(experiment: Experiment, rows: Sequence[Row], images: str, path: 
     return write_bytes(path, text.getvalue().encode())
 
 
-def _printed(experiment: Experiment, setting: Setting, name: str, images: str) -> list[str]:
+def _printed(experiment: Experiment, setting: ExperimentSetting, name: str, images: str) -> list[str]:
     """Cells of a published line: means and deviations in units of one, counts as printed, what is doubtful."""
     cells, doubtful = [], []
     for key, _, _ in COLUMNS:
@@ -179,7 +179,7 @@ def _printed(experiment: Experiment, setting: Setting, name: str, images: str) -
     return [*cells, " ".join(doubtful)]
 
 
-def _rows_at(setting: Setting, rows: Sequence[Row]) -> list[Row]:
+def _rows_at(setting: ExperimentSetting, rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.mask == setting.mask and row.acceleration in setting.accelerations]
 
 

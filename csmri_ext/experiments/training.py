@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csmri_ext.data import evenly_spaced
-from csmri_ext.experiments.experiment import Experiment, Setting
+from csmri_ext.experiments.experiment import Experiment, ExperimentSetting
 from csmri_ext.experiments.images import Prepared
 from csmri_ext.recon.methods import Method, as_method
 from csmri_ext.recon.network_method import Network
@@ -44,16 +44,18 @@ class Training:
     workers: int
     steps_per_epoch: int
 
-    def run_folder(self, setting: Setting, network: str) -> Path:
+    def run_folder(self, setting: ExperimentSetting, network: str) -> Path:
         """Folder of one run."""
         return self.folder / setting.stem / network
 
-    def weights(self, experiment: Experiment, setting: Setting, network: str) -> Path:
+    def weights(self, experiment: Experiment, setting: ExperimentSetting, network: str) -> Path:
         """File that a finished run leaves."""
         return self.run_folder(setting, network) / f"{experiment.model(network)}.safetensors"
 
 
-def train(training: Training, experiment: Experiment, setting: Setting, name: str, images: Prepared) -> Method:
+def train(
+    training: Training, experiment: Experiment, setting: ExperimentSetting, name: str, images: Prepared
+) -> Method:
     """Train a network at one setting, or go on, or take it as it is where it is ready.
 
     Parameters

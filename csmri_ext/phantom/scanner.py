@@ -18,7 +18,7 @@ _REFERENCE_MATRIX = 256  # resolutions are drawn for this matrix and kept in mm,
 
 
 @dataclass(frozen=True)
-class Setting:
+class ScannerSettings:
     """How one subject is imaged, all of it drawn from its seed.
 
     Attributes
@@ -55,7 +55,7 @@ class Setting:
     margin: float
 
 
-def draw_setting(seed: int, anatomy: str, processed: bool | None) -> Setting:
+def draw_setting(seed: int, anatomy: str, processed: bool | None) -> ScannerSettings:
     """Draw the setting of a subject.
 
     Parameters
@@ -89,10 +89,10 @@ def draw_setting(seed: int, anatomy: str, processed: bool | None) -> Setting:
     margin = float(rng.uniform(0, 1))
     if not (drawn if processed is None else processed):
         resolution, window, blank = (1.0, 1.0), 0.0, "nothing"
-    return Setting(zoom, center, tuple(coils), bias, ghost, resolution, window, blank, margin)
+    return ScannerSettings(zoom, center, tuple(coils), bias, ghost, resolution, window, blank, margin)
 
 
-def receive_bias(setting: Setting, y: Array, x: Array) -> Array:
+def receive_bias(setting: ScannerSettings, y: Array, x: Array) -> Array:
     """Sensitivity of the surface coils, 1 at most, (ny, nx): ``b^p``, b the sum of the coils, and p to fit `bias`.
 
     A coil of radius a has ``(1 + d^2 / a^2)^(-3/2)``, d the distance from its centre: that of a loop on its axis.
@@ -115,7 +115,7 @@ def receive_bias(setting: Setting, y: Array, x: Array) -> Array:
     return np.exp(np.float32(power) * np.log(total / np.float32(high)))
 
 
-def add_ghosts(setting: Setting, kspace: NDArray[np.complex64]) -> None:
+def add_ghosts(setting: ScannerSettings, kspace: NDArray[np.complex64]) -> None:
     """Modulate the columns of k-space, as breathing and flow do: copies of the image, shifted along x. In place."""
     amplitude, copies = setting.ghost
     if amplitude:
@@ -124,13 +124,15 @@ def add_ghosts(setting: Setting, kspace: NDArray[np.complex64]) -> None:
         kspace *= (1 + 2 * amplitude * np.cos(phase)).astype(np.float32)
 
 
-def product_image(setting: Setting, kspace: NDArray[np.complex64], clean: Array | None) -> NDArray[np.complex64]:
+def product_image(
+    setting: ScannerSettings, kspace: NDArray[np.complex64], clean: Array | None
+) -> NDArray[np.complex64]:
     """Image of the acquired part of k-space, windowed, and blanked where the product shows nothing.
 
     Parameters
     ----------
     setting
-        See `Setting`.
+        See `ScannerSettings`.
     kspace
         (n_coils, ny, nx) with noise.
     clean

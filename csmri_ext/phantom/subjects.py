@@ -27,7 +27,7 @@ from csmri_ext.phantom.coil_maps import loop_sensitivities
 from csmri_ext.phantom.head import draw_head
 from csmri_ext.phantom.planes import PLANES
 from csmri_ext.phantom.random_fields import RandomFields
-from csmri_ext.phantom.scanner import Setting, add_ghosts, draw_setting, product_image, receive_bias
+from csmri_ext.phantom.scanner import ScannerSettings, add_ghosts, draw_setting, product_image, receive_bias
 
 ANATOMIES = ("brain", "body", "abstract")
 CONTRAST_ODDS = {"t1": 0.45, "t2": 0.25, "pd": 0.15, "flair": 0.15}
@@ -50,7 +50,7 @@ class _Subject:
     contrast: str
     plane: str | None
     noise: float
-    setting: Setting
+    setting: ScannerSettings
 
     @property
     def pixel_mm(self) -> float:
@@ -87,8 +87,8 @@ def phantom(
         (about 1). Default: drawn by the seed between 0.002 and 0.03, log-uniformly.
     processed
         Whether the image went through what a scanner's product sequence does after the noise: zero filling, a window
-        in k-space, blanked margins or air (see `scanner.Setting`). Default: drawn by the seed for one coil, False for
-        several.
+        in k-space, blanked margins or air (see `scanner.ScannerSettings`). Default: drawn by the seed for one coil,
+        False for several.
     plane
         Of a head: ``axial``, ``sagittal`` or ``coronal``; default: drawn by the seed (see `planes.PLANES`).
 
@@ -253,7 +253,7 @@ def _subject(
     processed: bool | None,
     plane: str | None,
 ) -> _Subject:
-    """Check what the user asked for and draw what he left open."""
+    """Check what the user asked for, and draw the rest at random."""
     ny, nx = size if isinstance(size, tuple) else (size, size)
     if min(ny, nx) < 16:
         raise ValueError(f"a phantom of {ny} x {nx} pixels is too small; the least is 16 x 16")

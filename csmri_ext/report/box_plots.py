@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from csmri_ext.report.canvas import METHOD_COLORS, PALE, Canvas, style
+from csmri_ext.report.sheet import METHOD_COLORS, PALE, Sheet, style
 from csmri_ext.report.summary import Group
 
 PLOT_WIDTH, LINE_HEIGHT, TITLE, SCALE = 3.1, 0.27, 0.28, 0.34  # inches
@@ -38,23 +38,23 @@ def box_plots(groups: Sequence[Group]) -> Figure | None:
     heights = [TITLE + LINE_HEIGHT * len(group.lines) + SCALE for group in groups]
     drawn: dict[str, list[Axes]] = {"psnr": [], "ssim": []}
     with style():
-        canvas = Canvas(left + 2 * PLOT_WIDTH + 0.35, sum(heights) + 0.1)
+        sheet = Sheet(left + 2 * PLOT_WIDTH + 0.35, sum(heights) + 0.1)
         top = 0.0
         for group, height in zip(groups, heights, strict=True):
-            canvas.text(0.08, top + 0.2, group.setting.title, room=left + 3, ha="left", size=9.5, weight="bold")
+            sheet.text(0.08, top + 0.2, group.setting.title, room=left + 3, ha="left", size=9.5, weight="bold")
             for number, line in enumerate(group.lines):
                 baseline = top + TITLE + LINE_HEIGHT * (number + 0.5)
-                canvas.text(left - 0.08, baseline, line.method, room=left - 0.16, ha="right", va="center", size=8.5)
+                sheet.text(left - 0.08, baseline, line.method, room=left - 0.16, ha="right", va="center", size=8.5)
             for column, (key, axes_of_key) in enumerate(drawn.items()):
                 plot_height = LINE_HEIGHT * len(group.lines)
-                axes = canvas.axes(left + column * (PLOT_WIDTH + 0.15), top + TITLE, PLOT_WIDTH, plot_height)
+                axes = sheet.axes(left + column * (PLOT_WIDTH + 0.15), top + TITLE, PLOT_WIDTH, plot_height)
                 _boxes(axes, group, key, colors)
                 axes_of_key.append(axes)
             top += height
         for key, heading in (("psnr", "PSNR per slice (dB)"), ("ssim", "SSIM per slice")):
             _share_scale(drawn[key])
             drawn[key][-1].set_xlabel(heading, fontsize=9, labelpad=3)
-    return canvas.figure
+    return sheet.figure
 
 
 def _boxes(axes: Axes, group: Group, key: str, colors: dict[str, tuple[str, str]]) -> None:

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from csmri_ext.report import display
-from csmri_ext.report.canvas import ACCENT, QUIET, SCREEN_DPI, Canvas, color_map, style
 from csmri_ext.report.rows import Panel
+from csmri_ext.report.sheet import ACCENT, QUIET, SCREEN_DPI, Sheet, color_map, style
 from csmri_ext.report.summary import Setting, sampling_words
 
 CELL = 256 / SCREEN_DPI  # inches: one pixel of a 256-pixel image is one pixel on screen and four in print
@@ -74,45 +74,45 @@ def recon_figure(panel: Panel, factor: int) -> Figure:
     grid = _Grid.of(panel)
     width = max(grid.left(1 + len(bands[0])) - GAP + BAR, NARROWEST)
     with style():
-        canvas = Canvas(width, HEAD + len(bands) * grid.height)
-        _heading(canvas, panel, factor)
+        sheet = Sheet(width, HEAD + len(bands) * grid.height)
+        _heading(sheet, panel, factor)
         for number, band in enumerate(bands):
             top = HEAD + number * grid.height
-            _row_labels(canvas, grid, top, base)
-            _first_column(canvas, grid, top, panel, base)
+            _row_labels(sheet, grid, top, base)
+            _first_column(sheet, grid, top, panel, base)
             for column, method in enumerate(band, start=1):
-                cells = _column(canvas, grid, top, column, method, panel, panel.recons[method])
-                _write_scores(canvas, grid, top, column, panel, method)
+                cells = _column(sheet, grid, top, column, method, panel, panel.recons[method])
+                _write_scores(sheet, grid, top, column, panel, method)
                 _draw_error(cells[2], panel, method, base, factor)
             if band:
                 left = grid.left(1 + len(band)) + 0.02
-                _color_bar(canvas.axes(left, grid.rows(top)[2], 0.09, grid.cell_height), factor)
-    return canvas.figure
+                _color_bar(sheet.axes(left, grid.rows(top)[2], 0.09, grid.cell_height), factor)
+    return sheet.figure
 
 
-def _heading(canvas: Canvas, panel: Panel, factor: int) -> None:
-    room = canvas.width - GUTTER - 0.1
+def _heading(sheet: Sheet, panel: Panel, factor: int) -> None:
+    room = sheet.width - GUTTER - 0.1
     words = sampling_words(float(panel.sampling.mean())) if panel.sampling.any() else ""
     title = Setting(panel.mask, panel.acceleration).title
-    canvas.text(GUTTER, 0.2, f"{title}  ({words})" if words else title, room=room, ha="left", size=11.5, weight="bold")
+    sheet.text(GUTTER, 0.2, f"{title}  ({words})" if words else title, room=room, ha="left", size=11.5, weight="bold")
     kind = "differences" if panel.target is None else "errors"
     subtitle = f"{display.slice_title(panel)}; {kind} × {factor}"
-    canvas.text(GUTTER, 0.4, subtitle, room=room, ha="left", size=9.5, color=QUIET)
+    sheet.text(GUTTER, 0.4, subtitle, room=room, ha="left", size=9.5, color=QUIET)
 
 
-def _row_labels(canvas: Canvas, grid: _Grid, top: float, base: str | None) -> None:
+def _row_labels(sheet: Sheet, grid: _Grid, top: float, base: str | None) -> None:
     labels = ("reconstruction", "detail", "|error|" if base is None else f"|difference to {base}|")
     for row, label in zip(grid.rows(top), labels, strict=True):
         middle = row + grid.cell_height / 2
-        canvas.text(GUTTER - 0.12, middle, label, room=grid.cell_height, rotation=90, va="center", size=9, color=QUIET)
+        sheet.text(GUTTER - 0.12, middle, label, room=grid.cell_height, rotation=90, va="center", size=9, color=QUIET)
 
 
-def _first_column(canvas: Canvas, grid: _Grid, top: float, panel: Panel, base: str | None) -> None:
+def _first_column(sheet: Sheet, grid: _Grid, top: float, panel: Panel, base: str | None) -> None:
     """Draw what the others are compared with, above the sampling mask."""
     if base is None:
-        cells = _column(canvas, grid, top, 0, "reference", panel, panel.target)
+        cells = _column(sheet, grid, top, 0, "reference", panel, panel.target)
     else:
-        cells = _column(canvas, grid, top, 0, base, panel, panel.recons[base])
+        cells = _column(sheet, grid, top, 0, base, panel, panel.recons[base])
     cells[2].set_anchor("N")
     if panel.sampling.size:
         cells[2].imshow(panel.sampling, cmap="gray", vmin=0, vmax=1, aspect="equal", interpolation="antialiased")
@@ -122,7 +122,7 @@ def _first_column(canvas: Canvas, grid: _Grid, top: float, panel: Panel, base: s
 
 
 def _column(
-    canvas: Canvas,
+    sheet: Sheet,
     grid: _Grid,
     top: float,
     column: int,
@@ -134,8 +134,8 @@ def _column(
     assert image is not None
     left = grid.left(column)
     heading = top + COLUMN_HEAD - 0.07
-    canvas.text(left + grid.cell_width / 2, heading, name, room=grid.cell_width, weight="bold")
-    cells = [canvas.axes(left, row, grid.cell_width, grid.cell_height) for row in grid.rows(top)]
+    sheet.text(left + grid.cell_width / 2, heading, name, room=grid.cell_width, weight="bold")
+    cells = [sheet.axes(left, row, grid.cell_width, grid.cell_height) for row in grid.rows(top)]
     y, x, height, width = display.detail_region(display.anchor_image(panel))
     for cell, part in ((cells[0], image), (cells[1], image[y : y + height, x : x + width])):
         cell.imshow(
@@ -147,7 +147,7 @@ def _column(
     return cells
 
 
-def _write_scores(canvas: Canvas, grid: _Grid, top: float, column: int, panel: Panel, method: str) -> None:
+def _write_scores(sheet: Sheet, grid: _Grid, top: float, column: int, panel: Panel, method: str) -> None:
     """Write PSNR and SSIM of the slice below an image, the best of each in bold."""
     if method not in panel.scores:
         return
@@ -161,8 +161,8 @@ def _write_scores(canvas: Canvas, grid: _Grid, top: float, column: int, panel: P
         best = len(ranked) > 1 and value == max(ranked)
         words = "NaN" if math.isnan(value) else f"{value:.{digits}f}{unit}"
         shift = -0.06 * scale if side == "right" else 0.06 * scale
-        canvas.text(center + shift, baseline, words, ha=side, size=9 * scale, weight="bold" if best else "normal")
-    canvas.text(center, baseline, "/", size=9 * scale)
+        sheet.text(center + shift, baseline, words, ha=side, size=9 * scale, weight="bold" if best else "normal")
+    sheet.text(center, baseline, "/", size=9 * scale)
 
 
 def _draw_error(cell: Axes, panel: Panel, method: str, base: str | None, factor: int) -> None:

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 
 from csmri_ext.report import display
 from csmri_ext.report.box_plots import box_plots
-from csmri_ext.report.canvas import ALL_COLORS, png, vector
 from csmri_ext.report.completeness import completeness
 from csmri_ext.report.figures import recon_figure
 from csmri_ext.report.provenance_section import are_records, are_texts, provenance_context, words
@@ -23,6 +22,7 @@ from csmri_ext.report.report_files import FIGURES, PAGE, PANELS, files_of, liste
 from csmri_ext.report.results_table import as_latex, table_as_csv, table_context
 from csmri_ext.report.rows import Comparison, Panel
 from csmri_ext.report.seeds import over_seeds
+from csmri_ext.report.sheet import ALL_COLORS, png, vector
 from csmri_ext.report.statistics import HOW, Difference, conclusion, paired_differences
 from csmri_ext.report.store import write_bytes
 from csmri_ext.report.summary import Group, Setting, summarise

@@ -13,7 +13,7 @@ from csmri_ext.commands import search as command
 from csmri_ext.commands import train
 from csmri_ext.commands.image_options import add_image_options, chosen_images
 from csmri_ext.commands.reading import add_reading_options
-from csmri_ext.data import Images, PhantomSettings, Volume
+from csmri_ext.data import Images, ImageVolume, PhantomSettings
 from csmri_ext.errors import InputError
 
 
@@ -44,7 +44,7 @@ def test_phantom(
     parser: argparse.ArgumentParser, words: list[str], volumes: int, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which subjects a command line draws is what a training that goes on relies on."""
-    drawn = Images([Volume("brain", 1, lambda i: np.zeros((4, 4), np.complex64))])
+    drawn = Images([ImageVolume("brain", 1, lambda i: np.zeros((4, 4), np.complex64))])
 
     def draw(*given: object, workers: int, progress: Any) -> Images:
         assert given == (Path("phantom_images"), volumes, PhantomSettings(320, 4, seed))

@@ -7,12 +7,12 @@ import pytest
 
 from csmri_ext.bridge import FileFormatError, write_cfl
 from csmri_ext.bridge.fourier import fft2c
-from csmri_ext.data import Images, Volume, evenly_spaced, open_images, split_by_volume
+from csmri_ext.data import Images, ImageVolume, evenly_spaced, open_images, split_by_volume
 from csmri_ext.phantom import phantom_volume, write_phantom
 
 
-def constant(name: str, n: int, value: float) -> Volume:
-    return Volume(name, n, lambda i: np.full((4, 4), value + i, np.complex64))
+def constant(name: str, n: int, value: float) -> ImageVolume:
+    return ImageVolume(name, n, lambda i: np.full((4, 4), value + i, np.complex64))
 
 
 def test_slices_lie_one_after_the_other() -> None:

@@ -10,10 +10,10 @@ from made_comparison import made_comparison
 from rich.console import Console
 
 from csmri_ext.report import page as report
-from csmri_ext.report.canvas import png
 from csmri_ext.report.completeness import completeness
 from csmri_ext.report.page import write_report
 from csmri_ext.report.rows import Comparison
+from csmri_ext.report.sheet import png
 from csmri_ext.report.table import print_tables
 
 

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from csmri_ext.report.box_plots import box_plots
-from csmri_ext.report.canvas import png
 from csmri_ext.report.figures import recon_figure
+from csmri_ext.report.sheet import png
 from csmri_ext.report.summary import summarise
 
 

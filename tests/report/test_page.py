@@ -14,10 +14,10 @@ from PIL import Image
 
 from csmri_ext.report import page as report
 from csmri_ext.report import viewer
-from csmri_ext.report.canvas import png
 from csmri_ext.report.page import write_report
 from csmri_ext.report.report_files import files_of, remove_report
 from csmri_ext.report.rows import Comparison
+from csmri_ext.report.sheet import png
 
 
 class Page(HTMLParser):

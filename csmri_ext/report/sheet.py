@@ -28,7 +28,7 @@ ALL_COLORS = (ACCENT, NOT_FINITE, *METHOD_COLORS, *PALE)  # every colour besides
 FONTS = ("Helvetica", "Arial", "Liberation Sans", "DejaVu Sans", "Noto Sans CJK JP", "WenQuanYi Zen Hei")
 
 
-class Canvas:
+class Sheet:
     """A white figure on which axes and words are placed in inches from the top left corner."""
 
     def __init__(self, width: float, height: float) -> None:
