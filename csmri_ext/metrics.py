@@ -26,11 +26,11 @@ __all__ = [
     "count_parameters",
     "mse",
     "nmse",
+    "over_volumes",
     "psnr",
     "slice_psnr",
     "slice_ssim",
     "ssim",
-    "summarize",
 ]
 
 METRIC_VARIANT = (
@@ -199,8 +199,8 @@ class Summary:
         return format(self)
 
 
-def summarize(values: Iterable[float]) -> Summary:
-    """Summarize one metric over volumes: mean and sample standard deviation (``ddof=1``).
+def over_volumes(values: Iterable[float]) -> Summary:
+    """Average one metric over volumes: mean and sample standard deviation (``ddof=1``).
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def summarize(values: Iterable[float]) -> Summary:
     """
     array = np.fromiter(values, dtype=np.float64)
     if not array.size:
-        raise ValueError("nothing to summarize: no values")
+        raise ValueError("nothing to average: no values")
     std = float(np.std(array, ddof=1)) if array.size > 1 else float("nan")
     return Summary(mean=float(np.mean(array)), std=std, n=array.size)
 

@@ -13,7 +13,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from csmri_ext import metrics
-from csmri_ext.metrics import METRIC_VARIANT, mse, nmse, psnr, slice_psnr, slice_ssim, ssim, summarize
+from csmri_ext.metrics import METRIC_VARIANT, mse, nmse, over_volumes, psnr, slice_psnr, slice_ssim, ssim
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "metric_vectors.json").read_text())
 CASES = VECTORS["cases"]
@@ -71,7 +71,7 @@ def test_the_variants_that_it_is_not(case: tuple[dict[str, Any], np.ndarray, np.
 @pytest.mark.parametrize("name", METRICS)
 def test_summary_over_volumes(name: str) -> None:
     values = [METRICS[name](*volumes(case)) for case in CASES if case["dtype"] == "float32" and case["case"] in "ABC"]
-    summary = summarize(values)
+    summary = over_volumes(values)
     assert summary.n == 3
     assert summary.mean == pytest.approx(VECTORS["aggregate"]["means"][name], rel=1e-6)
     assert summary.std == pytest.approx(VECTORS["aggregate"]["stddevs"][name], rel=1e-6)
@@ -130,11 +130,11 @@ def test_variant_names_what_matters() -> None:
 
 
 def test_summary_in_words() -> None:
-    assert f"{summarize([1.0, 2.0, 3.0]):.2f}" == "2.00 ± 1.00"
-    assert str(summarize([0.5])) == "0.5"
-    assert math.isnan(summarize([0.5]).std)
+    assert f"{over_volumes([1.0, 2.0, 3.0]):.2f}" == "2.00 ± 1.00"
+    assert str(over_volumes([0.5])) == "0.5"
+    assert math.isnan(over_volumes([0.5]).std)
     with pytest.raises(ValueError, match="no values"):
-        summarize([])
+        over_volumes([])
 
 
 class TestBadInput:

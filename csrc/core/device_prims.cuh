@@ -28,8 +28,8 @@
 #define CSMRI_SM 0
 #endif
 
-// For bodies of a thousand multiply-adds: unrolled by nvcc, left as loops by a C++ compiler, whom they would take
-// minutes. CSMRI_DEVICE_LOOP: left as a loop by nvcc too, where unrolling would cost registers.
+// For bodies of a thousand multiply-adds: unrolled by nvcc, left as loops by a C++ compiler, which would need minutes
+// to unroll them. CSMRI_DEVICE_LOOP: left as a loop by nvcc too, where unrolling would cost registers.
 #ifdef __CUDACC__
 #define CSMRI_DEVICE_UNROLL _Pragma("unroll")
 #define CSMRI_DEVICE_LOOP _Pragma("unroll 1")
