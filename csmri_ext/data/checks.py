@@ -43,7 +43,7 @@ def check_values(kspace: NDArray[Any]) -> str:
     return "" if kspace.any() else "every sample is zero"
 
 
-def check_center(kspace: NDArray[Any]) -> Finding:
+def check_center(kspace: NDArray[Any], axes: tuple[str, str] = ("y", "x")) -> Finding:
     """Find the strongest sample: it should be the zero frequency, at ``(ny // 2, nx // 2)``."""
     energy = _energy(kspace)
     ny, nx = energy.shape
@@ -70,16 +70,20 @@ def check_center(kspace: NDArray[Any]) -> Finding:
             "zero frequency",
             f"strongest sample at ({row}, {column}), near the centre ({ny // 2}, {nx // 2}): a phase does this",
         )
-    reasons = {
-        "x": "partial Fourier whose missing lines were cut off instead of filled with zeros",
-        "y": "an echo that was not placed, as of partial readouts",
-    }
+    lines = "partial Fourier whose missing lines were cut off instead of filled with zeros"
+    echo = "an echo that was not placed, as of partial readouts"
+    reasons = {name: echo if _is_readout(axis, name == "y") else lines for name, axis in zip("yx", axes, strict=True)}
     return Finding(
         "warning",
         "zero frequency",
         f"strongest sample at ({row}, {column}), far from the centre ({ny // 2}, {nx // 2}): "
         f"{' and '.join(reasons[name] for name in reversed(far))}, or no k-space; pad with zeros until it is at n // 2",
     )
+
+
+def _is_readout(axis: str, usually: bool) -> bool:
+    """Whether an axis is the readout: by BART's name for it, as in ``y (PHS1)``."""
+    return "READ" in axis if "PHS" in axis or "READ" in axis else usually
 
 
 def check_image_center(kspace: NDArray[Any], *, undersampled: bool) -> Iterator[Finding]:

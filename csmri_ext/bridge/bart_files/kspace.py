@@ -117,7 +117,10 @@ def load_cfl_kspace(
     x = plane[0] if x_dim is None else x_dim
     y = plane[1] if x == plane[0] else plane[0]
     attrs |= {"dims": dims, "image_dims": (y, x), "n_frames": len(chosen), "axes": _in_words(dims, y, x)}
-    attrs |= {"axes_from": "BART's dimensions", "phase_encoding": f"phase encoding {BART_NAMES[x]}"}
+    attrs |= {
+        "axes_from": "BART's dimensions",
+        "phase_encoding": f"phase encoding {BART_NAMES[x]}, which masks undersample",
+    }
     loops = _loop_dims(dims)
     if len(places) < math.prod(n for _, n in loops):  # the chosen frames, on one dimension
         loops = [(loops[0][0], len(chosen)), *[loop for loop in loops[1:] if loop[0] == SLICE_DIM]]
