@@ -112,7 +112,8 @@ def load_cfl_kspace(
             name = Path(sens_maps).name
             note(attrs, f"{name} holds {maps_dims[MAPS_DIM]} sets of coil sensitivities: the first is used")
         maps = LazyStack(_Repeated(maps_reader, maps_shape[0]), shape[0], shape[1:], np.complex64)
-        attrs["maps_from"] = Path(sens_maps).name
+        n_sets = maps_dims[MAPS_DIM]
+        attrs["maps_from"] = Path(sens_maps).name + (f", the first of {n_sets} sets" if n_sets > 1 else "")
     plane = image_plane(dims)
     x = plane[0] if x_dim is None else x_dim
     y = plane[1] if x == plane[0] else plane[0]
