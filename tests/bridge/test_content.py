@@ -134,3 +134,16 @@ def test_profiles_along_kspace_and_along_slices() -> None:
     slices = np.exp(-((np.arange(-8, 8) / 6.0) ** 2))
     for profile in (slices, np.ones(16), np.zeros(16), np.eye(16)[8], np.ones(1)):
         assert not is_kspace_profile(profile, len(profile) // 2)
+
+
+def test_files_without_an_array_that_can_be_meant(tmp_path: Path) -> None:
+    cells = np.empty(2, dtype=object)
+    cells[:] = [coils(1, 32, 32)[0], np.ones(3)]
+    savemat(tmp_path / "cells.mat", {"c": cells})
+    with pytest.raises(FileFormatError, match=r"cells\.mat: it holds no array of numbers; cells"):
+        load(tmp_path / "cells.mat")
+    with h5py.File(tmp_path / "flat.h5", "w") as file:
+        file["kspace"] = coils(1, 64, 60)[0]
+    with pytest.raises(FileFormatError, match="--axes 'y x'"):
+        load(tmp_path / "flat.h5")
+    assert load(tmp_path / "flat.h5", axes="y x").kspace.shape == (1, 1, 64, 60)

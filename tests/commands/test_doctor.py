@@ -235,3 +235,14 @@ def test_the_readout_of_bart_files_decides_what_a_far_centre_means() -> None:
         finding = check_center(rolled, axes)
         assert finding.level == "warning"
         assert reason in finding.text
+
+
+def test_a_complex_image_is_no_kspace() -> None:
+    y, x = np.mgrid[-1:1:96j, -1:1:80j]
+    image = ((x / 0.7) ** 2 + (y / 0.85) ** 2 < 1) * np.exp(0.5j * x)
+    finding = check_center(image[None, None])
+    assert finding.level == "warning"
+    assert "a complex image, not k-space" in finding.text
+    assert check_center(fft2c(image)[None, None]).level == "OK"
+    noise = np.random.default_rng(0).standard_normal((2, 1, 1, 64, 64))
+    assert check_center(noise[0] + 1j * noise[1]).level == "note"

@@ -183,7 +183,9 @@ def choose_array(
     FileFormatError
         No such array, or the choice is not clear; lists what there is.
     """
-    listing = ", ".join(f"{name} {tuple(shape)}" for name, shape in list(shapes.items())[:12]) or "nothing"
+    if not shapes:
+        raise FileFormatError(f"{path}: it holds no array of numbers; cells, tables and text are not read")
+    listing = ", ".join(f"{name} {tuple(shape)}" for name, shape in list(shapes.items())[:12])
     if key is not None:
         if key not in shapes:
             raise FileFormatError(f"{path}: no array {key!r}; it holds {listing}")

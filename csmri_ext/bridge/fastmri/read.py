@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from csmri_ext.bridge.acquisition import Acquisition, LazyStack
 from csmri_ext.bridge.arrays.axes import array_acquisition, pairs_hint
 from csmri_ext.bridge.arrays.content import check_content
-from csmri_ext.bridge.arrays.order import NUMPY_AXES, order_of
+from csmri_ext.bridge.arrays.order import NUMPY_AXES, order_of, suggestion
 from csmri_ext.bridge.checked import CheckedSlices, format_errors
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.fourier import center_crop
@@ -200,7 +200,7 @@ def _layout(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> _Layout
     if not is_complex(dtype):
         raise FileFormatError(f"{what}{expected}; {pairs_hint(shape, dtype)}")
     if len(shape) not in (3, 4, 5):
-        raise FileFormatError(what + expected)
+        raise FileFormatError(f"{what}{expected}; {suggestion(shape, dtype)}")
     n_frames = shape[0] if len(shape) == 5 else 1
     n_slices, *coils, ny, nx = shape[-4:]
     words = {3: "slice y x", 4: "slice coil y x", 5: "frame slice coil y x"}[len(shape)]
