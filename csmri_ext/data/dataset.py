@@ -92,7 +92,7 @@ class Masks:
                 except ValueError:
                     extents = " x ".join(map(str, _mask_of_file(kind).shape))
                     raise ValueError(
-                        f"mask {kind} ({extents}) does not fit training images of {size} x {size}: --sizes 0 trains on "
+                        f"mask {kind} ({extents}) does not fit training images of {size} x {size}: --size 0 trains on "
                         "whole images"
                     ) from None
 
