@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from importlib import metadata
 from typing import Any
 
@@ -105,14 +106,19 @@ def _bart() -> dict[str, str]:
     from csmri_ext.bridge import BartError, find_bart
     from csmri_ext.bridge import bart_version as ask
 
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            path = find_bart()
+        except BartError as error:
+            return {"path": f"not found. {error}"}
+    facts = {"path": path}
+    if told:
+        facts["warning"] = "; ".join(str(warning.message) for warning in told)
     try:
-        path = find_bart()
+        return {**facts, "version": ask(path)}
     except BartError as error:
-        return {"path": f"not found. {error}"}
-    try:
-        return {"path": path, "version": ask(path)}
-    except BartError as error:
-        return {"path": path, "version": f"unknown: {error}"}
+        return {**facts, "version": f"unknown: {error}"}
 
 
 def _packages() -> dict[str, str]:

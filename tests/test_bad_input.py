@@ -180,6 +180,7 @@ OPTIONS = {
     "negative acceleration": (["--acceleration=-4"], "acceleration -4"),
     "acceleration is no number": (["--acceleration", "four"], "four"),
     "impossible with the centre": (["--acceleration", "8", "--center-fraction", "0.5"], r"equispaced_fraction 8x"),
+    "a centre of all": (["--mask", "random", "--acceleration", "8", "--center-fraction", "0.5"], r"random 8x"),
     "center fraction above 1": (["--center-fraction", "2"], "center fraction 2"),
     "unknown mask": (["--mask", "equispaced_fracton"], "unknown mask", "did you mean equispaced_fraction"),
     "unknown method": (["--methods", "zero-filled,tvv"], "unknown method 'tvv'", "did you mean tv"),

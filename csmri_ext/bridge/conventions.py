@@ -129,10 +129,30 @@ def looks_like_coils(kspace: NDArray[Any]) -> bool | None:
         covariance = np.sum([np.roll(covariance, shift, axis) for shift in range(-2, 3)], axis=0)
     eigenvalues = np.linalg.eigvalsh(covariance)
     local = float(eigenvalues[..., -1].sum() / eigenvalues.sum())
-    if local < 0.8 or whole > 0.995:
+    if local < 0.8 or whole > 0.9985:
         return None
     ratio = (1 - local) / (1 - whole)
+    if whole > 0.995:  # nearly one image: neighbouring slices, or noise
+        return False if ratio > 0.4 else None
     return True if ratio < 0.12 else False if ratio > 0.2 else None
+
+
+def is_kspace_profile(energy: NDArray[np.float64], middle: int) -> bool:
+    """Guess whether energy along an axis is that of k-space: a peak in the middle that falls off to both sides.
+
+    Slices and coils differ by small factors; samples of k-space are hundreds of times stronger at the zero frequency.
+
+    Parameters
+    ----------
+    energy
+        ``sum |a|^2`` at some places of the axis.
+    middle
+        Which of these places is ``n // 2``.
+    """
+    if not 0 < middle < len(energy) - 1 or not np.isfinite(energy).all():
+        return False
+    typical = float(np.median(np.delete(energy, middle)))
+    return bool(energy[middle] > 30 * typical > 0 and min(energy[middle - 1], energy[middle + 1]) > 3 * typical)
 
 
 def is_coverage(pattern: NDArray[np.bool_]) -> bool:

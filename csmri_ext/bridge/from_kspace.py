@@ -151,7 +151,8 @@ def _applied(
     outside = ~np.broadcast_to(mask, measured.shape)
     rows, columns = (np.flatnonzero(measured.any(axis=axis)) for axis in (1, 0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    if not outside[box].any() or measured[box][outside[box]].mean() < 0.9:
+    on_its_coverage = (measured & outside).any() and is_coverage(measured)
+    if not on_its_coverage and (not outside[box].any() or measured[box][outside[box]].mean() < 0.9):
         return mask
     attrs["mask_beside"] = mask
     note(

@@ -70,7 +70,8 @@ def attach_maps(
     in_order = _MapsOfSlice(read, order, one_for_all=sizes.get("s", 1) == 1)
     checked = CheckedSlices(in_order, path, "sensitivity")
     acquisition.sens_maps = LazyStack(checked, n_slices, (n_coils, ny, nx), np.complex64)
-    acquisition.attrs["maps_from"] = f"{path.name}, axes {axes_in_words(order.replace('m', ''))}"
+    first = f", the first of {sizes['m']} sets" if sizes.get("m", 1) > 1 else ""
+    acquisition.attrs["maps_from"] = f"{path.name}{first}, axes {axes_in_words(order.replace('m', ''))}"
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_PAIRS = ({"real", "imag"}, {"r", "i"})  # MATLAB's and ISMRMRD's complex in HDF5, h5py's of long double
+_PAIRS = ({"real", "imag"}, {"re", "im"}, {"r", "i"})  # MATLAB's and ISMRMRD's complex in HDF5, Julia's, h5py's
 
 
 def is_complex(dtype: np.dtype[Any]) -> bool:
-    """Whether values are complex, also as a pair of fields called real and imag."""
+    """Whether values are complex, also as a pair of fields called real and imag, re and im, or r and i."""
     return dtype.kind == "c" or (dtype.names is not None and set(dtype.names) in _PAIRS)
 
 

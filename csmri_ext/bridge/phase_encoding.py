@@ -41,7 +41,7 @@ def swapped(acquisition: Acquisition) -> Acquisition:
         attrs["affine"] = np.asarray(attrs["affine"])[:, [0, 2, 1, 3]]
     if "axes" in attrs:
         attrs["axes"] = " ".join({"y": "x", "x": "y"}.get(word, word) for word in str(attrs["axes"]).split())
-    attrs["phase_encoding"] = "y and x exchanged by the user"
+    attrs["phase_encoding"] = "y and x exchanged by the user, masks undersample the new x"
     return Acquisition(
         kspace=_transposed(acquisition.kspace),
         name=acquisition.name,

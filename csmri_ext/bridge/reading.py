@@ -82,6 +82,8 @@ def reading(acquisition: Acquisition) -> str:
     if "axes" in attrs:
         text += f", axes {attrs['axes']}, from {attrs.get('axes_from', FROM_FORMAT)}"
     details = [str(attrs[name]) for name in ("plane_from", "phase_encoding", "prepared") if attrs.get(name)]
+    if attrs.get("maps_from"):
+        details.append(f"sensitivities from {attrs['maps_from']}")
     return ", ".join([text, *details])
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
+import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 from csmri_ext.bridge import BartError, find_bart
 from csmri_ext.errors import InputError
@@ -24,15 +23,15 @@ def bart_path(wanted: bool, methods: Sequence[Method]) -> str | None:
     if not wanted and not needing:
         return None
     try:
-        found = find_bart()
-        for name in ("BART_TOOLBOX_PATH", "TOOLBOX_PATH"):
-            folder = os.environ.get(name)
-            if folder and not Path(folder, "bart").is_file():
-                sys.stderr.write(f"warning: {name} is {folder}, which holds no program bart; {found} is used\n")
-        return found
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            found = find_bart()
     except BartError as error:
         who = "--bart" if wanted else f"method {needing[0]}"
         raise InputError(f"{who} needs BART. {error}") from error
+    for warning in told:
+        sys.stderr.write(f"warning: {warning.message}\n")
+    return found
 
 
 def checked_device(name: str) -> str:

@@ -194,7 +194,9 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     if recipe.loss not in (LOSS, *LOSSES):
         raise unknown("loss", recipe.loss, LOSSES)
     with blaming_input():
-        Masks(recipe.masks, recipe.accelerations)
+        masks = Masks(recipe.masks, recipe.accelerations)
+        if recipe.loss != LOSS:  # self-supervised training keeps the size of the scans
+            masks.require_fit(recipe.sizes, strips=recipe.strip > 0)
         Measurement(recipe.coils, recipe.true_maps, recipe.phase, recipe.echo_shift, recipe.noise, recipe.target)
     return recipe
 

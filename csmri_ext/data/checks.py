@@ -20,6 +20,7 @@ from csmri_ext.physics import calibration_block
 NEAR_ZERO = 1e-7  # below this fraction of the largest sample, "not exactly zero" is rounding: float32 has 7 digits
 CLEARLY = 2.0  # one side must hold this many times the energy of the other
 PEAK = 20.0  # times the mean energy that the strongest sample of an image has at least; that of noise has ten
+SMOOTH = 0.8  # correlation of neighbours in an image
 FAR = 0.03  # of an axis: echoes of measured data lie a sample or two beside the centre, not further
 EMPTY = 0.02  # of the energy of the middle half, beyond which the outer half is empty, but for ringing
 
@@ -43,11 +44,16 @@ def check_values(kspace: NDArray[Any]) -> str:
     return "" if kspace.any() else "every sample is zero"
 
 
-def check_center(kspace: NDArray[Any]) -> Finding:
+def check_center(kspace: NDArray[Any], axes: tuple[str, str] = ("y", "x")) -> Finding:
     """Find the strongest sample: it should be the zero frequency, at ``(ny // 2, nx // 2)``."""
     energy = _energy(kspace)
     ny, nx = energy.shape
     if energy.max() < PEAK * energy.mean():
+        if _is_smooth(kspace):
+            text = (
+                "no sample stands out and neighbours are alike: a complex image, not k-space? Apply a centred FFT first"
+            )
+            return Finding("warning", "zero frequency", text)
         return Finding("note", "zero frequency", "no sample stands out: noise, or no k-space")
     row, column = (int(i) for i in np.unravel_index(int(energy.argmax()), energy.shape))
     dy, dx = row - ny // 2, column - nx // 2
@@ -70,16 +76,27 @@ def check_center(kspace: NDArray[Any]) -> Finding:
             "zero frequency",
             f"strongest sample at ({row}, {column}), near the centre ({ny // 2}, {nx // 2}): a phase does this",
         )
-    reasons = {
-        "x": "partial Fourier whose missing lines were cut off instead of filled with zeros",
-        "y": "an echo that was not placed, as of partial readouts",
-    }
+    lines = "partial Fourier whose missing lines were cut off instead of filled with zeros"
+    echo = "an echo that was not placed, as of partial readouts"
+    reasons = {name: echo if _is_readout(axis, name == "y") else lines for name, axis in zip("yx", axes, strict=True)}
     return Finding(
         "warning",
         "zero frequency",
         f"strongest sample at ({row}, {column}), far from the centre ({ny // 2}, {nx // 2}): "
         f"{' and '.join(reasons[name] for name in reversed(far))}, or no k-space; pad with zeros until it is at n // 2",
     )
+
+
+def _is_smooth(array: NDArray[Any]) -> bool:
+    """Whether neighbours along y and x correlate, as in images and never in k-space of more than a point."""
+    power = float((np.abs(array).astype(np.float64) ** 2).sum())
+    beside = (array[..., 1:, :] * array[..., :-1, :].conj(), array[..., 1:] * array[..., :-1].conj())
+    return power > 0 and min(float(products.sum().real) for products in beside) > SMOOTH * power
+
+
+def _is_readout(axis: str, usually: bool) -> bool:
+    """Whether an axis is the readout: by BART's name for it, as in ``y (PHS1)``."""
+    return "READ" in axis if "PHS" in axis or "READ" in axis else usually
 
 
 def check_image_center(kspace: NDArray[Any], *, undersampled: bool) -> Iterator[Finding]:

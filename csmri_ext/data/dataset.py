@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from csmri_ext.bridge import FileFormatError
 from csmri_ext.bridge.mask_file import fit_mask, is_mask_file, read_mask
 from csmri_ext.data.measurement import Measurement, Sample
 from csmri_ext.data.transforms import Augmentation, Size, lower_size, section
@@ -67,11 +68,42 @@ class Masks:
         """Whether every kind acquires whole columns."""
         return all(_of_columns(kind) for kind in self.kinds)
 
+    def require_fit(self, sizes: Sequence[int], *, strips: bool) -> None:
+        """Refuse masks of files that do not fit images of these rows and columns; 0 is any size.
+
+        Parameters
+        ----------
+        sizes
+            Of `Recipe`.
+        strips
+            Masks of whole columns see strips as wide as the image, whatever `sizes` says.
+
+        Raises
+        ------
+        ValueError
+            Names the mask and the size.
+        """
+        for kind in dict.fromkeys(self.kinds):
+            if kind in mask_kinds() or (strips and _of_columns(kind)):
+                continue
+            for size in dict.fromkeys(n for n in sizes if n):
+                try:
+                    fit_mask(_mask_of_file(kind), (size, size))
+                except ValueError:
+                    extents = " x ".join(map(str, _mask_of_file(kind).shape))
+                    raise ValueError(
+                        f"mask {kind} ({extents}) does not fit training images of {size} x {size}: --size 0 trains on "
+                        "whole images"
+                    ) from None
+
     def draw(self, number: int, shape: tuple[int, int], seed: int | str) -> Tensor:
         """Mask of setting `number` for images of `shape`, bool (ny, nx)."""
         kind, acceleration = self.setting(number)
         if kind not in mask_kinds():
-            return torch.from_numpy(fit_mask(_mask_of_file(kind), shape)[0]).expand(shape)
+            try:
+                return torch.from_numpy(fit_mask(_mask_of_file(kind), shape)[0]).expand(shape)
+            except ValueError as error:
+                raise FileFormatError(f"{kind}: {error}") from error
         return make_mask(kind, shape, acceleration, seed=seed).expand(shape)
 
 

@@ -93,7 +93,7 @@ def _content(acquisition: Acquisition, chosen: Sequence[int]) -> Iterator[Findin
     mask, dims = acquisition.mask, acquisition.attrs.get("image_dims")
     axes = ("y", "x") if dims is None else (f"y ({BART_NAMES[dims[0]]})", f"x ({BART_NAMES[dims[1]]})")
     yield from check_spokes(kspace)
-    yield check_center(kspace)
+    yield check_center(kspace, axes)
     yield from check_image_center(kspace, undersampled=mask is not None)
     yield from check_readout(kspace, axes, simulated=bool(acquisition.attrs.get("simulated")), mask=mask)
     yield from check_sampling(mask, axes, acquisition.attrs.get("coverage"))

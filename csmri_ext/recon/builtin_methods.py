@@ -99,6 +99,7 @@ def _with_bart(family: str) -> Callable[[Problem], Reconstruction]:
             weight=weight,
             iterations=problem.iterations,
             processes=problem.workers,
+            binary=problem.bart,
         )
         details = {"weight": weight, "iterations": problem.iterations, "bart_argv": result.argv[-1]}
         return Reconstruction(result.image, details)

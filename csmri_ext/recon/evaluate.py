@@ -124,6 +124,7 @@ class Problems:
             self.setup.iterations,
             self.setup.device,
             self.setup.workers,
+            self.setup.bart,
         )
 
     def _calibrate(self, kspace: NDArray[np.complex64], mask: NDArray[np.bool_], source: str) -> NDArray[np.complex64]:

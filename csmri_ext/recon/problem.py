@@ -35,6 +35,8 @@ class Problem:
         ``"cpu"`` or ``"cuda"``, for the methods that can choose.
     workers
         Slices solved at the same time by methods that treat them one by one.
+    bart
+        BART's program, for the methods that call it; None: as `bridge.find_bart` finds it.
     """
 
     kspace: NDArray[np.complex64]
@@ -45,6 +47,7 @@ class Problem:
     iterations: int = TV_ITERATIONS
     device: str = "cpu"
     workers: int = 1
+    bart: str | None = None
 
 
 @dataclass

@@ -48,7 +48,8 @@ def make_record(
         ``command, version, method, weights`` (hash of the file, None for methods without any), ``untrained`` (true
         for random weights), ``mask`` (kind, acceleration, hash, sampled fraction...), ``sens_maps`` (where coil
         sensitivities come from; None for one coil), ``input``, ``slices`` (first and end), ``reading`` (how the
-        input's axes were read), ``settings``.
+        input's axes were read), ``warnings`` (what its reader had to decide, such as the first of two sets of
+        sensitivities), ``settings``.
     """
     maps = setup.maps_source(volume, sampling)
     return {
@@ -62,6 +63,7 @@ def make_record(
         "input": describe_input(source, hashed=True),
         "slices": [volume.slices[0], volume.slices[-1] + 1],
         "reading": reading(volume.acquisition),
+        "warnings": list(volume.acquisition.attrs.get("warnings", [])),
         "settings": dict(settings),
     }
 

@@ -58,11 +58,19 @@ class Sampling:
         if self.kind == OWN_MASK:
             assert volume.acquisition.mask is not None
             return volume.acquisition.mask
-        from csmri_ext.physics import make_mask
+        from csmri_ext.physics import default_center_fraction, make_mask
+        from csmri_ext.physics.masks.kinds import require_room
 
         shape = volume.acquisition.matrix_size
         assert self.acceleration is not None
         try:
+            if self.kind == "random":  # fastMRI's is the centre alone then, which nobody means by this acceleration
+                fraction = self.center_fraction
+                require_room(
+                    shape[-1:],
+                    self.acceleration,
+                    default_center_fraction(self.acceleration) if fraction is None else fraction,
+                )
             mask = make_mask(
                 self.kind,
                 shape,

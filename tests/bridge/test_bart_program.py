@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,8 +52,16 @@ def test_order_of_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert find_bart(tmp_path / "given") == str(places["given"])
     assert find_bart() == str(places["new"])
     places["new"].unlink()
-    assert find_bart() == str(places["old"])
+    new = f"BART_TOOLBOX_PATH is {tmp_path / 'new'}, which holds no program bart"
+    with pytest.warns(UserWarning, match=re.escape(f"{new}; {places['old']} is used")):
+        assert find_bart() == str(places["old"])
+    assert find_bart(places["given"]) == str(places["given"])  # nobody asked for the folder
     monkeypatch.delenv("TOOLBOX_PATH")
+    with pytest.warns(UserWarning, match=re.escape(f"{new}; {places['path']} is used")):
+        assert find_bart() == str(places["path"])
+    with pytest.warns(UserWarning, match=re.escape(new)):
+        bart(["version"], n_outputs=0)
+    monkeypatch.delenv("BART_TOOLBOX_PATH")
     assert find_bart() == str(places["path"])
 
 
@@ -61,6 +70,10 @@ def test_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, str(tmp_path))
     which = "csmri_ext.bridge.bart_program.process.shutil.which"
     monkeypatch.setattr(which, lambda _: None)  # whatever /usr/bin holds
+    with pytest.raises(BartNotFoundError, match=r"TOOLBOX_PATH is .*, which holds no program bart, and there is none"):
+        bart(["fft", "3"], np.ones(3))
+    for name in ("BART_TOOLBOX_PATH", "TOOLBOX_PATH"):
+        monkeypatch.delenv(name)
     with pytest.raises(BartNotFoundError, match="apt-get install bart"):
         bart(["fft", "3"], np.ones(3))
     with pytest.raises(BartNotFoundError, match="no BART program at /no/such/place"):

@@ -403,3 +403,34 @@ def test_numpy_fourier_is_unitary_centred_and_crops_like_fastmri() -> None:
     np.testing.assert_array_equal(center_crop(np.eye(7), (3, 3)), np.eye(3))
     with pytest.raises(ValueError, match="cannot crop 7 x 7 to 8 x 3"):
         center_crop(np.eye(7), (8, 3))
+
+
+@pytest.mark.parametrize(
+    ("encoded", "recon", "padding", "said"),
+    [
+        (
+            (21, 12),
+            (21, 12),
+            (0, 12),
+            "columns 0 to 11 of 18 were acquired, but 6 columns outside of them have samples",
+        ),
+        (
+            (21, 18),
+            (21, 18),
+            (9, 10),
+            "columns 9 to 9 of 18 were acquired, but 17 columns outside of them have samples",
+        ),
+        ((21, 24), (21, 24), (0, 24), "columns 0 to 23 of 18 were acquired, but there are columns 0 to 17 only"),
+    ],
+)
+def test_a_header_of_another_size_throws_nothing_away(
+    tmp_path: Path, encoded: tuple[int, int], recon: tuple[int, int], padding: tuple[int, int], said: str
+) -> None:
+    data = np.random.default_rng(0).standard_normal((1, 2, 21, 18)).astype(np.complex64)
+    header = make_header(encoded, recon, 1, 2, padding=padding)
+    volume = read_fastmri(make_file(tmp_path / "k.h5", kspace=data, ismrmrd_header=header))
+    assert volume.attrs["warnings"] == [f"the ISMRMRD header says that {said}, so the header is wrong and all are kept"]
+    assert "padding" not in volume.attrs
+    np.testing.assert_array_equal(volume.kspace[0], data[0])
+    if encoded[1] <= 18:  # a reconSpace as large as the wrong encodedSpace asks for no crop
+        np.testing.assert_allclose(volume.target[0], np.linalg.norm(ifft2c(data[0]), axis=0), rtol=1e-5)

@@ -84,12 +84,40 @@ def test_four_axes_need_the_index_of_a_volume(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(np.stack([RAS, 2 * RAS], axis=-1), RAS_AFFINE), tmp_path / "v.nii")
     np.testing.assert_array_equal(read_nifti(tmp_path / "v.nii", volume=1).target[0], 2 * RAS[::-1, ::-1, 0].T)
     for volume in (None, 2, -1):
-        with pytest.raises(FileFormatError, match=rf"choose a volume from 0 to 1, not {volume}"):
+        rest = "" if volume is None else f", not {volume}"
+        with pytest.raises(FileFormatError, match=f"choose a volume from 0 to 1 with --volume{rest}$"):
             read_nifti(tmp_path / "v.nii", volume=volume)
     nibabel.save(nibabel.Nifti1Image(RAS[..., np.newaxis], RAS_AFFINE), tmp_path / "one.nii")
     assert read_nifti(tmp_path / "one.nii").target.shape == (6, 5, 4)
     nibabel.save(nibabel.Nifti1Image(RAS[:, :, 0], RAS_AFFINE), tmp_path / "flat.nii")
     assert read_nifti(tmp_path / "flat.nii").target.shape == (1, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "voxel", "plane"),
+    [
+        ((5, 24, 28), (1, 1, 1), "sagittal"),  # a header that says nothing
+        ((5, 24, 28), (1, 1, 3), "sagittal"),
+        ((24, 5, 28), (1, 1, 1), "coronal"),
+        ((24, 1, 28), (1, 1, 1), "coronal"),
+        ((24, 28, 5), (3, 1, 1), "axial"),
+        ((8, 24, 28), (1, 1, 1), "axial"),
+        ((8, 24, 28), (2, 1, 1), "sagittal"),
+        ((24, 24, 28), (1, 1, 1.4), "axial"),
+        ((24, 24, 28), (1, 4, 1), "coronal"),
+    ],
+)
+@pytest.mark.parametrize("axes", ["RAS", "LIP", "ASR"])
+def test_images_are_not_cut_across_a_few_slices(
+    tmp_path: Path, shape: tuple[int, ...], voxel: tuple[float, ...], plane: str, axes: str
+) -> None:
+    image = nibabel.Nifti1Image(np.ones(shape, np.float32), np.diag([*voxel, 1]))
+    turn = nibabel.orientations.axcodes2ornt(axes)
+    to_file = nibabel.orientations.ornt_transform(nibabel.io_orientation(image.affine), turn)
+    nibabel.save(image.as_reoriented(to_file), tmp_path / "v.nii")
+    volume = read_nifti(tmp_path / "v.nii")
+    assert volume.attrs["plane"] == plane
+    assert volume.n_slices == shape[("sagittal", "coronal", "axial").index(plane)]
 
 
 def test_negative_values_give_a_magnitude_that_fits_the_kspace(tmp_path: Path) -> None:

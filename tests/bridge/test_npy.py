@@ -72,7 +72,7 @@ def test_choice_of_the_array_in_npz(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match=r"no array 'three'; it holds one \(5, 8, 6\)"):
         read_npz(path, key="three")
     np.savez(path)
-    with pytest.raises(FileFormatError, match="it holds nothing"):
+    with pytest.raises(FileFormatError, match="it holds no array of numbers"):
         read_npz(path)
 
 

@@ -171,6 +171,13 @@ def test_elliptical_coverage_is_full(tmp_path: Path) -> None:
     assert volume.mask is None
     np.testing.assert_array_equal(volume.attrs["coverage"], ellipse)
     np.testing.assert_allclose(volume.target[0], np.linalg.norm(ifft2c(COILS * ellipse), axis=0), rtol=1e-5)
+    for mask, beside in ((np.arange(60) % 3 == 0, True), (ellipse, False)):
+        with h5py.File(tmp_path / "k.h5", "w") as file:
+            file["kspace"], file["mask"] = (COILS * ellipse)[None], mask
+        volume = load(tmp_path / "k.h5")
+        assert volume.mask is None
+        np.testing.assert_array_equal(volume.attrs["coverage"], ellipse)
+        assert ("mask_beside" in volume.attrs) is beside
 
 
 def test_nan_in_the_margin_is_named(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.commands import cli
 from csmri_ext.commands.doctor import FOUND_PROBLEMS
 from csmri_ext.data import examine as doctor
+from csmri_ext.data.checks import check_center
 from csmri_ext.physics import make_mask
 
 NY, NX = 48, 60
@@ -226,3 +227,22 @@ def test_serious_findings_of_the_middle_slice() -> None:
     ]
     assert doctor.serious(made, 2) == ["reading: said"]
     assert doctor.serious(Acquisition(kspace=kspace(), name="a")) == []
+
+
+def test_the_readout_of_bart_files_decides_what_a_far_centre_means() -> None:
+    rolled = np.roll(fft2c(np.pad(np.ones((1, 1, 32, 32)), ((0, 0), (0, 0), (16, 16), (16, 16)))), 8, axis=2)
+    for axes, reason in ((("y", "x"), "an echo"), (("y (PHS1)", "x (READ)"), "partial Fourier")):
+        finding = check_center(rolled, axes)
+        assert finding.level == "warning"
+        assert reason in finding.text
+
+
+def test_a_complex_image_is_no_kspace() -> None:
+    y, x = np.mgrid[-1:1:96j, -1:1:80j]
+    image = ((x / 0.7) ** 2 + (y / 0.85) ** 2 < 1) * np.exp(0.5j * x)
+    finding = check_center(image[None, None])
+    assert finding.level == "warning"
+    assert "a complex image, not k-space" in finding.text
+    assert check_center(fft2c(image)[None, None]).level == "OK"
+    noise = np.random.default_rng(0).standard_normal((2, 1, 1, 64, 64))
+    assert check_center(noise[0] + 1j * noise[1]).level == "note"

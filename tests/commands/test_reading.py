@@ -213,7 +213,30 @@ def test_training_under_a_mask_from_a_file(capsys: pytest.CaptureFixture[str]) -
     assert masks.of_columns
     with pytest.raises(ValueError, match=r"mask of shape \(40, 40\) does not fit"):
         masks.draw(0, (32, 32), 0)
+    for words in (["--size", "160", "0"], ["--size", "0", "32", "--mask", "m.png", "random"]):
+        code, text = read_as(capsys, "train", "--model", "dccnn3", "--strip", "0", "--mask", "m.png", *words)
+        assert code == 2
+        assert "error: mask m.png (40 x 40) does not fit training images of" in text
+        assert "--size 0" in text
     np.save("none.npy", np.zeros(40))
     code, text = read_as(capsys, "train", "--model", "dccnn3", "--masks", "none.npy")
     assert code == 2
     assert "none.npy: the mask is empty" in text
+
+
+def test_several_sets_of_sensitivities_are_said_in_the_line_and_the_record(capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("k.npy", MADE.kspace[None])
+    np.save("two.npy", np.stack([MADE.sens_maps, 1j * MADE.sens_maps]))
+    write_cfl("two", np.stack([MADE.sens_maps] * 2, -1).transpose(2, 1, 0, 3)[:, :, None])
+    for name in ("two.npy", "two"):
+        code, text = read_as(capsys, "recon", "k.npy", f"{name}.h5", "--method", "zero-filled", "--sens-maps", name)
+        assert code == 0, text
+        assert f"warning: k.npy: reading: {name} holds 2 sets of coil sensitivities: the first is used" in text
+        assert f"sensitivities from {name}, the first of 2 sets" in text
+        record = read_record(f"{name}.h5")
+        assert record["warnings"] == [f"{name} holds 2 sets of coil sensitivities: the first is used"]
+        assert f"{name}, the first of 2 sets" in record["reading"]
+    run("k.npy", "--sens-maps", "two.npy", "--methods", "zero-filled")
+    assert results()["provenance"]["inputs"][0]["warnings"] == [
+        "two.npy holds 2 sets of coil sensitivities: the first is used"
+    ]

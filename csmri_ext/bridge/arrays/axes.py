@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition
-from csmri_ext.bridge.arrays.order import Order, check_content
+from csmri_ext.bridge.arrays.content import check_content
+from csmri_ext.bridge.arrays.order import Order, suggestion
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.from_images import image_acquisition
 from csmri_ext.bridge.from_kspace import kspace_acquisition
 from csmri_ext.bridge.numbers import as_float, is_complex, is_number
-from csmri_ext.bridge.reading import axes_in_words, choose_frames
+from csmri_ext.bridge.reading import axes_in_words, choose_frames, note
 from csmri_ext.bridge.slice_checks import format_errors
 
 KSPACE_NAMES = ("kspace",)
@@ -125,18 +126,40 @@ def array_acquisition(
     about |= attrs or {}
     complex_values = is_complex(np.dtype(dtype)) or "i" in axes
     if name in KSPACE_NAMES and not complex_values:
-        raise FileFormatError(f"{path}: {what}; k-space must be complex")
+        raise FileFormatError(f"{path}: {what}; k-space must be complex; {pairs_hint(shape, dtype)}")
     if complex_values and name not in IMAGE_NAMES:
         read_kspace = AxisOrderedSlices(read_index, axes, True, n_slices, chosen)
         full_shape = (n_slices * len(chosen), size.get("c", 1), size["y"], size["x"])
         if not order.certain and not force:
             with format_errors(path, kind):
-                check_content(read_kspace, axes, n_slices, size.get("c", 1), path)
+                check_content(read_kspace, axes, shape, path)
         return kspace_acquisition(read_kspace, full_shape, path, kind, mask=mask, force=force, attrs=about)
     if "c" in axes:
-        raise FileFormatError(f"{path}: {what}; images have no coil axis, expected (slices, ny, nx)")
+        expected = "images have no coil axis, expected (slices, ny, nx)"
+        raise FileFormatError(f"{path}: {what}; {expected}; {pairs_hint(shape, dtype)}")
     read_image = AxisOrderedSlices(read_index, axes, False, n_slices, chosen)
+    if n_slices == 2 and not order.certain:
+        words = axes_in_words(axes.replace("s", "i"))
+        note(about, f"two images of real numbers; if they are real and imaginary part of k-space: --axes '{words}'")
     return image_acquisition(read_image, n_slices * len(chosen), (size["y"], size["x"]), path, kind, about, force=force)
+
+
+def pairs_hint(shape: tuple[int, ...], dtype: DTypeLike) -> str:
+    """Say how real numbers become k-space: which axis holds pairs, or that a last axis interleaves them.
+
+    Parameters
+    ----------
+    shape, dtype
+        Of the array.
+    """
+    last = shape[-1] if shape else 0
+    if 2 not in shape and len(shape) >= 3 and last % 2 == 0 and 4 <= last <= 128 and last < min(shape[-3:-1]):
+        return (
+            f"if the last axis holds real and imaginary parts of {last // 2} coils in turn, as Calgary-Campinas does, "
+            "store a[..., ::2] + 1j * a[..., 1::2] and "
+            f"{suggestion((*shape[:-1], last // 2), np.complex64).replace('they are', 'these are')}"
+        )
+    return suggestion(shape, dtype)
 
 
 def choose_array(
@@ -160,7 +183,9 @@ def choose_array(
     FileFormatError
         No such array, or the choice is not clear; lists what there is.
     """
-    listing = ", ".join(f"{name} {tuple(shape)}" for name, shape in list(shapes.items())[:12]) or "nothing"
+    if not shapes:
+        raise FileFormatError(f"{path}: it holds no array of numbers; cells, tables and text are not read")
+    listing = ", ".join(f"{name} {tuple(shape)}" for name, shape in list(shapes.items())[:12])
     if key is not None:
         if key not in shapes:
             raise FileFormatError(f"{path}: no array {key!r}; it holds {listing}")

@@ -65,7 +65,7 @@ def read_mat(
     shapes = {name: shape for name, (shape, _, _) in arrays.items()}
     name = choose_array(shapes, path, key, [name for name in arrays if "." in name])
     shape, dtype, read = arrays[name]
-    order = order_of(shape, MATLAB_AXES, path, name.rpartition(".")[2], axes, force=force)
+    order = order_of(shape, MATLAB_AXES, path, name.rpartition(".")[2], axes, dtype=dtype, force=force)
     folder = name.rpartition(".")[0]
     beside = {word: arrays.get(f"{folder}.{word}" if folder else word) for word in ("mask", MAPS_NAME)}
     mask = None

@@ -22,6 +22,7 @@ from csmri_ext.bridge.slice_checks import format_errors
 
 KIND = "NIfTI"
 # Where (slice, row, column) increase to, in nibabel's letters: each plane as radiologists look at it.
+FEW = 4  # times as many voxels along the two other axes: a stack of a few slices
 THICK = 1.5  # slices are thick where their distance is this many times that of the pixels
 PLANES = {"axial": ("S", "P", "L"), "coronal": ("A", "I", "L"), "sagittal": ("R", "I", "P")}
 
@@ -40,8 +41,9 @@ def read_nifti(
         ``.nii`` or ``.nii.gz``, three axes, or four with `volume`. Values are those of the header's slope and
         intercept, not normalised.
     plane
-        ``axial``, ``coronal`` or ``sagittal``. Default: the plane of the best resolution, whose slices are at least 1.5
-        times as thick as their pixels are wide; axial where the voxels are about cubes.
+        ``axial``, ``coronal`` or ``sagittal``. Default: across an axis of a few voxels, a fourth of the others at most;
+        else the plane of the best resolution, whose slices are at least 1.5 times as thick as their pixels are wide;
+        axial where the voxels are about cubes.
     volume
         Index on the fourth axis, needed where it is longer than one.
     force
@@ -81,10 +83,11 @@ def read_nifti(
             slope=float(image.dataobj.slope),
             intercept=float(image.dataobj.inter),
         )
-        # Row a of `turn`: which axis axis a of the file becomes (0 slice, 1 row, 2 column), and 1 or -1 (reversed).
         orientations = nibabel.orientations
-        plane, reason = (plane, "as asked for") if plane else _best_plane(nibabel.as_closest_canonical(image).affine)
+        to_ras = orientations.io_orientation(image.affine)[:, 0].astype(int)  # axes of the file along R, A and S
+        plane, reason = (plane, "as asked for") if plane else _best_plane(image.affine, spatial, to_ras)
         wanted = orientations.axcodes2ornt(PLANES[plane])
+        # Row a of `turn`: which axis axis a of the file becomes (0 slice, 1 row, 2 column), and 1 or -1 (reversed).
         turn = orientations.ornt_transform(orientations.io_orientation(image.affine), wanted)
         affine = image.affine @ orientations.inv_ornt_aff(turn, spatial)
     order = tuple(int(axis) for axis in np.argsort(turn[:, 0]))
@@ -101,14 +104,23 @@ def read_nifti(
     return image_acquisition(turned, n_slices, (ny, nx), path, KIND, attrs, force=force)
 
 
-def _best_plane(affine: NDArray[np.float64]) -> tuple[str, str]:
-    """Choose the plane across the largest distance of voxels along right, anterior and superior, and say why."""
-    size = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+def _best_plane(affine: NDArray[np.float64], shape: tuple[int, ...], to_ras: NDArray[np.intp]) -> tuple[str, str]:
+    """Choose the plane across right, anterior or superior, and say why.
+
+    Across the axis of a few voxels, else across the largest distance of voxels, else axial.
+    """
+    axes = np.argsort(to_ras)
+    shape = tuple(shape[axis] for axis in axes)
+    size = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))[axes]
     voxel = f"of {' x '.join(f'{mm:.3g}' for mm in size)} mm (right, anterior, superior)"
+    across = ("sagittal", "coronal", "axial")
+    fewest, second_fewest = np.sort(shape)[:2]
+    if FEW * fewest <= second_fewest:
+        return across[int(np.argmin(shape))], f"across the axis of {fewest} voxels {voxel}"
     second, largest = np.sort(size)[1:]
     if not largest >= THICK * second:
         return "axial", f"the default for voxels {voxel}"
-    return ("sagittal", "coronal", "axial")[int(size.argmax())], f"across the slices of voxels {voxel}"
+    return across[int(size.argmax())], f"across the slices of voxels {voxel}"
 
 
 def _check(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], volume: int | None) -> None:
@@ -121,7 +133,8 @@ def _check(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], volume: int
         raise FileFormatError(f"{path}: shape {shape}; expected three axes, or four with the index of a volume")
     if (volume is None and n_volumes > 1) or not 0 <= (volume or 0) < n_volumes:
         raise FileFormatError(
-            f"{path}: shape {shape}; choose a volume from 0 to {n_volumes - 1}, not {volume} (--volume)"
+            f"{path}: shape {shape}; choose a volume from 0 to {n_volumes - 1} with --volume"
+            + ("" if volume is None else f", not {volume}")
         )
 
 

@@ -53,7 +53,7 @@ def read_npy(
     path = Path(path)
     with format_errors(path, "npy"):
         array = np.load(path, mmap_mode="r")
-    order = order_of(array.shape, NUMPY_AXES, path, "", axes, force=force)
+    order = order_of(array.shape, NUMPY_AXES, path, "", axes, dtype=array.dtype, force=force)
     read_index = partial(_read_npy, path)
     return array_acquisition(read_index, array.shape, array.dtype, order, path, "npy", frames=frames, force=force)
 
@@ -88,7 +88,7 @@ def read_npz(
     with format_errors(path, "npz"):
         shapes, dtypes = npz_contents(path)
     name = choose_array(shapes, path, key)
-    order = order_of(shapes[name], NUMPY_AXES, path, name, axes, force=force)
+    order = order_of(shapes[name], NUMPY_AXES, path, name, axes, dtype=dtypes[name], force=force)
     mask = None
     if "mask" in shapes and name != "mask":
         read_mask = partial(read_npz_array, path, "mask")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 
-from csmri_ext.bridge.conventions import looks_like_coils
 from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.numbers import is_complex
 from csmri_ext.bridge.reading import FROM_ORDER, FROM_USER, axes_in_words, parse_axes
 
 NUMPY_AXES = {2: "yx", 3: "syx", 4: "scyx"}  # fastMRI's order
@@ -21,7 +20,7 @@ MATLAB_AXES = {2: "yx", 3: "yxs", 4: "yxcs"}
 # CMRxRecon's variables, as MATLAB shows them: https://cmrxrecon.github.io
 _CMRXRECON = re.compile(r"kspace(?:_single)?_(?:full|sub\d*)")
 _CMRXRECON_AXES = {4: "yxst", 5: "yxcst"}
-_FEW = 8  # coils whose likeness is looked at
+_MOST_COILS = 64
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ def order_of(
     name: str,
     axes: str | None,
     *,
+    dtype: DTypeLike = np.complex64,
     force: bool = False,
 ) -> Order:
     """Decide which axis of an array is which.
@@ -64,6 +64,8 @@ def order_of(
         The file and the array in it, for errors; names of known data sets have their own order.
     axes
         What the user says, in words or letters; nothing is doubted then.
+    dtype
+        Of the array: real values may be magnitudes, or pairs of real and imaginary parts.
     force
         Believe the usual order even where an axis read as y or x is tiny.
 
@@ -87,8 +89,8 @@ def order_of(
     if _CMRXRECON.fullmatch(name) and len(shape) in _CMRXRECON_AXES:
         return Order(_CMRXRECON_AXES[len(shape)], f"the name {name}, which is CMRxRecon's", certain=True)
     if len(shape) not in defaults:
-        expected = " or ".join(f"({', '.join(order)})" for order in defaults.values())
-        raise FileFormatError(f"{what}; expected axes {expected}; {_ask(shape)}")
+        expected = " or ".join(f"({', '.join(axes_in_words(order).split())})" for order in defaults.values())
+        raise FileFormatError(f"{what}; expected axes {expected}; {suggestion(shape, dtype)}")
     letters = defaults[len(shape)]
     size = dict(zip(letters, shape, strict=True))
     smallest, largest = min(size["y"], size["x"]), max(size.values())
@@ -96,66 +98,38 @@ def order_of(
     tiny = (smallest < 8 and largest >= 8 * smallest) or (smallest < 48 and others >= 3 * smallest)
     if tiny and smallest > 0 and not force:
         axis = "x" if size["x"] == smallest else "y"
-        pair = "; 2 could be real and imaginary part" if smallest == 2 else ""
+        pair = "; 2 could be real and imaginary part" if smallest == 2 and not is_complex(np.dtype(dtype)) else ""
         raise FileFormatError(
             f"{what}: in the usual order, {axes_in_words(letters)}, {axis} would have {smallest} samples{pair}; "
-            f"{_ask(shape)}"
+            f"{suggestion(shape, dtype)}"
         )
     return Order(letters, FROM_ORDER, certain=False)
 
 
-def _ask(shape: tuple[int, ...]) -> str:
-    """Suggest an order: the two largest axes are the image, 2 is real and imaginary part, others coils and slices."""
+def suggestion(shape: tuple[int, ...], dtype: DTypeLike) -> str:
+    """Suggest an order: the two largest axes are the image, of real numbers 2 are a pair, others coils and slices.
+
+    Parameters
+    ----------
+    shape, dtype
+        Of the array. Real numbers without a pair are magnitudes, which have no coils.
+    """
     plane = sorted(sorted(range(len(shape)), key=lambda axis: -shape[axis])[:2])
-    others = iter(("coil", "slice", "frame"))
+    pair = None
+    if not is_complex(np.dtype(dtype)):
+        pair = next((axis for axis in reversed(range(len(shape))) if shape[axis] == 2 and axis not in plane), None)
+    rest = [axis for axis in range(len(shape)) if axis not in (*plane, pair) and shape[axis] > 1]
+    magnitudes = pair is None and not is_complex(np.dtype(dtype)) and len(rest) <= 2
+    names = ("slice", "frame") if magnitudes else ("coil", "slice", "frame")
+    if not magnitudes and rest and shape[rest[0]] > _MOST_COILS:
+        names = ("slice", "coil", "frame")
+    others = dict(zip(rest, names, strict=False))
     words = []
     for axis, n in enumerate(shape):
         if axis in plane:
             words.append("y" if axis == plane[0] else "x")
-        elif n == 1:
-            words.append("1")
-        elif n == 2 and axis == len(shape) - 1:
+        elif axis == pair:
             words.append("complex")
         else:
-            words.append(next(others, "?"))
+            words.append("1" if n == 1 else others.get(axis, "?"))
     return f"say which axes they are, for example --axes '{' '.join(words)}'"
-
-
-def check_content(
-    read_slice: Callable[[int], NDArray[Any]], letters: str, n_slices: int, n_coils: int, path: Path
-) -> None:
-    """Look at k-space in the usual order: whether slices are coils, or coils slices.
-
-    Parameters
-    ----------
-    read_slice
-        ``read_slice(i)`` is slice i, (coils, ny, nx).
-    letters, n_slices, n_coils
-        How the array would be read.
-    path
-        The file, for errors.
-
-    Raises
-    ------
-    FileFormatError
-        The slices look like coil images of one slice, or the coils like images of different ones.
-    """
-    read_as = axes_in_words(letters)
-    if "c" in letters and n_coils > 1:
-        if looks_like_coils(read_slice(n_slices // 2)) is False:
-            raise FileFormatError(
-                f"{path}: read in the usual order, {read_as}, but the {n_coils} coils look like images of different "
-                f"slices or frames: say which axes they are, for example --axes '{_renamed(letters, 'c')}', or "
-                f"--axes '{read_as}' if this is right"
-            )
-    elif "c" not in letters and n_slices > 1:
-        some = range(min(n_slices, _FEW))
-        if looks_like_coils(np.concatenate([read_slice(i) for i in some])):
-            raise FileFormatError(
-                f"{path}: read in the usual order, {read_as}, but the {n_slices} slices look like the coil images of "
-                f"one slice: say --axes '{_renamed(letters, 's')}', or --axes '{read_as}' if they are slices"
-            )
-
-
-def _renamed(letters: str, old: str) -> str:
-    return axes_in_words(letters.replace(old, "c" if old == "s" else "t"))

@@ -112,12 +112,16 @@ def load_cfl_kspace(
             name = Path(sens_maps).name
             note(attrs, f"{name} holds {maps_dims[MAPS_DIM]} sets of coil sensitivities: the first is used")
         maps = LazyStack(_Repeated(maps_reader, maps_shape[0]), shape[0], shape[1:], np.complex64)
-        attrs["maps_from"] = Path(sens_maps).name
+        n_sets = maps_dims[MAPS_DIM]
+        attrs["maps_from"] = Path(sens_maps).name + (f", the first of {n_sets} sets" if n_sets > 1 else "")
     plane = image_plane(dims)
     x = plane[0] if x_dim is None else x_dim
     y = plane[1] if x == plane[0] else plane[0]
     attrs |= {"dims": dims, "image_dims": (y, x), "n_frames": len(chosen), "axes": _in_words(dims, y, x)}
-    attrs |= {"axes_from": "BART's dimensions", "phase_encoding": f"phase encoding {BART_NAMES[x]}"}
+    attrs |= {
+        "axes_from": "BART's dimensions",
+        "phase_encoding": f"phase encoding {BART_NAMES[x]}, which masks undersample",
+    }
     loops = _loop_dims(dims)
     if len(places) < math.prod(n for _, n in loops):  # the chosen frames, on one dimension
         loops = [(loops[0][0], len(chosen)), *[loop for loop in loops[1:] if loop[0] == SLICE_DIM]]

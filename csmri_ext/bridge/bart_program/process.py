@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,7 +53,8 @@ def find_bart(binary: str | os.PathLike[str] | None = None) -> str:
     """Find BART's program.
 
     Looks at `binary`, then in the folders named by the environment variables ``BART_TOOLBOX_PATH`` and
-    ``TOOLBOX_PATH``, on ``PATH``, and in ``/usr/local/bin`` and ``/usr/bin``.
+    ``TOOLBOX_PATH``, on ``PATH``, and in ``/usr/local/bin`` and ``/usr/bin``. A folder named by one of these variables
+    that holds no BART is a `UserWarning`, since another BART than expected is used.
 
     Parameters
     ----------
@@ -70,17 +72,25 @@ def find_bart(binary: str | os.PathLike[str] | None = None) -> str:
     """
     if binary is not None:
         given = os.fspath(binary)
-        candidates = [f"{given}/bart", given]
-    else:
-        folders = [os.environ.get(name) for name in ("BART_TOOLBOX_PATH", "TOOLBOX_PATH")]
-        candidates = [f"{folder}/bart" for folder in folders if folder]
-        candidates += ["bart", "/usr/local/bin/bart", "/usr/bin/bart"]
-    for candidate in candidates:
-        found = shutil.which(candidate)
-        if found:
-            return found
-    if binary is not None:
-        raise BartNotFoundError(f"no BART program at {os.fspath(binary)}")
+        found = shutil.which(f"{given}/bart") or shutil.which(given)
+        if found is None:
+            raise BartNotFoundError(f"no BART program at {given}")
+        return found
+    folders = {name: os.environ.get(name) for name in ("BART_TOOLBOX_PATH", "TOOLBOX_PATH")}
+    named = [f"{folder}/bart" for folder in folders.values() if folder]
+    candidates = (shutil.which(name) for name in (*named, "bart", "/usr/local/bin/bart", "/usr/bin/bart"))
+    found = next((candidate for candidate in candidates if candidate), None)
+    without = [
+        f"{name} is {folder}, which holds no program bart"
+        for name, folder in folders.items()
+        if folder and not shutil.which(f"{folder}/bart")
+    ]
+    if found is not None:
+        if without:
+            warnings.warn(f"{'; '.join(without)}; {found} is used", stacklevel=2)
+        return found
+    if without:
+        raise BartNotFoundError(f"BART is not installed: {'; '.join(without)}, and there is none elsewhere")
     raise BartNotFoundError(
         "BART is not installed: `apt-get install bart` on Debian and Ubuntu, else see https://mrirecon.github.io/bart; "
         "or set BART_TOOLBOX_PATH to its folder"

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition, LazyStack
-from csmri_ext.bridge.arrays.axes import array_acquisition
-from csmri_ext.bridge.arrays.order import NUMPY_AXES, order_of
+from csmri_ext.bridge.arrays.axes import array_acquisition, pairs_hint
+from csmri_ext.bridge.arrays.content import check_content
+from csmri_ext.bridge.arrays.order import NUMPY_AXES, order_of, suggestion
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.fourier import center_crop
 from csmri_ext.bridge.from_kspace import kspace_acquisition
@@ -157,8 +158,12 @@ def read_fastmri(
         attrs["encoding_size"] = header.encoding_size
     if header_xml:
         attrs["ismrmrd_header"] = header_xml
+    if not (force or header_xml or target_name or "acquisition" in attrs or len(stored) == 5):
+        order = order_of(stored, NUMPY_AXES, path, "kspace", None, dtype=dtype)  # anybody's array, under this name
+        with format_errors(path, KIND):
+            check_content(read, order.letters, stored, path)
     _add_padding(attrs, header, read, shape)
-    target, recon_size = None, header.recon_size[:2] if header.recon_size else None
+    target, recon_size = None, _recon_size(header, shape[2:])
     if target_name and target_shape:
         if len(target_shape) != 3 or target_shape[0] not in (layout.n_slices, n_slices):
             raise FileFormatError(
@@ -191,12 +196,11 @@ class _Layout:
 
 def _layout(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> _Layout:
     what = f"{path}: kspace is {dtype} of shape {shape}; "
+    expected = "expected complex (slices, ny, nx) or (slices, coils, ny, nx)"
     if not is_complex(dtype):
-        expected = "expected complex (slices, ny, nx) or (slices, coils, ny, nx)"
-        hint = "; where an axis of 2 holds real and imaginary part, name it: --axes 'slice coil y x complex'"
-        raise FileFormatError(what + expected + (hint if 2 in shape else ""))
+        raise FileFormatError(f"{what}{expected}; {pairs_hint(shape, dtype)}")
     if len(shape) not in (3, 4, 5):
-        raise FileFormatError(what + "expected complex (slices, ny, nx) or (slices, coils, ny, nx)")
+        raise FileFormatError(f"{what}{expected}; {suggestion(shape, dtype)}")
     n_frames = shape[0] if len(shape) == 5 else 1
     n_slices, *coils, ny, nx = shape[-4:]
     words = {3: "slice y x", 4: "slice coil y x", 5: "frame slice coil y x"}[len(shape)]
@@ -226,7 +230,7 @@ def _bare_array(
     frames: Sequence[int] | None,
     force: bool,
 ) -> Acquisition:
-    order = order_of(shape, NUMPY_AXES, path, name, axes, force=force)
+    order = order_of(shape, NUMPY_AXES, path, name, axes, dtype=dtype, force=force)
     read = _Dataset(path, name)
     return array_acquisition(read, shape, dtype, order, path, "HDF5", name=name, mask=mask, frames=frames, force=force)
 
@@ -242,14 +246,26 @@ def _add_padding(
     with format_errors(read.path, KIND):
         columns = np.flatnonzero(as_float(read(shape[0] // 2)).any(axis=(0, 1)))
     outside = columns[(columns < left) | (columns >= right)]
-    if not outside.size and left < right:
+    said = (
+        f"the ISMRMRD header says that columns {header.padding[0]} to {header.padding[1] - 1} of {nx} were acquired, "
+    )
+    if outside.size:
+        why = f"but {outside.size} columns outside of them have samples, "
+    elif (left, right) != header.padding:
+        why = f"but there are columns 0 to {nx - 1} only, "
+    else:
         attrs["padding"] = header.padding
         return
-    note(
-        attrs,
-        f"the ISMRMRD header says that columns {header.padding[0]} to {header.padding[1] - 1} of {nx} were acquired, "
-        f"but {outside.size} columns outside of them have samples, so the header is wrong and all are kept",
-    )
+    note(attrs, f"{said}{why}so the header is wrong and all are kept")
+
+
+def _recon_size(header: IsmrmrdHeader, matrix_size: tuple[int, int]) -> tuple[int, int] | None:
+    """Size of images by the header: its reconSpace, or the whole axis where that is the encodedSpace and longer."""
+    if header.recon_size is None or header.encoding_size is None:
+        return header.recon_size[:2] if header.recon_size else None
+    sizes = zip(header.recon_size[:2], header.encoding_size[:2], matrix_size, strict=True)
+    h, w = (n if recon == encoded != n and recon < n else recon for recon, encoded, n in sizes)
+    return h, w
 
 
 def _header_text(file: h5py.File, path: Path) -> str | None:

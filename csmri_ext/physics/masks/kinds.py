@@ -107,7 +107,7 @@ def make_mask(
     ------
     ValueError
         Unknown kind; a shape without the axes needed; an acceleration below 1, above what the grid allows, or out of
-        reach because the centre alone has more samples; an argument that the kind does not have.
+        reach because the centre alone has more samples (see `require_room`); an argument that the kind does not have.
     """
     if kind not in _KINDS:
         raise ValueError(_unknown_kind(kind))
@@ -124,7 +124,9 @@ def make_mask(
         return torch.from_numpy(_line_drawer(kind, size, rng, seed)(lines) | _center(size, fraction))
     choices = _choices(acceleration, center_fraction, kind)
     for choice in choices:
-        _check_feasible(kind, size, *choice)
+        _check_feasible(size, *choice)
+        if kind not in ("random", *SPACINGS):  # of these fastMRI makes the mask: the centre alone, or with its comb
+            require_room(size, *choice)
     factor, fraction = choices[rng.randint(len(choices))]  # a single choice leaves the stream where it is
     if factor == 1:
         return torch.ones(size, dtype=torch.bool)
@@ -199,18 +201,40 @@ def _choices(
     return pairs
 
 
-def _check_feasible(kind: str, size: tuple[int, ...], acceleration: float, center_fraction: float) -> None:
-    things = "columns" if len(size) == 1 else "samples"
+def _check_feasible(size: tuple[int, ...], acceleration: float, center_fraction: float) -> None:
     budget = math.prod(size) / acceleration
     if budget < 1:
-        raise ValueError(f"acceleration {acceleration:g} leaves none of {math.prod(size)} {things}")
+        raise ValueError(f"acceleration {acceleration:g} leaves none of {math.prod(size)} {_things(size)}")
+    _center(size, center_fraction)
+
+
+def require_room(size: tuple[int, ...], acceleration: float, center_fraction: float) -> None:
+    """Refuse a centre that alone has more samples than the acceleration leaves.
+
+    Parameters
+    ----------
+    size
+        ``(nx,)`` or ``(ny, nx)``.
+    acceleration, center_fraction
+        As in `make_mask`, which does not refuse it for fastMRI's ``random`` (the centre is all that is sampled then)
+        and for ``equispaced`` and ``magic``, whose acceleration is the spacing of their comb.
+
+    Raises
+    ------
+    ValueError
+        With both counts.
+    """
+    budget = math.prod(size) / acceleration
     n_center = int(_center(size, center_fraction).sum())
-    spacing_only = kind in SPACINGS and center_fraction <= 0.5  # more than half is a mistake, whatever the spacing
-    if n_center >= budget + 1 and not spacing_only:
+    if n_center >= budget + 1:
         raise ValueError(
-            f"acceleration {acceleration:g} leaves {budget:.1f} of {math.prod(size)} {things}, "
+            f"acceleration {acceleration:g} leaves {budget:.1f} of {math.prod(size)} {_things(size)}, "
             f"but the centre alone has {n_center} (center_fraction {center_fraction:g})"
         )
+
+
+def _things(size: tuple[int, ...]) -> str:
+    return "columns" if len(size) == 1 else "samples"
 
 
 def _center(size: tuple[int, ...], fraction: float) -> NDArray[np.bool_]:
