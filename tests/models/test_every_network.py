@@ -20,12 +20,13 @@ SMALLER: dict[str, dict[str, Any]] = {  # the same code with less of what repeat
     **{name: {"cascades": 1, "cells": 2, "channels": 8} for name in models.names() if name.startswith("nasn")},
     **{name: {"chans": 8} for name in networks.names()},
     **{name: {"chans": 8, "stages": 2} for name in ("admm_csnet", "hqs_net", "ista_net", "ista_net_plus", "modl")},
+    "e2e_varnet": {"chans": 8, "cascades": 2, "sens_chans": 4, "pools": 2, "sens_pools": 2},
     **{name: {"chans": 8, "cascades": 2} for name in ("dccnn11", "miccan", "modl11", "rdn8")},
 }
 NAMES = [*models.names(), *networks.names()]
 # one of each kind of network, for what takes long
 KINDS = ["ga_hqs", "ga_hqs_baseline3", "a_hqs", "nasn_knee", "unet", "unet_fastmri", "dccnn3", "modl", "ista_net",
-         "miccan", "hqs_net", "admm_csnet"]  # fmt: skip
+         "miccan", "hqs_net", "admm_csnet", "e2e_varnet"]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
