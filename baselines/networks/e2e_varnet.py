@@ -109,6 +109,7 @@ class E2EVarNet(ChannelNetwork):
         own = self.sens_net(ifft2c(measured * low_frequencies(mask, kspace)), self._phase(x, sens_maps))
         prepared = prepare_data_consistency(measured, mask)
         for cascade in self.cascades:
+            assert isinstance(cascade, VarNetBlock)
             refined = cascade.model(self.channels((own.conj() * x).sum(1)))
             consistent = data_consistency_prepared(x, prepared, cascade.dc_weight)
             x = consistent - own * as_complex(refined).unsqueeze(1)
