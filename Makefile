@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --con
 FILES  ?=
 SOURCES := $(shell find CMakeLists.txt csrc csmri_ext baselines -type f -not -name '*.pyc')
 
-.PHONY: help compare test bench lint docs notebooks clean
+.PHONY: help compare test floors bench lint docs notebooks clean
 help:  # this list
 	@sed -n 's/^\([a-z]*\):[^#]*# /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -16,6 +16,15 @@ compare: $(VENV)/built  # compare methods on drawn anatomy, or on FILES="a.h5 b.
 
 test: $(VENV)/built  # the tests, one process a core; SLOW=1 with those that take more than ten seconds
 	$(BIN)/python -m pytest -n $(shell nproc) --dist loadfile $(if $(SLOW),,-m "not slow")
+
+FLOORS := $(CURDIR)/build/floors
+ON_FLOORS := tests/ops/test_data_consistency.py tests/ops/test_sense_normal.py tests/test_metrics.py \
+             tests/physics/test_masks.py tests/bridge/test_images.py tests/bridge/test_fastmri.py \
+             tests/report/test_table.py tests/iterative/test_tv.py tests/models/test_load.py
+floors: $(VENV)/built  # tests of the installed package with numpy, scipy, h5py ... at their oldest declared versions
+	rm -rf $(FLOORS)
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --target $(FLOORS) -r constraints-floors.txt
+	PYTHONPATH=$(FLOORS) $(BIN)/python -m pytest -q -m "not slow" -n $(shell nproc) --dist loadfile $(ON_FLOORS)
 
 bench: $(VENV)/built  # time every operator
 	$(BIN)/python -m benchmarks.ops_speed

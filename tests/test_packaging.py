@@ -30,6 +30,13 @@ def test_versions_agree() -> None:
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def test_floors_are_those_of_the_declaration() -> None:
+    """`make floors` installs what `pyproject.toml` promises."""
+    made = subprocess.run([sys.executable, ROOT / ".ci" / "floors.py"], capture_output=True, text=True, check=True)
+    assert made.stdout == (ROOT / "constraints-floors.txt").read_text()
+    assert made.stdout.count("==") == 9
+
+
 def test_every_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = project["dependencies"] + [

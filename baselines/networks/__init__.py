@@ -33,5 +33,11 @@ def _unet_fastmri(path: str | os.PathLike[str]) -> nn.Module:
     return load_unet_fastmri(path)
 
 
-READERS = {"ista_net_plus": _ista_net_plus, "unet_fastmri": _unet_fastmri}
+def _e2e_varnet(path: str | os.PathLike[str]) -> nn.Module:
+    from baselines.networks.checkpoints import load_e2e_varnet
+
+    return load_e2e_varnet(path)
+
+
+READERS = {"e2e_varnet": _e2e_varnet, "ista_net_plus": _ista_net_plus, "unet_fastmri": _unet_fastmri}
 """Networks whose authors published weights, and what reads them; torch loads when it is needed."""

@@ -25,7 +25,7 @@ class Entry:
     settings
         Parameters of the constructor that this name stands for.
     data_consistent
-        Whether the acquired samples enter more than once, so that complete data come back complete.
+        Whether complete data come back complete, by the last step of the network or because its corrections vanish.
     """
 
     constructor: str
@@ -52,6 +52,11 @@ ENTRIES: dict[str, Entry] = {
     "ista_net_plus": Entry("ista_net.ISTANetPlus", "ISTA-Net+ of the GA-HQS paper, 8 stages of 64 features"),
     "miccan": Entry("miccan.MICCAN", "MICCAN, 5 U-nets with channel attention"),
     "hqs_net": Entry("hqs_net.HQSNet", "HQS-Net, 8 stages with a buffer of 5 images"),
+    "e2e_varnet": Entry(
+        "e2e_varnet.E2EVarNet",
+        "fastMRI's end-to-end VarNet, 12 cascades, with its own sensitivities",
+        data_consistent=False,
+    ),
     "admm_csnet": Entry("admm_csnet.ADMMCSNet", "ADMM-CSNet, 10 iterations with a learned shrinkage"),
 }
 

@@ -10,15 +10,18 @@ only a mask has to be moved: ``torch.fft.fftshift(mask, (-2, -1))``.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from baselines.networks.e2e_varnet import E2EVarNet
 from baselines.networks.ista_net import ISTANetPlus
 from baselines.networks.unet_fastmri import UNetFastMRI
 from csmri_ext.errors import InputError
 from csmri_ext.models.torch_files import read_state_dict
 from csmri_ext.models.weight_files import first_difference
+from csmri_ext.nn.learned_number import with_axes_of
 
 _ISTA_NET_PLUS = {
     "lambda_step": "step",
@@ -94,6 +97,50 @@ def load_unet_fastmri(path: str | os.PathLike[str]) -> UNetFastMRI:
         raise InputError(f"{path}: a U-net for {in_chans} channels; supported are 1 (magnitude) and 2 (complex)")
     model = UNetFastMRI(in_chans, chans, len(levels), magnitude=in_chans == 1)
     assign(model, state, path, {f"{prefix}{name}": f"layers.{name}" for name in model.layers.state_dict()})
+    return model.eval()
+
+
+def load_e2e_varnet(path: str | os.PathLike[str]) -> E2EVarNet:
+    """Read fastMRI's end-to-end VarNet: a state dict, or a checkpoint of its training.
+
+    Parameters
+    ----------
+    path
+        State dict with ``sens_net.norm_unet.unet...``, ``cascades.0.dc_weight``, ``cascades.0.model.unet...``, any
+        number of cascades, levels and features; or a Lightning checkpoint that has these names behind ``varnet.``. The
+        constant ``cascades.0.zero`` of earlier releases may be there.
+
+    Returns
+    -------
+        The network in evaluation mode, on k-space as it is (``as_published``).
+
+    Raises
+    ------
+    InputError
+        As `load_ista_net_plus`.
+    """
+    state = read_state_dict(path)
+    if any(name.startswith("varnet.") for name in state):  # beside it the window of the SSIM loss
+        state = {name.removeprefix("varnet."): value for name, value in state.items() if name.startswith("varnet.")}
+    state = {name: value for name, value in state.items() if not re.fullmatch(r"cascades\.\d+\.zero", name)}
+    chans, in_chans = _expect(path, state, "cascades.0.model.unet.down_sample_layers.0.layers.0.weight", 4).shape[:2]
+    sens_chans = len(_expect(path, state, "sens_net.norm_unet.unet.down_sample_layers.0.layers.0.weight", ndim=4))
+    if in_chans not in (1, 2):
+        raise InputError(f"{path}: U-nets for {in_chans} channels; supported are 2 (complex) and 1 (real)")
+
+    def count(before: str) -> int:
+        return len({name[len(before) :].split(".")[0] for name in state if name.startswith(before)})
+
+    model = E2EVarNet(
+        in_chans,
+        cascades=count("cascades."),
+        chans=chans,
+        pools=count("cascades.0.model.unet.down_sample_layers."),
+        sens_chans=sens_chans,
+        sens_pools=count("sens_net.norm_unet.unet.down_sample_layers."),
+        as_published=True,
+    )
+    assign(model, with_axes_of(model.state_dict(), state), path, {name: name for name in model.state_dict()})
     return model.eval()
 
 

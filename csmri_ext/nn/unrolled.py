@@ -79,17 +79,20 @@ class Reconstructor(nn.Module):
 
     def encode(self, kspace: Tensor, mask: Tensor, sens_maps: Tensor | None = None) -> Encoding:
         """Return the data as `reconstruct` sees them; parameters and errors as of `forward`."""
-        self._check_precision(kspace)
-        if kspace.ndim == 2 or (kspace.ndim == 3 and sens_maps is not None):
-            given = "no sens_maps" if sens_maps is None else f"sens_maps {tuple(sens_maps.shape)}"
-            expected = "(batch, ny, nx)" if sens_maps is None else "(batch, coils, ny, nx)"
-            raise ValueError(f"kspace {tuple(kspace.shape)} with {given}: expected {expected}")
+        self._check_kspace(kspace, sens_maps)
         encoding = Encoding(kspace, mask, sens_maps)
         if self.in_chans == 1:
             return encoding.normalized(self.peak, rotate=False)
         if self.remove_phase:
             encoding = encoding.with_phase(low_resolution_phase(encoding.zero_filled))
         return encoding.normalized(self.peak)
+
+    def _check_kspace(self, kspace: Tensor, sens_maps: Tensor | None) -> None:
+        self._check_precision(kspace)
+        if kspace.ndim == 2 or (kspace.ndim == 3 and sens_maps is not None):
+            given = "no sens_maps" if sens_maps is None else f"sens_maps {tuple(sens_maps.shape)}"
+            expected = "(batch, ny, nx)" if sens_maps is None else "(batch, coils, ny, nx)"
+            raise ValueError(f"kspace {tuple(kspace.shape)} with {given}: expected {expected}")
 
     def _check_precision(self, kspace: Tensor) -> None:
         if not isinstance(kspace, Tensor):

@@ -31,6 +31,7 @@ GA_HQS_TABLE = [  # the channels that give the printed count, operations at 256 
     ("admm_csnet", 1, 19_459),
     ("admm_csnet", 2, 19_459),
     ("ista_net", 1, 171_090),
+    ("e2e_varnet", 2, 29_936_966),
 ]
 
 
@@ -61,7 +62,7 @@ def test_operations_of_networks_with_several_levels_or_stages(name: str, gigaflo
 def test_names_of_the_contract() -> None:
     assert networks.names() == [
         *("unet", "unet_fastmri", "dccnn3", "dccnn11", "modl3", "modl11", "modl", "rdn3", "rdn8"),
-        *("ista_net", "ista_net_plus", "miccan", "hqs_net", "admm_csnet"),
+        *("ista_net", "ista_net_plus", "miccan", "hqs_net", "e2e_varnet", "admm_csnet"),
     ]
 
 

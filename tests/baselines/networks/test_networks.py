@@ -30,6 +30,7 @@ FEWER = {  # the same networks with less of what repeats, where depth is not the
     "miccan": {"cascades": 2, "chans": 8},
     "hqs_net": {"stages": 2, "chans": 8},
     "admm_csnet": {"stages": 2, "chans": 8},
+    "e2e_varnet": {"cascades": 2, "chans": 4, "sens_chans": 4, "pools": 2, "sens_pools": 2},
 }
 
 
@@ -84,7 +85,9 @@ def test_any_size_units_and_masks(name: str, in_chans: int) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
 def test_unit_and_constant_phase_mean_nothing(name: str, coils: int) -> None:
-    ny, nx = (64, 48) if name == "unet_fastmri" else (32, 24)  # it normalizes over few pixels at its lowest level
+    ny, nx = (
+        (64, 48) if name in ("unet_fastmri", "e2e_varnet") else (32, 24)
+    )  # it normalizes over few pixels at its lowest level
     model, mask, image = small(name), columns(nx), head(ny, nx)
     maps = coil_maps(coils, ny, nx) if coils > 1 else None
     kspace = fft2c(image if maps is None else maps * image[:, None]) * mask
