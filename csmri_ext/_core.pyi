@@ -15,6 +15,7 @@ MAX_CUDA_LENGTH: Final[int]
 MAX_PARTS: Final[int]
 MAX_SPLITS: Final[int]
 MAX_TERMS: Final[int]
+WINDOW: Final[int]
 
 class Axes:
     __members__: ClassVar[dict[str, Axes]]
@@ -128,6 +129,64 @@ class EdgeTerm:
         grad_alpha: int,
         grad_first: int,
         grad_second: int,
+    ) -> None: ...
+
+class HalfShuffleAttentionArgs:
+    x: Final[int]
+    norm_weight: Final[int]
+    norm_bias: Final[int]
+    query: Final[int]
+    key_value: Final[int]
+    project: Final[int]
+    bias: Final[int]
+    out: Final[int]
+    batch: Final[int]
+    ny: Final[int]
+    nx: Final[int]
+    channels: Final[int]
+    heads: Final[int]
+    epsilon: Final[float]
+    def __init__(
+        self,
+        *,
+        x: int,
+        norm_weight: int,
+        norm_bias: int,
+        query: int,
+        key_value: int,
+        project: int,
+        bias: int,
+        out: int,
+        batch: int,
+        ny: int,
+        nx: int,
+        channels: int,
+        heads: int,
+        epsilon: float,
+    ) -> None: ...
+
+class HalfShuffleAttentionBackwardArgs:
+    grad_out: Final[int]
+    forward: Final[HalfShuffleAttentionArgs]
+    grad_x: Final[int]
+    grad_norm_weight: Final[int]
+    grad_norm_bias: Final[int]
+    grad_query: Final[int]
+    grad_key_value: Final[int]
+    grad_project: Final[int]
+    grad_bias: Final[int]
+    def __init__(
+        self,
+        *,
+        grad_out: int,
+        forward: HalfShuffleAttentionArgs,
+        grad_x: int,
+        grad_norm_weight: int,
+        grad_norm_bias: int,
+        grad_query: int,
+        grad_key_value: int,
+        grad_project: int,
+        grad_bias: int,
     ) -> None: ...
 
 class HsabFeedForwardArgs:
@@ -635,6 +694,18 @@ def data_consistency_unpack_cpu_f32(args: PackArgs, work: Workspace) -> None: ..
 def data_consistency_unpack_cpu_f64(args: PackArgs, work: Workspace) -> None: ...
 def data_consistency_unpack_scratch_bytes_cpu_f32(args: PackArgs, threads: int) -> int: ...
 def data_consistency_unpack_scratch_bytes_cpu_f64(args: PackArgs, threads: int) -> int: ...
+def half_shuffle_attention_backward_cpu_f32(args: HalfShuffleAttentionBackwardArgs, work: Workspace) -> None: ...
+def half_shuffle_attention_backward_cpu_f64(args: HalfShuffleAttentionBackwardArgs, work: Workspace) -> None: ...
+def half_shuffle_attention_backward_scratch_bytes_cpu_f32(
+    args: HalfShuffleAttentionBackwardArgs, threads: int
+) -> int: ...
+def half_shuffle_attention_backward_scratch_bytes_cpu_f64(
+    args: HalfShuffleAttentionBackwardArgs, threads: int
+) -> int: ...
+def half_shuffle_attention_cpu_f32(args: HalfShuffleAttentionArgs, work: Workspace) -> None: ...
+def half_shuffle_attention_cpu_f64(args: HalfShuffleAttentionArgs, work: Workspace) -> None: ...
+def half_shuffle_attention_scratch_bytes_cpu_f32(args: HalfShuffleAttentionArgs, threads: int) -> int: ...
+def half_shuffle_attention_scratch_bytes_cpu_f64(args: HalfShuffleAttentionArgs, threads: int) -> int: ...
 def hsab_feed_forward_backward_cpu_f32(args: HsabFeedForwardBackwardArgs, work: Workspace) -> None: ...
 def hsab_feed_forward_backward_cpu_f64(args: HsabFeedForwardBackwardArgs, work: Workspace) -> None: ...
 def hsab_feed_forward_backward_scratch_bytes_cpu_f32(args: HsabFeedForwardBackwardArgs, threads: int) -> int: ...

@@ -151,6 +151,32 @@ def split_depthwise_samples() -> list[OpSample]:
     ]
 
 
+def half_shuffle_attention_samples() -> list[OpSample]:
+    """Four channels, one head; two heads of two. Whole windows, of which the image is repeated to make some."""
+
+    def in_windows(x: Tensor) -> Tensor:
+        ny, nx = x.shape[-2:]
+        rows, columns = (torch.arange(-(-n // 8) * 8, device=x.device) % n for n in (ny, nx))
+        return x[..., rows, :][..., columns]
+
+    def make(batch: int, dtype: torch.dtype, size: Size) -> Inputs:
+        x, norm, shift, query, key_value, *rest = _random(
+            13, dtype, (batch, 4, *size), (4,), (4,), (4, 4), (8, 4), (4, 4), (4,)
+        )
+        return x, norm, shift, query / 2, key_value / 2, *rest  # scores near 1: the softmax is no maximum
+
+    def sample(heads: int) -> OpSample:
+        return OpSample(
+            name=f"half_shuffle_attention-{heads}",
+            call=lambda x, *weights: ops.half_shuffle_attention(in_windows(x), *weights, heads=heads),
+            twin=lambda x, *weights: reference.half_shuffle_attention(in_windows(x), *weights, heads, 1e-5),
+            make=make,
+            misfit=lambda inputs: (inputs[0][:, :2], *inputs[1:]),
+        )
+
+    return [sample(1), sample(2)]
+
+
 def hsab_feed_forward_samples() -> list[OpSample]:
     """Three channels, seven hidden ones."""
     return [
@@ -274,6 +300,7 @@ SAMPLES: list[OpSample] = [
     *data_consistency_samples(),
     *sense_normal_samples(),
     *split_depthwise_samples(),
+    *half_shuffle_attention_samples(),
     *hsab_feed_forward_samples(),
     *pyramid_attention_samples(),
     *separable_node_samples(),

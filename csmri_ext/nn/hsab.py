@@ -7,7 +7,12 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from csmri_ext.nn.padding import pad_to_multiple
-from csmri_ext.ops import hsab_feed_forward, hsab_feed_forward_is_faster
+from csmri_ext.ops import (
+    half_shuffle_attention,
+    half_shuffle_attention_is_faster,
+    hsab_feed_forward,
+    hsab_feed_forward_is_faster,
+)
 
 WINDOW = 8
 
@@ -50,13 +55,22 @@ class HSAB(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, channels, ny, nx)`` to the same shape, any size (reflected to eights); channels_last is fast."""
         ny, nx = x.shape[-2:]
-        pixels = pad_to_multiple(x, WINDOW).permute(0, 2, 3, 1)  # channels last from here on: a view if memory is
-        pixels = pixels + self.attention(pixels)
+        pixels = self.attention(pad_to_multiple(x, WINDOW))
         pixels = pixels + self.feed_forward(self.norm2(pixels))
         return pixels.permute(0, 3, 1, 2)[..., :ny, :nx]
 
-    def attention(self, pixels: Tensor) -> Tensor:
-        """MSA(LN(x)); ``(batch, ny, nx, channels)`` to the same shape."""
+    def attention(self, x: Tensor) -> Tensor:
+        """``x + MSA(LN(x))``; ``(batch, channels, ny, nx)``, whole windows, to ``(batch, ny, nx, channels)``."""
+        if half_shuffle_attention_is_faster(x):
+            weights = self.q.weight, self.kv.weight, self.out.weight, self.out.bias
+            norm = self.norm1
+            return half_shuffle_attention(
+                x, norm.weight, norm.bias, *weights, heads=self.heads, epsilon=norm.eps
+            ).permute(0, 2, 3, 1)
+        pixels = x.permute(0, 2, 3, 1)  # channels last from here on: a view if memory is
+        return pixels + self._attention_of_torch(pixels)
+
+    def _attention_of_torch(self, pixels: Tensor) -> Tensor:
         batch, ny, nx, channels = pixels.shape
         down, across = ny // WINDOW, nx // WINDOW
         # one copy into the order of windows, so that attention reads queries, keys and values in place

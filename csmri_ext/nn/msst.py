@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from csmri_ext.nn.cse import CSE
 from csmri_ext.nn.hsab import HSAB
 from csmri_ext.nn.padding import pad_to_multiple
+from csmri_ext.nn.pixel_products import DoublingConvTranspose2d, PointwiseConv2d
 from csmri_ext.nn.split_depthwise import SplitDepthwiseConv
 
 HEAD_WIDTH = 32
@@ -45,11 +46,11 @@ class HSAU(nn.Module):
         self.encode2 = HSAB(2 * w, 2 * heads)
         self.down2 = nn.Conv2d(2 * w, 4 * w, 3, stride=2, padding=1, bias=False)
         self.bottleneck = HSAB(4 * w, 4 * heads)
-        self.up2 = nn.ConvTranspose2d(4 * w, 2 * w, 2, stride=2)
-        self.join2 = nn.Conv2d(4 * w, 2 * w, 1, bias=False)
+        self.up2 = DoublingConvTranspose2d(4 * w, 2 * w)
+        self.join2 = PointwiseConv2d(4 * w, 2 * w)
         self.decode2 = nn.Sequential(HSAB(2 * w, 2 * heads), CSE(2 * w, reduction))
-        self.up1 = nn.ConvTranspose2d(2 * w, w, 2, stride=2)
-        self.join1 = nn.Conv2d(2 * w, w, 1, bias=False)
+        self.up1 = DoublingConvTranspose2d(2 * w, w)
+        self.join1 = PointwiseConv2d(2 * w, w)
         self.decode1 = nn.Sequential(HSAB(w, heads), CSE(w, reduction))
         self.map = nn.Conv2d(w, channels, 3, padding=1, bias=False)
 
@@ -60,8 +61,8 @@ class HSAU(nn.Module):
         full = self.encode1(self.embed(x))
         half = self.encode2(self.down1(full))
         half_up = self.up2(self.bottleneck(self.down2(half)))
-        half = self.decode2(self.join2(torch.cat([half_up, half], 1)))
-        full = self.decode1(self.join1(torch.cat([self.up1(half), full], 1)))
+        half = self.decode2(self.join2(half_up, half))
+        full = self.decode1(self.join1(self.up1(half), full))
         result: Tensor = self.map(full)
         return result[..., :ny, :nx]
 

@@ -88,10 +88,8 @@ def pyramid_convolution(
             parts, weights = [p.to(dtype) for p in parts], [w.to(dtype) for w in weights]
             return pyramid_convolution(parts, weights, groups, None if scales is None else scales.to(dtype))
     check(parts, weights, groups, scales)
-    if scales is None:
-        scales = parts[0].new_ones(len(parts))
     if reference.active():
-        return reference.pyramid_convolution(parts, weights, groups, scales)
+        return reference.pyramid_convolution(parts, weights, groups, _scales_or_ones(parts, scales))
     features, mean, maximum, _ = _pyramid_attention(parts, scales, weights, groups)
     return features, mean, maximum
 
@@ -150,10 +148,15 @@ def _shape(parts: list[Tensor], weights: list[Tensor], groups: list[int]) -> _co
     )
 
 
+def _scales_or_ones(parts: list[Tensor], scales: Tensor | None) -> Tensor:
+    return parts[0].new_ones(len(parts)) if scales is None else scales
+
+
 def _forward(
-    parts: list[Tensor], scales: Tensor, weights: list[Tensor], groups: list[int]
+    parts: list[Tensor], scales: Tensor | None, weights: list[Tensor], groups: list[int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    parts, weights, scales = [p.contiguous() for p in parts], [w.contiguous() for w in weights], scales.contiguous()
+    parts, weights = [p.contiguous() for p in parts], [w.contiguous() for w in weights]
+    scales = _scales_or_ones(parts, scales).contiguous()
     features, mean, maximum, argmax = _empty_outputs(parts, weights)
     args = _core.PyramidArgs(
         shape=_shape(parts, weights, groups),
@@ -181,11 +184,12 @@ def _empty_outputs(parts: list[Tensor], weights: list[Tensor]) -> tuple[Tensor, 
 
 
 def _backward(
-    grads: list[Tensor], argmax: Tensor, parts: list[Tensor], scales: Tensor, weights: list[Tensor], groups: list[int],
-    need_x: bool, need_weight: bool,
+    grads: list[Tensor], argmax: Tensor, parts: list[Tensor], scales: Tensor | None, weights: list[Tensor],
+    groups: list[int], need_x: bool, need_weight: bool,
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
     grads, argmax = [g.contiguous() for g in grads], argmax.contiguous()
-    parts, weights, scales = [p.contiguous() for p in parts], [w.contiguous() for w in weights], scales.contiguous()
+    parts, weights = [p.contiguous() for p in parts], [w.contiguous() for w in weights]
+    scales = _scales_or_ones(parts, scales).contiguous()
     grad_x = [p.new_empty(p.shape) for p in parts] if need_x else []
     grad_weight = [w.new_empty(w.shape) for w in weights] if need_weight else []
     args = _core.PyramidBackwardArgs(
@@ -208,7 +212,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     parts, scales, weights, ctx.groups = inputs
     ctx.n_parts = len(parts)
     ctx.mark_non_differentiable(output[3])
-    ctx.save_for_backward(*parts, scales, *weights, output[3])
+    ctx.save_for_backward(*parts, scales, *weights, output[3])  # None is kept as it is
 
 
 def _gradient(
@@ -225,8 +229,11 @@ def _gradient(
     )
     grad_parts: list[Tensor | None] = [None] * len(parts)
     grad_scales = None
-    if need_x:
+    if need_x and scales is None:
+        grad_parts = list(grad_x)
+    elif need_x:
         grad_parts = [s * g for s, g in zip(scales, grad_x, strict=True)]
+    if ctx.needs_input_grad[1]:
         # Plane by plane first: a sum over everything at once would depend on the number of threads.
         planes = [(g * p).flatten(2).sum(-1) for g, p in zip(grad_x, parts, strict=True)]
         grad_scales = torch.stack([plane.sum() for plane in planes])
@@ -237,18 +244,18 @@ def _flat(needs: Any) -> list[bool]:
     return [bool(n) for n in needs] if isinstance(needs, (list, tuple)) else [bool(needs)]
 
 
-def _twin(parts: list[Tensor], scales: Tensor, weights: list[Tensor], groups: list[int]) -> tuple[Tensor, ...]:
-    features, mean, maximum = reference.pyramid_convolution(parts, weights, groups, scales)
+def _twin(parts: list[Tensor], scales: Tensor | None, weights: list[Tensor], groups: list[int]) -> tuple[Tensor, ...]:
+    features, mean, maximum = reference.pyramid_convolution(parts, weights, groups, _scales_or_ones(parts, scales))
     return features, mean, maximum, features.detach().flatten(2).argmax(-1)
 
 
 def _gradient_of(
-    grads: list[Tensor], argmax: Tensor, parts: list[Tensor], scales: Tensor, weights: list[Tensor], groups: list[int],
-    need_x: bool, need_weight: bool,
+    grads: list[Tensor], argmax: Tensor, parts: list[Tensor], scales: Tensor | None, weights: list[Tensor],
+    groups: list[int], need_x: bool, need_weight: bool,
 ) -> VjpProblem:  # fmt: skip
     """Gradients of the scaled parts and of the weights; argmax counts as a function of both."""
-    scaled = [s * p for s, p in zip(scales, parts, strict=True)]
-    outputs = reference.pyramid_convolution(scaled, weights, groups, torch.ones_like(scales))
+    scaled = parts if scales is None else [s * p for s, p in zip(scales, parts, strict=True)]
+    outputs = reference.pyramid_convolution(scaled, weights, groups, _scales_or_ones(parts, None))
     return outputs, (scaled if need_x else [], weights if need_weight else []), grads
 
 
@@ -265,15 +272,15 @@ def _backward_flops(
 
 
 def _fake_backward(
-    grads: list[Tensor], argmax: Tensor, parts: list[Tensor], scales: Tensor, weights: list[Tensor], groups: list[int],
-    need_x: bool, need_weight: bool,
+    grads: list[Tensor], argmax: Tensor, parts: list[Tensor], scales: Tensor | None, weights: list[Tensor],
+    groups: list[int], need_x: bool, need_weight: bool,
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
     grad_x = [p.new_empty(p.shape) for p in parts] if need_x else []
     return grad_x, [w.new_empty(w.shape) for w in weights] if need_weight else []
 
 
 _pyramid_attention_backward = register(
-    "pyramid_attention_backward(Tensor[] grads, Tensor argmax, Tensor[] parts, Tensor scales, Tensor[] weights, "
+    "pyramid_attention_backward(Tensor[] grads, Tensor argmax, Tensor[] parts, Tensor? scales, Tensor[] weights, "
     "int[] groups, bool need_x, bool need_weight) -> (Tensor[], Tensor[])",
     _backward,
     fake=_fake_backward,
@@ -282,7 +289,7 @@ _pyramid_attention_backward = register(
     batching=Batching(batched=("grads", "argmax", "parts"), without=("need_weight",)),
 )
 _pyramid_attention = register(
-    "pyramid_attention(Tensor[] parts, Tensor scales, Tensor[] weights, int[] groups) "
+    "pyramid_attention(Tensor[] parts, Tensor? scales, Tensor[] weights, int[] groups) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
     _forward,
     fake=lambda parts, scales, weights, groups: _empty_outputs(parts, weights),

@@ -101,6 +101,54 @@ def split_depthwise(x: Tensor, weight: Tensor) -> Tensor:
     return torch.cat(outputs, dim=1)
 
 
+def half_shuffle_attention(
+    x: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    query: Tensor,
+    key_value: Tensor,
+    project: Tensor,
+    bias: Tensor,
+    heads: int,
+    epsilon: float,
+    attention: Callable[..., Tensor] | None = None,
+) -> Tensor:
+    """``x + O o + b``, o what the heads attend to; see `csmri_ext.ops.half_shuffle_attention`.
+
+    `attention` of queries, keys and values ``(..., tokens, width)`` each is `_softmax_attention` unless another is
+    given; torch's own has neither forward-mode nor second derivatives.
+    """
+    attention = attention or _softmax_attention
+    functional = torch.nn.functional
+    batch, channels, ny, nx = x.shape
+    down, across, width = ny // 8, nx // 8, channels // heads
+    local = 1 if heads == 1 else heads // 2
+    if x.numel() == 0:
+        return x + bias[:, None, None]
+    windows = x.permute(0, 2, 3, 1).reshape(batch, down, 8, across, 8, channels).transpose(2, 3)
+    windows = windows.reshape(batch, down * across, 64, channels)
+    tokens = functional.layer_norm(windows, (channels,), norm_weight, norm_bias, epsilon)
+    q, (k, v) = functional.linear(tokens, query), functional.linear(tokens, key_value).chunk(2, dim=-1)
+    by_head = [t.unflatten(-1, (heads, width)) for t in (q, k, v)]  # (batch, windows, 64, heads, width)
+
+    def attend(first: int, last: int, tokens_axis: int) -> Tensor:
+        moved = [t[..., first:last, :].movedim(tokens_axis, -2) for t in by_head]
+        flat = [t.flatten(0, -3) for t in moved]  # four axes at most: torch.compile fails with more
+        attended = attention(*(t.unsqueeze(1) for t in flat)).squeeze(1)
+        return attended.reshape(moved[0].shape).movedim(-2, tokens_axis)
+
+    parts = [attend(0, local, 2)]
+    if local < heads:
+        parts.append(attend(local, heads, 1))
+    projected = functional.linear(torch.cat(parts, dim=-2).flatten(-2), project, bias)
+    added = (windows + projected).reshape(batch, down, across, 8, 8, channels).transpose(2, 3)
+    return added.reshape(batch, ny, nx, channels).permute(0, 3, 1, 2)
+
+
+def _softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return torch.softmax(q * q.shape[-1] ** -0.5 @ k.mT, -1) @ v
+
+
 def hsab_feed_forward(x: Tensor, expand: Tensor, depthwise: Tensor, contract: Tensor) -> Tensor:
     """``V gelu(D gelu(U x))``; see `csmri_ext.ops.hsab_feed_forward`."""
     functional = torch.nn.functional

@@ -1,11 +1,45 @@
 #include "bindings/binding.hpp"
+#include "hsab/half_shuffle_attention.hpp"
 #include "hsab/hsab_feed_forward.hpp"
 
 namespace csmri {
 namespace bindings {
 namespace {
 
+void define_attention(pybind11::module_& m) {
+  using A = HalfShuffleAttentionArgs<void>;
+  define_struct<A>(m, "HalfShuffleAttentionArgs", field("x", &A::x), field("norm_weight", &A::norm_weight),
+                   field("norm_bias", &A::norm_bias), field("query", &A::query), field("key_value", &A::key_value),
+                   field("project", &A::project), field("bias", &A::bias), field("out", &A::out),
+                   field("batch", &A::batch), field("ny", &A::ny), field("nx", &A::nx), field("channels", &A::channels),
+                   field("heads", &A::heads), field("epsilon", &A::epsilon));
+  m.attr("WINDOW") = kWindow;
+  define_cpu<HalfShuffleAttentionArgs>(
+      m, "half_shuffle_attention",
+      [](auto level, const auto& args, const Workspace& work) { half_shuffle_attention_cpu<level()>(args, work); },
+      [](auto level, const auto& args, int threads) {
+        return half_shuffle_attention_scratch_bytes<level()>(args, threads);
+      });
+
+  using B = HalfShuffleAttentionBackwardArgs<void>;
+  define_struct<B>(m, "HalfShuffleAttentionBackwardArgs", field("grad_out", &B::grad_out),
+                   field("forward", &B::forward), field("grad_x", &B::grad_x),
+                   field("grad_norm_weight", &B::grad_norm_weight), field("grad_norm_bias", &B::grad_norm_bias),
+                   field("grad_query", &B::grad_query), field("grad_key_value", &B::grad_key_value),
+                   field("grad_project", &B::grad_project), field("grad_bias", &B::grad_bias));
+  define_cpu<HalfShuffleAttentionBackwardArgs>(
+      m, "half_shuffle_attention_backward",
+      [](auto level, const auto& args, const Workspace& work) {
+        half_shuffle_attention_backward_cpu<level()>(args, work);
+      },
+      [](auto level, const auto& args, int threads) {
+        return half_shuffle_attention_backward_scratch_bytes<level()>(args, threads);
+      });
+}
+
 void define(pybind11::module_& m) {
+  define_attention(m);
+
   using A = HsabFeedForwardArgs<void>;
   define_struct<A>(m, "HsabFeedForwardArgs", field("x", &A::x), field("expand", &A::expand),
                    field("depthwise", &A::depthwise), field("contract", &A::contract), field("out", &A::out),

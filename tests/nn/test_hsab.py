@@ -26,6 +26,9 @@ class OurOps(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+KERNELS = {"half_shuffle_attention.default", "hsab_feed_forward.default"}
+
+
 def layer_and_input(dtype: torch.dtype = torch.float32) -> tuple[HSAB, Tensor]:
     torch.manual_seed(0)
     return HSAB(64, 2).to(dtype), torch.randn(1, 64, 20, 24).to(dtype)
@@ -38,7 +41,7 @@ def values_and_gradients(dtype: torch.dtype) -> list[Tensor]:
     return [out.detach(), x.grad, *(p.grad for p in layer.parameters())]
 
 
-def test_feed_forward_kernel_changes_rounding_only() -> None:
+def test_kernels_change_rounding_only() -> None:
     kernel, truth = values_and_gradients(torch.float32), values_and_gradients(torch.float64)
     with csmri_ext.reference_ops():
         twin = values_and_gradients(torch.float32)
@@ -48,7 +51,7 @@ def test_feed_forward_kernel_changes_rounding_only() -> None:
 
 @pytest.mark.parametrize(
     ("convert", "expected"),
-    [(lambda x: x, {"hsab_feed_forward.default"}), (lambda x: x.double(), set()), (lambda x: x.bfloat16(), set())],
+    [(lambda x: x, KERNELS), (lambda x: x.double(), set()), (lambda x: x.bfloat16(), set())],
     ids=["float32", "float64", "bfloat16"],
 )
 def test_kernel_runs_where_it_is_faster(convert: Callable[[Tensor], Tensor], expected: set[str]) -> None:
