@@ -52,16 +52,21 @@ class Timing:
     ratios: dict[str, float]
 
 
-def side_by_side(ways: Mapping[str, Callable[[], Any]], repetitions: int = 15, warmup: int = 2) -> Timing:
+def side_by_side(
+    ways: Mapping[str, Callable[[], Any]],
+    repetitions: int = 15,
+    warmup: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Timing:
     """Call every way `repetitions` times, each round in a rotated order; the first way is the yardstick."""
     names = list(ways)
     times: dict[str, list[float]] = {name: [] for name in names}
     for round_ in range(warmup + repetitions):
         turn = round_ % len(names)
         for name in names[turn:] + names[:turn]:
-            start = time.perf_counter()
+            start = clock()
             ways[name]()
-            elapsed = time.perf_counter() - start
+            elapsed = clock() - start
             if round_ >= warmup:
                 times[name].append(1e3 * elapsed)
     first = times[names[0]]

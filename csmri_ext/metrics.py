@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from skimage.metrics import structural_similarity
 
 if TYPE_CHECKING:
     from csmri_ext.complexity import count_flops, count_parameters
@@ -65,7 +64,7 @@ def mse(target_volume: ArrayLike, recon_volume: ArrayLike) -> float:
         Different shapes, other than two or three axes, or complex images.
     """
     target, recon = _volumes(target_volume, recon_volume)
-    return float(np.mean((target - recon) ** 2))
+    return float(_squared_errors(target, recon)[0].sum() / target.size)
 
 
 def nmse(target_volume: ArrayLike, recon_volume: ArrayLike) -> float:
@@ -83,7 +82,7 @@ def nmse(target_volume: ArrayLike, recon_volume: ArrayLike) -> float:
     """
     target, recon = _volumes(target_volume, recon_volume)
     _data_range(target, None)
-    return float(np.sum((target - recon) ** 2) / np.sum(target**2))
+    return float(np.divide(*(sums.sum() for sums in _squared_errors(target, recon, energy=True))))
 
 
 def psnr(target_volume: ArrayLike, recon_volume: ArrayLike, maxval: float | None = None) -> float:
@@ -102,7 +101,7 @@ def psnr(target_volume: ArrayLike, recon_volume: ArrayLike, maxval: float | None
         As in `mse`, or a data range that is not positive.
     """
     target, recon = _volumes(target_volume, recon_volume)
-    return _decibel(_data_range(target, maxval), float(np.mean((target - recon) ** 2)))
+    return _decibel(_data_range(target, maxval), float(_squared_errors(target, recon)[0].sum() / target.size))
 
 
 def ssim(target_volume: ArrayLike, recon_volume: ArrayLike, maxval: float | None = None) -> float:
@@ -140,7 +139,8 @@ def slice_psnr(target_volume: ArrayLike, recon_volume: ArrayLike, maxval: float 
     """
     target, recon = _volumes(target_volume, recon_volume)
     maxval = _data_range(target, maxval)
-    return np.array([_decibel(maxval, float(error)) for error in np.mean((target - recon) ** 2, axis=(1, 2))])
+    errors = _squared_errors(target, recon)[0] / target[0].size
+    return np.array([_decibel(maxval, float(error)) for error in errors])
 
 
 def slice_ssim(target_volume: ArrayLike, recon_volume: ArrayLike, maxval: float | None = None) -> NDArray[np.float64]:
@@ -164,7 +164,7 @@ def slice_ssim(target_volume: ArrayLike, recon_volume: ArrayLike, maxval: float 
         raise ValueError(f"SSIM needs slices of at least {_SSIM_WINDOW} x {_SSIM_WINDOW}, got {target.shape[1:]}")
     maxval = _data_range(target, maxval)
     pairs = zip(target, recon, strict=True)
-    return np.array([structural_similarity(t, r, win_size=_SSIM_WINDOW, data_range=maxval) for t, r in pairs])
+    return np.array([_ssim_of_slice(t, r, maxval) for t, r in pairs])
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,69 @@ def over_volumes(values: Iterable[float]) -> Summary:
     return Summary(mean=float(np.mean(array)), std=std, n=array.size)
 
 
-def _volumes(target: ArrayLike, recon: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+# --- a part of a slice at a time, so that what is in float64 stays in the cache ---------------------------------------
+_PART = 1 << 14  # pixels
+_STRIP = 32  # rows
+
+
+def _squared_errors(
+    target: NDArray[Any], recon: NDArray[Any], *, energy: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``||target - recon||^2`` and, if `energy`, ``||target||^2`` of each slice."""
+    errors, energies = np.zeros(len(target)), np.zeros(len(target))
+    buffers = np.empty((2, _PART))
+    for i in range(len(target)):
+        pixels, others = target[i].reshape(-1), recon[i].reshape(-1)
+        for start in range(0, pixels.size, _PART):
+            part = pixels[start : start + _PART]
+            wide, other = buffers[:, : part.size]
+            wide[:], other[:] = part, others[start : start + _PART]
+            if energy:
+                energies[i] += wide @ wide
+            wide -= other
+            errors[i] += wide @ wide
+    return errors, energies
+
+
+def _window_sums(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add up windows of 7 x 7 within the last two axes: pairs, fours, and 4 + 2 + 1 of each."""
+    _, rows, columns = x.shape
+    pairs = x[:, :-1] + x[:, 1:]
+    sums = pairs[:, :-2] + pairs[:, 2:]
+    sums = sums[:, : rows - 6]
+    sums += pairs[:, 4 : rows - 2]
+    sums += x[:, 6:]
+    pairs = sums[..., :-1] + sums[..., 1:]
+    result = pairs[..., : columns - 6] + pairs[..., 2 : columns - 4]
+    result += pairs[..., 4 : columns - 2]
+    result += sums[..., 6:]
+    return result
+
+
+def _ssim_of_slice(target: NDArray[Any], recon: NDArray[Any], data_range: float) -> float:
+    """Mean over all windows that lie within the slice, which are those of the pixels that scikit-image keeps."""
+    windows = _SSIM_WINDOW**2
+    sample = windows / (windows - 1)  # covariance with n - 1 in the denominator
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    rows = target.shape[0] - _SSIM_WINDOW + 1
+    total = 0.0
+    for start in range(0, rows, _STRIP):
+        stop = min(start + _STRIP, rows) + _SSIM_WINDOW - 1
+        maps = np.empty((5, stop - start, target.shape[1]))
+        t, r = maps[0], maps[1]
+        t[:], r[:] = target[start:stop], recon[start:stop]
+        np.multiply(t, t, out=maps[2])
+        np.multiply(r, r, out=maps[3])
+        np.multiply(t, r, out=maps[4])
+        mean_t, mean_r, mean_tt, mean_rr, mean_tr = _window_sums(maps) / windows
+        product, squares = mean_t * mean_r, mean_t * mean_t + mean_r * mean_r
+        variances, covariance = sample * (mean_tt + mean_rr - squares), sample * (mean_tr - product)
+        similarity = (2 * product + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
+        total += float(similarity.sum())
+    return total / (rows * (target.shape[1] - _SSIM_WINDOW + 1))
+
+
+def _volumes(target: ArrayLike, recon: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     arrays = np.asarray(target), np.asarray(recon)
     if arrays[0].shape != arrays[1].shape:
         raise ValueError(f"target has shape {arrays[0].shape}, but recon has shape {arrays[1].shape}")
@@ -229,11 +291,11 @@ def _volumes(target: ArrayLike, recon: ArrayLike) -> tuple[NDArray[np.float64], 
         if np.iscomplexobj(array):
             raise ValueError(f"metrics compare magnitude images, but {name} is {array.dtype}: take its absolute value")
     height, width = arrays[0].shape[-2:]
-    first, second = (np.asarray(array, dtype=np.float64).reshape(-1, height, width) for array in arrays)
+    first, second = (array.reshape(-1, height, width) for array in arrays)
     return first, second
 
 
-def _data_range(target: NDArray[np.float64], maxval: float | None) -> float:
+def _data_range(target: NDArray[Any], maxval: float | None) -> float:
     maxval = float(target.max()) if maxval is None else maxval
     if not maxval > 0:
         raise ValueError(f"the data range must be positive, got {maxval:g} (is the target empty?)")

@@ -137,6 +137,38 @@ def sense_normal_samples() -> list[OpSample]:
     return [sample("x"), sample("xy")]
 
 
+def encode_samples() -> list[OpSample]:
+    """Three coils, sensitivities of each image; without any, as `fft2c`."""
+
+    def images(batch: int, dtype: torch.dtype, size: Size) -> Inputs:
+        return _random(12, dtype.to_complex(), (batch, *size), (batch, 3, *size))
+
+    def coil_images(batch: int, dtype: torch.dtype, size: Size) -> Inputs:
+        return _random(13, dtype.to_complex(), (batch, 3, *size), (batch, 3, *size))
+
+    def samples(axes: str) -> list[OpSample]:
+        return [
+            OpSample(
+                name=f"encode-{axes}",
+                call=lambda image, maps: ops.encode(image, maps, _mask(axes, maps)),
+                twin=lambda image, maps: reference.encode(image, maps, _mask(axes, maps)),
+                make=images,
+                misfit=_narrower,
+                n_batched=2,
+            ),
+            OpSample(
+                name=f"encode_adjoint-{axes}",
+                call=lambda kspace, maps: ops.encode_adjoint(kspace, maps, _mask(axes, maps)),
+                twin=lambda kspace, maps: reference.encode_adjoint(kspace, maps, _mask(axes, maps)),
+                make=coil_images,
+                misfit=_narrower,
+                n_batched=2,
+            ),
+        ]
+
+    return [*samples("x"), *samples("xy")]
+
+
 # --- convolutions --------------------------------------------------------------------------------------------------
 def split_depthwise_samples() -> list[OpSample]:
     """Three groups of two channels."""
@@ -299,6 +331,7 @@ def relu_conv_samples() -> list[OpSample]:
 SAMPLES: list[OpSample] = [
     *data_consistency_samples(),
     *sense_normal_samples(),
+    *encode_samples(),
     *split_depthwise_samples(),
     *half_shuffle_attention_samples(),
     *hsab_feed_forward_samples(),

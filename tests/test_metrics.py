@@ -169,3 +169,14 @@ class TestBadInput:
 def test_image_metrics_do_without_torch() -> None:
     code = "import sys, csmri_ext.metrics; assert 'torch' not in sys.modules; csmri_ext.metrics.count_flops"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 7), (2, 40, 33), (1, 75, 320)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_ssim_is_that_of_scikit_image(shape: tuple[int, ...], dtype: type) -> None:
+    """In float64, to its rounding, with strips that do and do not fill the slice."""
+    generator = np.random.default_rng(0)
+    target, recon = (generator.uniform(0, 200, shape).astype(dtype) for _ in range(2))
+    pairs = zip(target.astype(float), recon.astype(float), strict=True)
+    expected = [structural_similarity(t, r, data_range=float(target.max())) for t, r in pairs]
+    np.testing.assert_allclose(slice_ssim(target, recon), expected, atol=1e-12)

@@ -21,13 +21,15 @@ class DataConsistency(nn.Module):
         Step. 1, the default, replaces what was acquired; ``1 / (1 + mu)`` is the exact proximal step of GA-HQS (eq. 6),
         ``lam / (1 + lam)`` that of NasN (eq. 7).
     learnable
-        Make the step a parameter, ``eta = sigmoid(theta)``, which stays between 0 and 1; `eta` is where it starts and
-        must lie strictly between them.
+        Make the step a parameter `theta`, which starts at `eta`.
+    bounded
+        Of a learned step: True, ``eta = sigmoid(theta)``, which stays between 0 and 1 and must start strictly between
+        them; False, ``eta = theta``, any number, as the ``dc_weight`` of fastMRI's VarNet, which starts at 1.
 
     Raises
     ------
     ValueError
-        If `learnable` and `eta` is not strictly between 0 and 1.
+        If `learnable` and `bounded`, and `eta` is not strictly between 0 and 1.
 
     Examples
     --------
@@ -36,22 +38,29 @@ class DataConsistency(nn.Module):
     >>> prepared = prepare_data_consistency(kspace, mask)  # or prepared for several stages
     >>> for stage in stages:
     ...     image = layer(stage(image), prepared)
+    >>> layer = DataConsistency(learnable=True, bounded=False)  # a data step of VarNet, with its weight
+    >>> layer.theta.data.copy_(varnet_block.dc_weight)
     """
 
-    def __init__(self, eta: float = 1.0, *, learnable: bool = False) -> None:
+    def __init__(self, eta: float = 1.0, *, learnable: bool = False, bounded: bool = True) -> None:
         super().__init__()
         self.theta: nn.Parameter | None = None
         self._eta = float(eta)
+        self.bounded = bounded
         if learnable:
-            if not 0 < eta < 1:
-                raise ValueError(f"DataConsistency: a learnable eta must start between 0 and 1, got {eta}")
-            self.theta = learned_number(torch.logit(torch.tensor(self._eta)))
+            if bounded and not 0 < eta < 1:
+                raise ValueError(
+                    f"DataConsistency: a learnable eta must start between 0 and 1, got {eta}; bounded=False lifts that"
+                )
+            self.theta = learned_number(torch.logit(torch.tensor(self._eta)) if bounded else self._eta)
             load_numbers_without_axis(self)
 
     @property
     def eta(self) -> Tensor | float:
         """The step: a number, or a function of the parameter."""
-        return self._eta if self.theta is None else torch.sigmoid(self.theta)
+        if self.theta is None:
+            return self._eta
+        return torch.sigmoid(self.theta) if self.bounded else self.theta
 
     def forward(
         self,

@@ -12,6 +12,7 @@ from csmri_ext.ops.data_consistency import (
     prepare_data_consistency,
 )
 from csmri_ext.ops.half_shuffle_attention import half_shuffle_attention, half_shuffle_attention_is_faster
+from csmri_ext.ops.encode import encode, encode_adjoint
 from csmri_ext.ops.hsab_feed_forward import hsab_feed_forward, hsab_feed_forward_is_faster
 from csmri_ext.ops.nasn_cascade import nasn_cascade
 from csmri_ext.ops.pyramid_attention import KERNEL_SIZES, pyramid_attention, pyramid_convolution
@@ -32,6 +33,8 @@ __all__ = [
     "divide_prepared",
     "half_shuffle_attention",
     "half_shuffle_attention_is_faster",
+    "encode",
+    "encode_adjoint",
     "hsab_feed_forward",
     "hsab_feed_forward_is_faster",
     "nasn_cascade",

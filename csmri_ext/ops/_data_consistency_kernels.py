@@ -43,25 +43,26 @@ def _batch(image: Tensor) -> int:
     return math.prod(image.shape[:-2]) if image.is_complex() else image.shape[0]
 
 
-def _shape(image: Tensor, weights: Tensor, axes: str) -> _core.KspaceShape:
+def shape_of(image: Tensor, n_masks: int, axes: str) -> _core.KspaceShape:
+    """Return KspaceShape of csrc/fft/packed_kspace.hpp."""
     batch = _batch(image)
-    return kspace_shape(batch, image.shape, axes, _replicas(image), max(1, batch // max(1, weights.shape[0])))
+    return kspace_shape(batch, image.shape, axes, _replicas(image), max(1, batch // max(1, n_masks)))
 
 
-def _addressable(image: Tensor) -> Tensor:
+def addressable(image: Tensor) -> Tensor:
     """Return the image as kernels can address it: leading axes flattened, adjacent columns adjacent in memory."""
     if image.is_complex() and image.ndim != 3:
         image = image.reshape(-1, *image.shape[-2:])
     return image if image.stride(-1) == 1 else image.contiguous()
 
 
-def _images(image: Tensor) -> _core.ComplexImages:
+def images_of(image: Tensor) -> _core.ComplexImages:
     """Return ComplexImages of csrc/fft/images.hpp."""
-    re, size = image.data_ptr(), image.element_size()
-    if image.is_complex():
-        im, (batch, replica, row, column) = re + size // 2, (2 * image.stride(0), 0, 2 * image.stride(1), 2)
+    re, size, strides = image.data_ptr(), image.element_size(), image.stride()
+    if len(strides) == 3:  # complex
+        im, (batch, replica, row, column) = re + size // 2, (2 * strides[0], 0, 2 * strides[1], 2)
     else:
-        im, (batch, replica, row, column) = re + size * image.stride(1) * _replicas(image), (*image.stride()[:3], 1)
+        im, (batch, replica, row, column) = re + size * strides[1] * _replicas(image), (*strides[:3], 1)
     return _core.ComplexImages(
         re=re, im=im, batch_stride=batch, replica_stride=replica, row_stride=row, column_stride=column
     )
@@ -80,13 +81,13 @@ def _apply_to(
 ) -> None:
     if image.numel() == 0:
         return
-    image, eta = _addressable(image), eta.contiguous()
+    image, eta = addressable(image), eta.contiguous()
     samples = None if samples is None else samples.contiguous()
-    shape, weights = _shape(image, weights, axes), weights.contiguous()
+    shape, weights = shape_of(image, weights.shape[0], axes), weights.contiguous()
     args = _core.DataConsistencyArgs(
         shape=shape,
-        image=_images(image),
-        out=_images(_addressable(out)),
+        image=images_of(image),
+        out=images_of(addressable(out)),
         samples=address(samples),
         weights=address(weights),
         eta=address(eta),
@@ -95,8 +96,11 @@ def _apply_to(
     launch("data_consistency", image, args)
 
 
-def _apply(image: Tensor, samples: Tensor | None, weights: Tensor, eta: Tensor, axes: str, add_image: bool) -> Tensor:
-    out = image.new_empty(image.shape)
+def apply_now(
+    image: Tensor, samples: Tensor | None, weights: Tensor, eta: Tensor, axes: str, add_image: bool
+) -> Tensor:
+    """Run what `apply` registers."""
+    out = torch.empty_like(image, memory_format=torch.contiguous_format)
     _apply_to(out, image, samples, weights, eta, axes, add_image)
     return out
 
@@ -141,7 +145,7 @@ def _flops(image: Any, samples: Any, weights: Any, eta: Any, axes: str, *_: Any,
 
 apply = register(
     "data_consistency(Tensor image, Tensor? samples, Tensor weights, Tensor eta, str axes, bool add_image) -> Tensor",
-    _apply,
+    apply_now,
     fake=lambda image, *_: image.new_empty(image.shape),
     flops=_flops,
     backward=_gradient,
@@ -159,13 +163,13 @@ def _apply_backward(
     grad_image, grad_eta = grad.new_empty(grad.shape), eta.new_empty(())
     if image.numel() == 0:
         return grad_image, grad_eta.zero_()
-    grad, image, weights, eta = _addressable(grad), _addressable(image), weights.contiguous(), eta.contiguous()
+    grad, image, weights, eta = addressable(grad), addressable(image), weights.contiguous(), eta.contiguous()
     samples = None if samples is None else samples.contiguous()
     args = _core.DataConsistencyBackwardArgs(
-        shape=_shape(image, weights, axes),
-        grad=_images(grad),
-        image=_images(image),
-        grad_image=_images(_addressable(grad_image)),
+        shape=shape_of(image, weights.shape[0], axes),
+        grad=images_of(grad),
+        image=images_of(image),
+        grad_image=images_of(addressable(grad_image)),
         samples=address(samples),
         weights=address(weights),
         eta=address(eta),
@@ -233,18 +237,18 @@ apply_backward = register(
 )
 
 
-# --- concat[x, eta x0, -eta N x] for real images of m replicas ------------------------------------------------------
-
-
 # --- the adjoint of s -> F^H s -------------------------------------------------------------------------------------
 def _measure(image: Tensor, weights: Tensor, axes: str) -> Tensor:
     shape = samples_shape(_batch(image), image.shape, axes)
     samples = weights.new_zeros(shape)
     if image.numel() == 0:
         return samples
-    image, weights = _addressable(image), weights.contiguous()
+    image, weights = addressable(image), weights.contiguous()
     args = _core.MeasureArgs(
-        shape=_shape(image, weights, axes), image=_images(image), weights=address(weights), samples=address(samples)
+        shape=shape_of(image, weights.shape[0], axes),
+        image=images_of(image),
+        weights=address(weights),
+        samples=address(samples),
     )
     launch("data_consistency_measure", image, args)
     return samples

@@ -61,6 +61,10 @@ class Derivatives:
     constants: dict[str, str] = field(default_factory=dict)
 
 
+_CPU = torch._C.DispatchKey.CPU
+_BELOW = torch._C._after_autograd_keyset.remove(torch._C.DispatchKey.ADInplaceOrView)  # which these ops fall through
+
+
 def under_transforms() -> bool:
     """Whether a tensor may have tangents, or a history of which ``requires_grad`` says nothing.
 
@@ -69,8 +73,13 @@ def under_transforms() -> bool:
     return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 
 
-def register_derivatives(library: torch.library.Library, op: Any, derivatives: Derivatives) -> None:
-    """Make `derivatives` the Autograd kernel of `op`, of which `library` has the schema."""
+def register_derivatives(
+    library: torch.library.Library, op: Any, implementation: Callable[..., Any], derivatives: Derivatives
+) -> None:
+    """Make `derivatives` the Autograd kernel of `op`, of which `library` has the schema.
+
+    `implementation` is the op on the CPU: where nothing but its kernel is left to dispatch to, it is called at once.
+    """
     function, names = _function_of(op, derivatives), [argument.name for argument in op._schema.arguments]
     by_twin = derivatives.jvp is None
 
@@ -86,6 +95,8 @@ def register_derivatives(library: torch.library.Library, op: Any, derivatives: D
             if dual:  # before autograd.Function switches forward mode off
                 call.dual = _mapped(_primal, args), _mapped(_tangent, args)
             return _apply(function, call, args)
+        if (keyset & _BELOW).highestPriorityTypeId() == _CPU:
+            return implementation(*args)
         return _below_autograd(op, keyset, args)
 
     library.impl(op._opname, kernel, "Autograd", with_keyset=True)

@@ -8,6 +8,7 @@ through `launch`: the dispatcher has resolved lazy conjugates and negatives by t
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,6 +41,31 @@ _KERNEL_SUFFIX = {
     torch.bfloat16: "bf16",
     torch.float16: "f16",
 }
+
+
+# What `launch` has found: looking a kernel up by its name costs as much as a small image.
+_KERNELS: dict[tuple[str, torch.dtype, bool], tuple[Callable[..., Any], Callable[..., int]]] = {}
+
+
+SMALL_SCRATCH = 1 << 17  # bytes that each Python thread keeps, since making them takes as long as a small image
+
+
+class _KeptScratch(threading.local):
+    """Scratch of the calling thread, which runs one kernel at a time."""
+
+    def __init__(self) -> None:
+        self.scratch = torch.empty(SMALL_SCRATCH, dtype=torch.uint8, device="cpu")
+        self.workspaces: dict[int, _core.Workspace] = {}
+
+    def workspace(self, threads: int) -> _core.Workspace:
+        found = self.workspaces.get(threads)
+        if found is None:
+            found = _core.Workspace(scratch=self.scratch.data_ptr(), threads=threads, device=0, stream=0)
+            self.workspaces[threads] = found
+        return found
+
+
+_kept = _KeptScratch()
 
 
 def register(
@@ -91,7 +117,9 @@ def register(
     packet = getattr(torch.ops.csmri_ext, name)
     register_flop_formula(packet)(flops)
     op: Callable[..., Any] = packet.default
-    register_derivatives(LIBRARY, op, Derivatives(backward, setup_context, jvp, twin, gradient_of, constants or {}))
+    register_derivatives(
+        LIBRARY, op, implementation, Derivatives(backward, setup_context, jvp, twin, gradient_of, constants or {})
+    )
     register_batching(LIBRARY, op, batching or Batching())
     return op
 
@@ -103,13 +131,23 @@ def launch(name: str, like: Tensor, args: Any) -> None:
     number of threads, torch's own, since OpenMP's default differs from it in a fresh Python thread; on a GPU the device
     and the current stream. Kernels neither allocate nor wait for a GPU.
     """
-    kernel, scratch_bytes = kernel_for(name, like), kernel_for(f"{name}_scratch_bytes", like)
-    threads = 1 if like.is_cuda else torch.get_num_threads()
-    scratch = torch.empty(scratch_bytes(args, threads), dtype=torch.uint8, device=like.device)
-    device, stream = 0, 0
-    if like.is_cuda:
-        device, stream = like.device.index, torch.cuda.current_stream(like.device).cuda_stream
-    kernel(args, _core.Workspace(scratch=address(scratch), threads=threads, device=device, stream=stream))
+    key = (name, like.dtype, like.is_cuda)
+    pair = _KERNELS.get(key)
+    if pair is None:
+        pair = _KERNELS[key] = kernel_for(name, like), kernel_for(f"{name}_scratch_bytes", like)
+    kernel, scratch_bytes = pair
+    if not like.is_cuda:
+        threads = torch.get_num_threads()
+        n_bytes = scratch_bytes(args, threads)
+        if n_bytes <= SMALL_SCRATCH:
+            kernel(args, _kept.workspace(threads))
+            return
+        scratch = torch.empty(n_bytes, dtype=torch.uint8)
+        kernel(args, _core.Workspace(scratch=scratch.data_ptr(), threads=threads, device=0, stream=0))
+        return
+    scratch = torch.empty(scratch_bytes(args, 1), dtype=torch.uint8, device=like.device)
+    stream = torch.cuda.current_stream(like.device).cuda_stream
+    kernel(args, _core.Workspace(scratch=address(scratch), threads=1, device=like.device.index, stream=stream))
 
 
 def autocasting(device: torch.device) -> bool:

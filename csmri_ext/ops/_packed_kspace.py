@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -41,33 +42,84 @@ def kspace_shape(
     batch: int, size: Sequence[int], axes: str, replicas: int = 1, batch_per_mask: int = 1
 ) -> _core.KspaceShape:
     """Return KspaceShape of csrc/fft/packed_kspace.hpp; `size` ends with ny, nx."""
+    return _kspace_shape(batch, size[-2], size[-1], axes, replicas, batch_per_mask)
+
+
+@lru_cache
+def _kspace_shape(batch: int, ny: int, nx: int, axes: str, replicas: int, batch_per_mask: int) -> _core.KspaceShape:
     return _core.KspaceShape(
         batch=batch,
         replicas=replicas,
         batch_per_mask=batch_per_mask,
-        ny=size[-2],
-        nx=size[-1],
+        ny=ny,
+        nx=nx,
         axes=_core.Axes.__members__[axes],
     )
 
 
-def smallest_masks(mask: Tensor, shape: torch.Size) -> tuple[str, Tensor]:
-    """Return the axes along which the mask varies, and one mask for each run of consecutive images that share it.
+def mask_planes(mask: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return one mask for each run of consecutive images that share it, ``(n_masks, ny or 1, nx or 1)``.
 
-    ``(n_masks, n)`` for one axis, ``(n_masks, ny, nx)`` for both; image b of the flattened batch uses mask
-    ``b // (batch / n_masks)``.
+    `shape` is that of k-space, ``(..., ny, nx)``, to which the mask broadcasts; image b of the flattened batch uses
+    mask ``b // (batch / n_masks)``.
     """
+    if mask.ndim < 3:  # nearly always, and small images wait for nothing else
+        return mask.reshape((1, 1, *mask.shape)[-3:])
     mask = mask.reshape((1,) * (len(shape) - mask.ndim) + mask.shape)
     lead = list(mask.shape[:-2])
     while lead and lead[-1] == 1:
         lead.pop()
     outer = shape[: len(lead)]
-    mask = mask.reshape(*lead, *mask.shape[-2:]).expand(*outer, -1, -1).reshape(math.prod(outer), *mask.shape[-2:])
-    if mask.shape[-2] == 1:
-        return "x", mask[:, 0].expand(-1, shape[-1])
-    if mask.shape[-1] == 1:
-        return "y", mask[:, :, 0]
-    return "xy", mask
+    return mask.reshape(*lead, *mask.shape[-2:]).expand(*outer, -1, -1).reshape(math.prod(outer), *mask.shape[-2:])
+
+
+def axes_of(planes: Sequence[int]) -> str:
+    """Return the axes along which masks of a shape ``(n_masks, ny or 1, nx or 1)`` vary."""
+    return "x" if planes[-2] == 1 else "y" if planes[-1] == 1 else "xy"
+
+
+def lines_of(planes: Tensor, size: Sequence[int]) -> tuple[str, Tensor]:
+    """Return the axes along which masks vary, by their shape, and the masks without the others.
+
+    ``(n_masks, n)`` for one axis, ``(n_masks, ny, nx)`` for both; `size` ends with ny, nx.
+    """
+    axes = axes_of(planes.shape)
+    if axes == "xy":
+        return axes, planes
+    n = size[-1] if axes == "x" else size[-2]
+    masks = planes.flatten(1)
+    return axes, masks if masks.shape[1] == n else masks.expand(-1, n)
+
+
+def narrowed(planes: Tensor) -> Tensor:
+    """Return the masks without the axes along which all of them are constant: masks of columns given in full shape.
+
+    For real tensors on the CPU, whose values can be read without waiting: inside of ops, or where `readable`.
+    """
+    if planes.device.type != "cpu" or 1 in planes.shape[-2:] or planes.numel() == 0:
+        return planes
+    planes = planes.resolve_neg().contiguous()
+    n_masks, ny, nx = planes.shape
+    axes = _core.mask_axes(planes.data_ptr(), n_masks, ny, nx, planes.element_size())
+    if axes == _core.Axes.x:
+        return planes[:, :1]
+    return planes[:, :, :1] if axes == _core.Axes.y else planes
+
+
+def view_as_complex(x: Tensor) -> str:
+    """Return what a message adds for real and imaginary parts along the last axis, fastMRI's old form."""
+    pairs = x.is_floating_point() and x.ndim > 2 and x.shape[-1] == 2
+    return "; torch.view_as_complex makes it of pairs along the last axis" if pairs else ""
+
+
+def readable(x: Tensor) -> bool:
+    """Whether Python may look at the values: in eager mode, where no trace would remember what it saw."""
+    return (
+        not torch.compiler.is_compiling()
+        and type(x) in (Tensor, torch.nn.Parameter)
+        and not torch._C._functorch.is_functorch_wrapped_tensor(x)
+        and torch._C._len_torch_dispatch_stack() == 0
+    )
 
 
 def _pack_args(kspace: Tensor, mask: Tensor, samples: Tensor, axes: str) -> _core.PackArgs:
@@ -80,7 +132,8 @@ def _pack_args(kspace: Tensor, mask: Tensor, samples: Tensor, axes: str) -> _cor
     )
 
 
-def _pack(kspace: Tensor, mask: Tensor, axes: str) -> Tensor:
+def pack_now(kspace: Tensor, mask: Tensor, axes: str) -> Tensor:
+    """Run what `pack` registers."""
     kspace, mask = kspace.contiguous(), mask.contiguous()
     samples = mask.new_zeros(samples_shape(kspace.shape[0], kspace.shape, axes))
     if kspace.numel():
@@ -96,7 +149,8 @@ def _unpack(samples: Tensor, mask: Tensor, axes: str, ny: int, nx: int) -> Tenso
     return kspace
 
 
-def _pack_mask(mask: Tensor, axes: str, ny: int, nx: int) -> Tensor:
+def pack_mask_now(mask: Tensor, axes: str, ny: int, nx: int) -> Tensor:
+    """Run what `pack_mask` registers."""
     mask = mask.contiguous()
     weights = mask.new_zeros(_weights_shape(mask, axes))
     if mask.numel():
@@ -136,7 +190,7 @@ def _pack_flops(_: Any, mask: Any, axes: str, *__: Any, out_shape: Any = None, *
 
 pack: Callable[..., Any] = register(
     "data_consistency_pack(Tensor kspace, Tensor mask, str axes) -> Tensor",
-    _pack,
+    pack_now,
     fake=lambda kspace, mask, axes: mask.new_empty(samples_shape(kspace.shape[0], kspace.shape, axes)),
     flops=_pack_flops,
     backward=_pack_gradient,
@@ -160,7 +214,7 @@ unpack: Callable[..., Any] = register(
 )
 pack_mask = register(
     "data_consistency_pack_mask(Tensor mask, str axes, SymInt ny, SymInt nx) -> Tensor",
-    _pack_mask,
+    pack_mask_now,
     fake=lambda mask, axes, ny, nx: mask.new_empty(_weights_shape(mask, axes)),
     flops=lambda *_, **__: 0,
     constants=_MASK,

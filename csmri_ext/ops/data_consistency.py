@@ -11,6 +11,7 @@ from torch import Tensor
 from csmri_ext.ops import _data_consistency_kernels as kernels
 from csmri_ext.ops import _packed_kspace as packed
 from csmri_ext.ops import reference
+from csmri_ext.ops._data_consistency_once import once
 from csmri_ext.ops._library import autocasting
 
 
@@ -71,7 +72,8 @@ def data_consistency(image: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor | 
         do not matter.
     mask
         bool (True = acquired) or real weights, broadcastable to `kspace`: ``(nx,)``, ``(ny, 1)``, ``(ny, nx)``,
-        ``(batch, 1, 1, nx)`` ... Give it in its smallest shape: the shape decides about the fast paths, not the values.
+        ``(batch, 1, 1, nx)`` ... In full shape it costs a look at its values, which decide about the fast path; where
+        nobody can look (in `prepare_data_consistency` of a compiled function, on a GPU) its shape decides.
     eta
         Step: float, or real tensor with one element; or one for each image, real with the axes of `image`, the last two
         of size 1: ``(batch, 1, 1)``. That costs one more pass over the image.
@@ -87,7 +89,16 @@ def data_consistency(image: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor | 
     TypeError, ValueError
         If dtypes, devices or shapes do not fit together, or the mask requires a gradient.
     """
-    return data_consistency_prepared(image, prepare_data_consistency(kspace, mask), eta)
+    _check_measured(kspace, mask)
+    _check_image(image, kspace)
+    step = _step(eta, kspace, image)
+    if reference.active() or not kernels.cover(kspace):
+        weighting = mask.to(packed.REAL_DTYPES[kspace.dtype])
+        return reference.data_consistency(image, kspace, weighting, step)
+    data = kspace if kspace.ndim == 3 else kspace.reshape(math.prod(kspace.shape[:-2]), *kspace.shape[-2:])
+    own, at_once = _split(step)
+    result: Tensor = once(image, data, packed.mask_planes(mask, kspace.shape), own, at_once)
+    return result if at_once else image + step * result
 
 
 def prepare_data_consistency(kspace: Tensor, mask: Tensor) -> PreparedKspace:
@@ -112,10 +123,12 @@ def prepare_data_consistency(kspace: Tensor, mask: Tensor) -> PreparedKspace:
     """
     _check_measured(kspace, mask)
     weighting = mask.to(packed.REAL_DTYPES[kspace.dtype])
-    axes, masks = packed.smallest_masks(weighting, kspace.shape)
+    planes = packed.mask_planes(mask, kspace.shape)
+    axes, masks = packed.lines_of(packed.narrowed(planes) if packed.readable(planes) else planes, kspace.shape)
     if reference.active() or not kernels.cover(kspace):
         return PreparedKspace(kspace, weighting, axes, None, None)
     ny, nx = kspace.shape[-2:]
+    masks = masks.to(weighting.dtype)
     samples = packed.pack(kspace.reshape(math.prod(kspace.shape[:-2]), ny, nx), masks, axes)
     return PreparedKspace(kspace, weighting, axes, samples, packed.pack_mask(masks, axes, ny, nx))
 
@@ -171,8 +184,8 @@ def data_consistency_prepared(image: Tensor, prepared: PreparedKspace, eta: Tens
     TypeError, ValueError
         If dtypes, devices or shapes do not fit together.
     """
-    _check_image(image, prepared)
-    step = _step(eta, prepared, image)
+    _check_image(image, prepared.kspace)
+    step = _step(eta, prepared.kspace, image)
     if reference.active() or not kernels.cover(image):
         return reference.data_consistency(image, prepared.kspace, prepared.mask, step)
     prepared = _packed(prepared)
@@ -184,8 +197,8 @@ def data_consistency_normal_term(image: Tensor, prepared: PreparedKspace, eta: T
 
     Parameters and errors as in `data_consistency_prepared`; the measured data are not used.
     """
-    _check_image(image, prepared)
-    step = _step(eta, prepared, image)
+    _check_image(image, prepared.kspace)
+    step = _step(eta, prepared.kspace, image)
     if reference.active() or not kernels.cover(image):
         return reference.data_consistency_normal_term(image, prepared.kspace, prepared.mask, step)
     prepared = _packed(prepared)
@@ -193,17 +206,25 @@ def data_consistency_normal_term(image: Tensor, prepared: PreparedKspace, eta: T
 
 
 def _applied(image: Tensor, samples: Tensor | None, prepared: PreparedKspace, step: Tensor, add_image: bool) -> Tensor:
-    own = step if step.ndim == 0 else step.new_ones(())  # the kernels know one step for all images
-    result: Tensor = kernels.apply(image, samples, prepared.weights, own, prepared.axes, add_image and step.ndim == 0)
+    own, at_once = _split(step)
+    result: Tensor = kernels.apply(image, samples, prepared.weights, own, prepared.axes, add_image and at_once)
     if step.ndim:
         result = image + step * result if add_image else step * result
     return result
 
 
+def _split(step: Tensor) -> tuple[Tensor, bool]:
+    """Return the step that kernels take, one for all images, and whether it is the whole."""
+    return (step, True) if step.ndim == 0 else (step.new_ones(()), False)
+
+
 # --- checks: everything that kernels take for granted --------------------------------------------------------------
 def _check_measured(kspace: Tensor, mask: Tensor) -> None:
     if kspace.dtype not in packed.REAL_DTYPES:
-        raise TypeError(f"data_consistency: kspace is {kspace.dtype}, expected torch.complex64 or torch.complex128")
+        raise TypeError(
+            f"data_consistency: kspace is {kspace.dtype}, expected torch.complex64 or torch.complex128"
+            f"{packed.view_as_complex(kspace)}"
+        )
     if mask.is_complex():
         raise TypeError(f"data_consistency: mask is {mask.dtype}, expected bool or real weights")
     if mask.requires_grad and not reference.active():
@@ -220,8 +241,7 @@ def _check_measured(kspace: Tensor, mask: Tensor) -> None:
         )
 
 
-def _check_image(image: Tensor, prepared: PreparedKspace) -> None:
-    kspace = prepared.kspace
+def _check_image(image: Tensor, kspace: Tensor) -> None:
     if image.device != kspace.device:
         raise ValueError(f"data_consistency: image is on {image.device}, kspace on {kspace.device}")
     if image.is_complex():
@@ -242,13 +262,14 @@ def _check_image(image: Tensor, prepared: PreparedKspace) -> None:
         )
 
 
-def _step(eta: Tensor | float, prepared: PreparedKspace, image: Tensor | None = None) -> Tensor:
+def _step(eta: Tensor | float, kspace: Tensor, image: Tensor | None = None) -> Tensor:
     """Return eta as a real tensor of the dtype and on the device of the data; without axes if it is one number.
 
     A number for each image needs `image`, against which it broadcasts.
     """
-    kspace = prepared.kspace
     dtype = packed.REAL_DTYPES[kspace.dtype]
+    if isinstance(eta, Tensor) and eta.ndim == 0 and eta.dtype == dtype and eta.device == kspace.device:
+        return eta
     if not isinstance(eta, Tensor):
         return torch.full((), eta, dtype=dtype, device=kspace.device)
     if eta.is_complex():

@@ -80,6 +80,21 @@ def sense_normal(image: Tensor, sens_maps: Tensor | None, mask: Tensor) -> Tenso
     return (sens_maps.conj() * ifft2c(mask * fft2c(sens_maps * image.unsqueeze(-3)))).sum(-3)
 
 
+def encode(image: Tensor, sens_maps: Tensor | None, mask: Tensor | None) -> Tensor:
+    """``M F S_c image``; see `csmri_ext.ops.encode`."""
+    return _weighted(fft2c(image if sens_maps is None else sens_maps * image.unsqueeze(-3)), mask)
+
+
+def encode_adjoint(kspace: Tensor, sens_maps: Tensor | None, mask: Tensor | None) -> Tensor:
+    """``sum_c conj(S_c) F^H M kspace_c``; see `csmri_ext.ops.encode_adjoint`."""
+    coil_images = ifft2c(_weighted(kspace, mask))
+    return coil_images if sens_maps is None else (sens_maps.conj() * coil_images).sum(-3)
+
+
+def _weighted(kspace: Tensor, mask: Tensor | None) -> Tensor:
+    return kspace if mask is None else torch.where(mask != 0, mask * kspace, 0)
+
+
 def _to_replicas(image: Tensor) -> Tensor:
     """Real ``(batch, 2 m, ny, nx)`` to complex ``(batch, m, ny, nx)``."""
     return (

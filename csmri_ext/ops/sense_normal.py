@@ -13,6 +13,8 @@ from csmri_ext.ops import _data_consistency_kernels as kernels
 from csmri_ext.ops import _packed_kspace as packed
 from csmri_ext.ops import reference
 from csmri_ext.ops._batching import Batching
+from csmri_ext.ops._coils import check_forward, conjugate_product, product
+from csmri_ext.ops._data_consistency_once import once
 from csmri_ext.ops._library import address, launch, register
 
 
@@ -35,7 +37,7 @@ def sense_normal(image: Tensor, sens_maps: Tensor | None, mask: Tensor) -> Tenso
         one coil of sensitivity 1, whose k-space has the shape of `image`.
     mask
         bool (True = acquired) or real weights, zero frequency in the centre, broadcastable to ``(..., coils, ny, nx)``.
-        Give it in its smallest shape: the shape decides about the fast paths, not the values.
+        On the CPU the values decide about the fast path, on a GPU the shape.
 
     Returns
     -------
@@ -47,76 +49,33 @@ def sense_normal(image: Tensor, sens_maps: Tensor | None, mask: Tensor) -> Tenso
     TypeError, ValueError
         If dtypes, devices or shapes do not fit together, or the mask requires a gradient.
     """
-    batch = _check(image, sens_maps, mask)
-    weighting = mask.to(packed.REAL_DTYPES[image.dtype])
+    batch = check_forward("sense_normal", image, sens_maps, mask)
     if reference.active() or not kernels.cover(image):
-        return reference.sense_normal(image, sens_maps, weighting)
+        return reference.sense_normal(image, sens_maps, mask.to(packed.REAL_DTYPES[image.dtype]))
     ny, nx = image.shape[-2:]
     kspace = image.shape if sens_maps is None else torch.Size((*batch, *sens_maps.shape[-3:]))
-    axes, masks = packed.smallest_masks(weighting, kspace)
-    weights = packed.pack_mask(masks, axes, ny, nx)
+    planes = packed.mask_planes(mask, kspace)
     result: Tensor
     if sens_maps is None:
-        result = kernels.apply(image, None, weights, weights.new_full((), -1), axes, False)
+        result = _filtered(image, planes)
         return result
     n = math.prod(batch)
     n_maps = 1 if math.prod(sens_maps.shape[:-3]) == 1 else n
     maps = sens_maps if n_maps == 1 else sens_maps.expand(kspace)
     images = image.expand(*batch, ny, nx).reshape(n, ny, nx)
-    result = normal(images, maps.reshape(n_maps, *kspace[-3:]), weights, axes)
+    result = normal(images, maps.reshape(n_maps, *kspace[-3:]), planes)
     return result.reshape(*batch, ny, nx)
 
 
-def _check(image: Tensor, sens_maps: Tensor | None, mask: Tensor) -> torch.Size:
-    """Return the leading axes of the result."""
-    if image.dtype not in packed.REAL_DTYPES:
-        raise TypeError(f"sense_normal: image is {image.dtype}, expected torch.complex64 or torch.complex128")
-    if mask.is_complex():
-        raise TypeError(f"sense_normal: mask is {mask.dtype}, expected bool or real weights")
-    if mask.requires_grad and not reference.active():
-        raise ValueError(f"sense_normal: no gradient with respect to the mask; {packed.NO_MASK_GRADIENT}")
-    if mask.device != image.device:
-        raise ValueError(f"sense_normal: image is on {image.device}, mask on {mask.device}")
-    if image.ndim < 2:
-        raise ValueError(f"sense_normal: image {tuple(image.shape)} must be (..., ny, nx)")
-    batch = image.shape[:-2]
-    kspace = tuple(image.shape)
-    if sens_maps is not None:
-        batch = _check_sens_maps(image, sens_maps)
-        kspace = (*batch, *sens_maps.shape[-3:])
-    if mask.ndim > len(kspace) or any(
-        n not in (1, full) for n, full in zip(mask.shape[::-1], kspace[::-1], strict=False)
-    ):
-        raise ValueError(f"sense_normal: mask {tuple(mask.shape)} does not broadcast to k-space {kspace}")
-    return batch
-
-
-def _check_sens_maps(image: Tensor, sens_maps: Tensor) -> torch.Size:
-    if sens_maps.dtype != image.dtype:
-        raise TypeError(f"sense_normal: image is {image.dtype}, sens_maps {sens_maps.dtype}")
-    if sens_maps.device != image.device:
-        raise ValueError(f"sense_normal: image is on {image.device}, sens_maps on {sens_maps.device}")
-    if sens_maps.ndim < 3 or image.shape[-2:] != sens_maps.shape[-2:]:
-        raise ValueError(
-            f"sense_normal: image {tuple(image.shape)}, sens_maps {tuple(sens_maps.shape)}: expected (..., ny, nx) and "
-            "(..., coils, ny, nx)"
-        )
-    try:
-        return torch.broadcast_shapes(image.shape[:-2], sens_maps.shape[:-3])
-    except RuntimeError:
-        raise ValueError(
-            f"sense_normal: image {tuple(image.shape)}, sens_maps {tuple(sens_maps.shape)}: their leading axes do not "
-            "broadcast"
-        ) from None
-
-
-# --- the op: images (n, ny, nx), sens_maps (n or 1, coils, ny, nx), packed weights of the n * coils coil images -------
-def _normal(images: Tensor, sens_maps: Tensor, weights: Tensor, axes: str) -> Tensor:
+# --- the op: images (n, ny, nx), sens_maps (n or 1, coils, ny, nx), masks of the n * coils coil images ----------------
+def _normal(images: Tensor, sens_maps: Tensor, mask: Tensor) -> Tensor:
     n, ny, nx = images.shape
     coils = sens_maps.shape[1]
     if images.numel() == 0 or coils == 0:
         return images.new_zeros(images.shape)
-    images, sens_maps, weights = images.contiguous(), sens_maps.contiguous(), weights.contiguous()
+    axes, masks = packed.lines_of(packed.narrowed(mask), (ny, nx))
+    weights = packed.pack_mask_now(masks.to(packed.REAL_DTYPES[images.dtype]), axes, ny, nx)
+    images, sens_maps = images.contiguous(), sens_maps.contiguous()
     out = images.new_empty(images.shape)
     coil_images = n * coils
     args = _core.SenseNormalArgs(
@@ -133,65 +92,60 @@ def _normal(images: Tensor, sens_maps: Tensor, weights: Tensor, axes: str) -> Te
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    images, sens_maps, weights, ctx.axes = inputs
-    ctx.save_for_backward(images if ctx.needs_input_grad[1] else None, sens_maps, weights)
+    images, sens_maps, mask = inputs
+    ctx.save_for_backward(images if ctx.needs_input_grad[1] else None, sens_maps, mask)
 
 
 def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     """Apply the operator to `grad`; for sens_maps ``conj(grad) F^H M F S image + conj(image) F^H M F S grad``."""
-    images, sens_maps, weights = ctx.saved_tensors
+    images, sens_maps, mask = ctx.saved_tensors
     grad = grad.contiguous()
-    grad_images = normal(grad, sens_maps, weights, ctx.axes) if ctx.needs_input_grad[0] else None
+    grad_images = normal(grad, sens_maps, mask) if ctx.needs_input_grad[0] else None
     if not ctx.needs_input_grad[1]:
-        return grad_images, None, None, None
-    by_images, by_grad = (_coil_images(x, sens_maps, weights, ctx.axes) for x in (images, grad))
-    grad_maps = _conjugate_product(grad.unsqueeze(1), by_images) + _conjugate_product(images.unsqueeze(1), by_grad)
+        return grad_images, None, None
+    by_images, by_grad = (_coil_images(x, sens_maps, mask) for x in (images, grad))
+    grad_maps = conjugate_product(grad.unsqueeze(1), by_images) + conjugate_product(images.unsqueeze(1), by_grad)
     if sens_maps.shape[0] == 1:
         grad_maps = grad_maps.sum(0, keepdim=True)
-    return grad_images, grad_maps, None, None
+    return grad_images, grad_maps, None
 
 
-def _coil_images(images: Tensor, sens_maps: Tensor, weights: Tensor, axes: str) -> Tensor:
-    """``F^H M F S image``, ``(n, coils, ny, nx)``."""
-    coil_images = _product(sens_maps, images.unsqueeze(1))
-    result: Tensor = kernels.apply(coil_images, None, weights, weights.new_full((), -1), axes, False)
+def _filtered(images: Tensor, mask: Tensor) -> Tensor:
+    """``F^H M F image``."""
+    eta = torch.full((), -1, dtype=packed.REAL_DTYPES[images.dtype], device=images.device)
+    result: Tensor = once(images, None, mask, eta, False)
     return result
 
 
+def _coil_images(images: Tensor, sens_maps: Tensor, mask: Tensor) -> Tensor:
+    """``F^H M F S image``, ``(n, coils, ny, nx)``."""
+    return _filtered(product(sens_maps, images.unsqueeze(1)), mask)
+
+
 def _tangent(primals: list[Any], tangents: list[Any]) -> Tensor:
-    images, sens_maps, weights, axes = primals
-    images_t, maps_t, *_ = tangents
-    total = torch.zeros_like(images) if images_t is None else normal(images_t, sens_maps, weights, axes)
+    images, sens_maps, mask = primals
+    images_t, maps_t, _ = tangents
+    total = torch.zeros_like(images) if images_t is None else normal(images_t, sens_maps, mask)
     if maps_t is not None:
-        total = total + _conjugate_product(maps_t, _coil_images(images, sens_maps, weights, axes)).sum(1)
-        total = total + _conjugate_product(sens_maps, _coil_images(images, maps_t, weights, axes)).sum(1)
+        total = total + conjugate_product(maps_t, _coil_images(images, sens_maps, mask)).sum(1)
+        total = total + conjugate_product(sens_maps, _coil_images(images, maps_t, mask)).sum(1)
     return total
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Multiply by real products: torch's complex product rounds differently at the end of each thread's share."""
-    return torch.complex(a.real * b.real - a.imag * b.imag, a.real * b.imag + a.imag * b.real)
-
-
-def _conjugate_product(a: Tensor, b: Tensor) -> Tensor:
-    """``conj(a) b``, likewise."""
-    return torch.complex(a.real * b.real + a.imag * b.imag, a.real * b.imag - a.imag * b.real)
-
-
-def _flops(images: Any, sens_maps: Any, weights: Any, axes: str, **_: Any) -> int:
+def _flops(images: Any, sens_maps: Any, mask: Any, **_: Any) -> int:
     """Two transforms, two complex products and a weight for each element of each coil image."""
     coil_images = torch.Size((images[0], *sens_maps[1:]))
-    return 2 * kernels.fft_flops(coil_images, axes) + 16 * math.prod(coil_images)
+    return 2 * kernels.fft_flops(coil_images, packed.axes_of(mask)) + 16 * math.prod(coil_images)
 
 
 normal = register(
-    "sense_normal(Tensor images, Tensor sens_maps, Tensor weights, str axes) -> Tensor",
+    "sense_normal(Tensor images, Tensor sens_maps, Tensor mask) -> Tensor",
     _normal,
     fake=lambda images, *_: images.new_empty(images.shape),
     flops=_flops,
     backward=_gradient,
     setup_context=_save,
     jvp=_tangent,
-    constants={"weights": f"it is the mask: {packed.NO_MASK_GRADIENT}"},
-    batching=Batching(batched=("images",), shared=("weights",), one_or_all=("sens_maps",)),
+    constants={"mask": packed.NO_MASK_GRADIENT},
+    batching=Batching(batched=("images",), shared=("mask",), one_or_all=("sens_maps",)),
 )

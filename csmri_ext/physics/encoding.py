@@ -18,12 +18,13 @@ from csmri_ext.ops import (
     data_consistency_normal_term,
     data_consistency_prepared,
     divide_prepared,
+    encode,
+    encode_adjoint,
     prepare_data_consistency,
     sense_normal,
 )
 from csmri_ext.physics.conjugate_gradients import conjugate_gradients
 from csmri_ext.physics.fitting import check_measurement, require_broadcast, require_fit
-from csmri_ext.physics.fourier import fft2c, ifft2c
 from csmri_ext.physics.mask_properties import check_mask
 
 CG_ITERATIONS = 10
@@ -162,7 +163,12 @@ class Encoding:
             ``(coils, ny, nx)`` or ``(batch, coils, ny, nx)``, zero where not sampled; the shape of `image` if there
             are no sensitivities, with the coil axis of the data if they had one.
         """
-        kspace = self._sampled(fft2c(self._to_coils(image)))
+        if self.sens_maps is not None:
+            require_fit("image", image, self.sens_maps, 2)
+        elif self._phase is not None:
+            image = self._phase * image
+        image, sens_maps = _promoted(image, self.sens_maps)
+        kspace = encode(image, sens_maps, self.mask)
         return kspace.unsqueeze(1) if self._coil_axis else kspace
 
     def adjoint(self, kspace: Tensor) -> Tensor:
@@ -181,7 +187,11 @@ class Encoding:
             kspace = kspace[:, 0]
         if self.sens_maps is not None:
             require_fit("kspace", kspace, self.sens_maps, 3)
-        return self._combine(ifft2c(self._sampled(kspace)))
+        if self.mask is not None:
+            require_broadcast(self.mask, "kspace", kspace)
+        kspace, sens_maps = _promoted(kspace, self.sens_maps)
+        image = encode_adjoint(kspace, sens_maps, self.mask)
+        return image if self._phase is None else self._phase.conj() * image
 
     def normal(self, image: Tensor) -> Tensor:
         """``A^H A x = sum_c conj(S_c) F^H M F S_c x``, by fused kernels: no shift, no k-space in memory.
@@ -301,19 +311,10 @@ class Encoding:
             return sens_maps.abs().square().sum(-3) * image
         return sense_normal(image.to(dtype), sens_maps.to(dtype), mask)
 
-    def _to_coils(self, image: Tensor) -> Tensor:
-        if self.sens_maps is None:
-            return image if self._phase is None else self._phase * image
-        require_fit("image", image, self.sens_maps, 2)
-        return self.sens_maps * image.unsqueeze(-3)
-
     def _combine(self, coil_images: Tensor) -> Tensor:
         if self.sens_maps is None:
             return coil_images if self._phase is None else self._phase.conj() * coil_images
         return (self.sens_maps.conj() * coil_images).sum(-3)
-
-    def _sampled(self, kspace: Tensor) -> Tensor:
-        return sampled(kspace, self.mask)
 
 
 def kspace_residual(
@@ -372,6 +373,14 @@ def _on_complex(function: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
     wide = image if image.dtype == torch.float64 else image.float()  # there are no complex numbers of 16 bits
     result = function(torch.complex(*wide.chunk(2, dim=1)))
     return torch.cat([result.real, result.imag], dim=1)
+
+
+def _promoted(x: Tensor, sens_maps: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Images or k-space, and maps, in the wider of their precisions."""
+    if sens_maps is None:
+        return x, None
+    dtype = torch.promote_types(x.dtype, sens_maps.dtype)
+    return x.to(dtype), sens_maps.to(dtype)
 
 
 def _times(image: Tensor, phase: Tensor) -> Tensor:

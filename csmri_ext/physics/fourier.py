@@ -17,16 +17,17 @@ the plain transform on the image as it is.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from csmri_ext.ops import reference
-
-_AXES = (-2, -1)
+from csmri_ext.ops import encode, encode_adjoint, reference
 
 
-def _require_plane(x: Tensor, name: str) -> None:
+def _by_kernel(name: str, x: Tensor) -> bool:
+    """Check `x`; say whether the kernels compute it: on the CPU, without shifts. On a GPU torch.fft does."""
     if x.ndim < 2:
         raise ValueError(f"{name} needs at least two axes (..., ny, nx), got shape {tuple(x.shape)}")
+    return x.device.type == "cpu" and x.dtype in (torch.complex64, torch.complex128) and not reference.active()
 
 
 def fft2c(x: Tensor) -> Tensor:
@@ -48,8 +49,7 @@ def fft2c(x: Tensor) -> Tensor:
     ValueError
         Fewer than two axes.
     """
-    _require_plane(x, "fft2c")
-    return reference.fft2c(x)
+    return encode(x, None, None) if _by_kernel("fft2c", x) else reference.fft2c(x)
 
 
 def ifft2c(x: Tensor) -> Tensor:
@@ -71,5 +71,4 @@ def ifft2c(x: Tensor) -> Tensor:
     ValueError
         Fewer than two axes.
     """
-    _require_plane(x, "ifft2c")
-    return reference.ifft2c(x)
+    return encode_adjoint(x, None, None) if _by_kernel("ifft2c", x) else reference.ifft2c(x)

@@ -19,6 +19,17 @@ void define_apply(pybind11::module_& m) {
       m, "data_consistency", Real{}, [](const auto& args, const Workspace& work) { data_consistency_cuda(args, work); },
       kNoScratch);
 
+  using O = DataConsistencyOnceArgs<void>;
+  define_struct<O>(m, "DataConsistencyOnceArgs", field("shape", &O::shape), field("image", &O::image),
+                   field("out", &O::out), field("kspace", &O::kspace), field("mask", &O::mask), field("eta", &O::eta),
+                   field("add_image", &O::add_image));
+  define_cpu<DataConsistencyOnceArgs>(
+      m, "data_consistency_once",
+      [](auto level, const auto& args, const Workspace& work) { data_consistency_once_cpu<level()>(args, work); },
+      [](auto level, const auto& args, int threads) {
+        return data_consistency_once_scratch_bytes<level()>(args, threads);
+      });
+
   using B = DataConsistencyBackwardArgs<void>;
   define_struct<B>(m, "DataConsistencyBackwardArgs", field("shape", &B::shape), field("grad", &B::grad),
                    field("image", &B::image), field("grad_image", &B::grad_image), field("samples", &B::samples),

@@ -72,9 +72,24 @@ struct PackMaskArgs {
   T* weights;
 };
 
+// DataConsistencyArgs for k-space and a mask that are used once: they are packed for a few images at a time, in scratch
+// that stays in the cache. kspace (batch, ny, nx, 2), centred, or null: y = 0; mask as in PackArgs.
+template <class T>
+struct DataConsistencyOnceArgs {
+  KspaceShape shape;
+  ComplexImages<const T> image;
+  ComplexImages<T> out;
+  const T* kspace;
+  const T* mask;
+  const T* eta;
+  bool add_image;
+};
+
 // CPU: one entry per instruction set (core/simd.hpp). T is float or double.
 template <Simd L, class T>
 void data_consistency_cpu(const DataConsistencyArgs<T>& args, const Workspace& work);
+template <Simd L, class T>
+void data_consistency_once_cpu(const DataConsistencyOnceArgs<T>& args, const Workspace& work);
 template <Simd L, class T>
 void data_consistency_backward_cpu(const DataConsistencyBackwardArgs<T>& args, const Workspace& work);
 template <Simd L, class T>
@@ -88,6 +103,8 @@ void data_consistency_pack_mask_cpu(const PackMaskArgs<T>& args, const Workspace
 
 template <Simd L, class T>
 std::int64_t data_consistency_scratch_bytes(const DataConsistencyArgs<T>& args, int threads);
+template <Simd L, class T>
+std::int64_t data_consistency_once_scratch_bytes(const DataConsistencyOnceArgs<T>& args, int threads);
 template <Simd L, class T>
 std::int64_t data_consistency_backward_scratch_bytes(const DataConsistencyBackwardArgs<T>& args, int threads);
 template <Simd L, class T>

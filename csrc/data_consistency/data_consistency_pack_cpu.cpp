@@ -1,30 +1,55 @@
 // K-space into the packed form that the other kernels read, and back. Once per image, not once per stage.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "data_consistency/data_consistency.hpp"
 #include "fft/blocks.hpp"
+#include "fft/transpose.hpp"
 
 namespace csmri {
 
 namespace {
 
-// The slots of a line that a mask acquires, kLanes of them at a time.
+constexpr std::int64_t kGroupBytes = std::int64_t{1} << 20;
+
+// Where along a line the masks acquire, in the order of centred k-space: samples are neighbours in this order, and
+// neighbours in k-space are read together. In scratch, listed once for each mask.
 template <class T>
-struct AcquiredSlots {
-  int slot[kLanes<T>];
-  int count = 0;
-  std::int64_t position;  // of the first, among all acquired slots; their samples are neighbours in this order
+struct Acquired {
+  std::int64_t n_masks, n;
+  std::int32_t* places;  // (n_masks, n)
+  std::int32_t* counts;  // (n_masks)
+  T* rows;               // Axes::x: (group, ny, row_size), what is acquired of the rows of a group of images
+  std::int64_t row_size, group, bytes;
 
-  // Number `chunk` of the chunks of kLanes acquired slots.
-  AcquiredSlots(const LinePlan<T>& plan, const T* mask, std::int64_t chunk) : position(chunk * kLanes<T>) {
-    std::int64_t skip = position;
-    for (int s = 0; s < plan.n && count < kLanes<T>; ++s)
-      if (mask[centred(plan, s)] != 0 && skip-- <= 0) slot[count++] = s;
+  Acquired(const KspaceShape& s, void* scratch, int threads)
+      : n_masks(ceil_div(s.batch, s.batch_per_mask)), n(s.axes == Axes::xy ? 0 : n_elements(s, line_axis(s))) {
+    ScratchCursor cursor(scratch);
+    cursor.take<char>(threads * line_scratch_bytes(s.ny, s.nx));  // LineBuffers
+    places = cursor.take<std::int32_t>(n_masks * n);
+    counts = cursor.take<std::int32_t>(n_masks);
+    row_size = 2 * (n + kLanes<T>);
+    group = std::clamp<std::int64_t>(kGroupBytes / (s.ny * row_size * std::int64_t{sizeof(T)}), 1, s.batch);
+    rows = cursor.take<T>(s.axes == Axes::x ? group * s.ny * row_size : 0);
+    bytes = cursor.bytes();
   }
+  void list(const T* mask) const {
+    for (std::int64_t i = 0; i < n_masks; ++i) {
+      std::int32_t count = 0;
+      for (std::int32_t place = 0; place < n; ++place)
+        if (mask[i * n + place] != 0) places[i * n + count++] = place;
+      counts[i] = count;
+    }
+  }
+};
 
-  // Where the frequency of a slot lies in centred k-space.
-  static std::int64_t centred(const LinePlan<T>& plan, int s) { return (plan.frequency[s] + plan.n / 2) % plan.n; }
+// Up to kLanes acquired places, the first of which has this position among all.
+struct Chunk {
+  const std::int32_t* places;
+  int count;
+  std::int64_t position;
 };
 
 // Axes::x and Axes::y: along the line axis frequencies are permuted and scaled, along the other one transformed.
@@ -44,99 +69,155 @@ struct HybridSpace {
         across_stride(s.axes == Axes::x ? s.nx : 1),
         scale(static_cast<T>(1 / std::sqrt(static_cast<double>(across.n)))) {}
 
-  // f(batch item, acquired slots, their mask, buffers)
+  // f(batch item, chunk, its mask, buffers) for items first ... last - 1
   template <class F>
-  void for_acquired(const T* mask, const Workspace& work, const F& f) const {
-    for_blocks<T>(s, s.batch, ceil_div(line.n, kLanes<T>), work,
-                  [&](std::int64_t item, std::int64_t chunk, const LineBuffers<T>& buffers) {
-                    const T* m = mask + item / s.batch_per_mask * line.n;
-                    const AcquiredSlots<T> slots(line, m, chunk);
-                    if (slots.count) f(item, slots, m, buffers);
+  void for_acquired(const Acquired<T>& acquired, const T* mask, std::int64_t begin, std::int64_t end,
+                    const Workspace& work, const F& f) const {
+    for_blocks<T>(s, end - begin, ceil_div(line.n, kLanes<T>), work,
+                  [&](std::int64_t i, std::int64_t block, const LineBuffers<T>& buffers) {
+                    const std::int64_t item = begin + i, of = item / s.batch_per_mask, first = block * kLanes<T>;
+                    const std::int64_t count = std::min<std::int64_t>(acquired.counts[of] - first, kLanes<T>);
+                    if (count <= 0) return;
+                    f(item, Chunk{acquired.places + of * line.n + first, static_cast<int>(count), first},
+                      mask + of * line.n, buffers);
                   });
   }
-  // The factor between k-space and samples at a slot: weight, centring, transform across.
-  Complex<T> factor(const T* mask, int slot) const {
-    const T m = scale * mask[AcquiredSlots<T>::centred(line, slot)];
-    return {m * line.centring[2 * slot], m * line.centring[2 * slot + 1]};
+  // The factors between k-space and samples at the places of a chunk: weight, centring, transform across.
+  Complex<Vec<T>> factors(const T* mask, const Chunk& chunk) const {
+    Complex<Vec<T>> f{};
+    for (int lane = 0; lane < chunk.count; ++lane) {
+      const int place = chunk.places[lane], slot = line.slot[place];
+      const T m = scale * mask[place];
+      f.re[lane] = m * line.centring[2 * slot];
+      f.im[lane] = m * line.centring[2 * slot + 1];
+    }
+    return f;
   }
-  std::int64_t kspace_offset(int line_slot, int across_slot) const {
-    return AcquiredSlots<T>::centred(line, line_slot) * line_stride +
-           AcquiredSlots<T>::centred(across, across_slot) * across_stride;
+  // Axes::y: element `place` across, of the rows of a chunk.
+  Complex<Vec<T>> load_rows(const T* kspace, const Chunk& chunk, int place) const {
+    const T* y = kspace + 2 * place;
+    T values[2 * kLanes<T>] = {};
+    for (int lane = 0; lane < chunk.count; ++lane)
+      std::memcpy(values + 2 * lane, y + 2 * chunk.places[lane] * s.nx, 2 * sizeof(T));
+    return load_complex(values);
   }
-  // Real part of the sample of an acquired slot, by its position, and a lane; the imaginary part is kTile later.
+  // Axes::x: rows of k-space are read in the order of memory, and what is acquired of them is kept.
+  void gather_columns(const Acquired<T>& acquired, const T* kspace, std::int64_t begin, std::int64_t end,
+                      const Workspace& work) const {
+    parallel_runs((end - begin) * s.ny, work.threads, [&](std::int64_t, std::int64_t first, std::int64_t last) {
+      for (std::int64_t row = first; row < last; ++row) {
+        const std::int64_t of = (begin + row / s.ny) / s.batch_per_mask;
+        const std::int32_t* places = acquired.places + of * line.n;
+        const T* from = kspace + (begin * s.ny + row) * s.nx * 2;
+        T* to = acquired.rows + row * acquired.row_size;
+        for (std::int32_t p = 0; p < acquired.counts[of]; ++p)
+          std::memcpy(to + 2 * p, from + 2 * std::int64_t{places[p]}, 2 * sizeof(T));
+        for (std::int32_t p = acquired.counts[of] * 2; p % (2 * kLanes<T>); ++p) to[p] = 0;
+      }
+    });
+  }
+  // Real part of the sample of an acquired place, by its position, and a lane; the imaginary part is kTile later.
   std::int64_t sample_offset(std::int64_t item, std::int64_t position, std::int64_t lane) const {
     return ((item * n_tiles(s) + lane / kTile) * line.n + position) * 2 * kTile + lane % kTile;
   }
-  // Where the centred transform across leaves its element i.
-  std::int64_t centred_position(int i) const { return (i + across.n / 2) % across.n; }
+  // The element of a transform across that is element i of the centred one.
+  int source(int i) const { return i < across.n / 2 ? i + across.n - across.n / 2 : i - across.n / 2; }
 };
 
 template <class T>
 void pack_hybrid(const PackArgs<T>& a, const Workspace& work) {
-  const HybridSpace<T> h(a.shape);
-  h.for_acquired(a.mask, work, [&](std::int64_t item, const auto& slots, const T* m, const LineBuffers<T>& buffers) {
-    const T* kspace = a.kspace + item * a.shape.ny * a.shape.nx * 2;
+  constexpr int L = kLanes<T>;
+  const KspaceShape& s = a.shape;
+  const HybridSpace<T> h(s);
+  const Acquired<T> acquired(s, work.scratch, work.threads);
+  acquired.list(a.mask);
+  const auto pack_chunk = [&](std::int64_t item, std::int64_t in_group, const Chunk& chunk, const T* m,
+                              const LineBuffers<T>& buffers) {
+    const Line<T> w = buffers.first;
+    const T* kspace = a.kspace + item * s.ny * s.nx * 2;
+    const T* rows = acquired.rows + in_group * s.ny * acquired.row_size + 2 * chunk.position;
     for (int t = 0; t < h.across.n; ++t) {
-      buffers.first[t] = Complex<Vec<T>>{};
-      for (int lane = 0; lane < slots.count; ++lane) {
-        const T* y = kspace + 2 * h.kspace_offset(slots.slot[lane], t);
-        buffers.first[t].re[lane] = y[0];
-        buffers.first[t].im[lane] = y[1];
+      const int place = h.across.centred[t];
+      w[t] = s.axes == Axes::x ? load_complex(rows + place * acquired.row_size) : h.load_rows(kspace, chunk, place);
+    }
+    inverse_line(h.across, w, buffers.work);
+    const Complex<Vec<T>> f = h.factors(m, chunk);
+    for (int lane = 0; lane < n_tiles(s) * kTile; lane += L) {
+      Vec<T> re[L], im[L];
+      for (int l = 0; l < L; ++l) {
+        Complex<Vec<T>> v{};
+        if (lane + l < h.across.n) {
+          const Complex<Vec<T>> z = w[h.source(lane + l)];
+          v = {z.re * f.re - z.im * f.im, z.im * f.re + z.re * f.im};
+        }
+        re[l] = v.re, im[l] = v.im;
+      }
+      transpose<T>(re);
+      transpose<T>(im);
+      for (int p = 0; p < chunk.count; ++p) {
+        T* to = a.samples + h.sample_offset(item, chunk.position + p, lane);
+        store(to, re[p]);
+        store(to + kTile, im[p]);
       }
     }
-    inverse_line(h.across, buffers.first, buffers.work);
-    for (int lane = 0; lane < slots.count; ++lane) {
-      const Complex<T> f = h.factor(m, slots.slot[lane]);
-      for (int i = 0; i < h.across.n; ++i) {
-        const Complex<T> v = rotate<1>(Complex<T>{buffers.first[i].re[lane], buffers.first[i].im[lane]}, f.re, f.im);
-        T* to = a.samples + h.sample_offset(item, slots.position + lane, h.centred_position(i));
-        to[0] = v.re;
-        to[kTile] = v.im;
-      }
-    }
-  });
+  };
+  for (std::int64_t begin = 0; begin < s.batch; begin += acquired.group) {
+    const std::int64_t end = std::min(begin + acquired.group, s.batch);
+    if (s.axes == Axes::x) h.gather_columns(acquired, a.kspace, begin, end, work);
+    h.for_acquired(acquired, a.mask, begin, end, work,
+                   [&](std::int64_t item, const Chunk& chunk, const T* m, const LineBuffers<T>& buffers) {
+                     pack_chunk(item, item - begin, chunk, m, buffers);
+                   });
+  }
 }
 
 template <class T>
 void unpack_hybrid(const PackArgs<T>& a, const Workspace& work) {
   const HybridSpace<T> h(a.shape);
-  h.for_acquired(a.mask, work, [&](std::int64_t item, const auto& slots, const T* m, const LineBuffers<T>& buffers) {
+  const Acquired<T> acquired(a.shape, work.scratch, work.threads);
+  acquired.list(a.mask);
+  const auto unpack_chunk = [&](std::int64_t item, const Chunk& chunk, const T* m, const LineBuffers<T>& buffers) {
     for (int i = 0; i < h.across.n; ++i) {
-      buffers.first[i] = Complex<Vec<T>>{};
-      for (int lane = 0; lane < slots.count; ++lane) {
-        const T* from = a.samples + h.sample_offset(item, slots.position + lane, h.centred_position(i));
-        buffers.first[i].re[lane] = from[0];
-        buffers.first[i].im[lane] = from[kTile];
+      Complex<Vec<T>>& w = buffers.first[h.source(i)] = Complex<Vec<T>>{};
+      for (int p = 0; p < chunk.count; ++p) {
+        const T* from = a.samples + h.sample_offset(item, chunk.position + p, i);
+        w.re[p] = from[0];
+        w.im[p] = from[kTile];
       }
     }
     forward_line(h.across, buffers.first, buffers.work);
+    const Complex<Vec<T>> f = h.factors(m, chunk);
     T* kspace = a.kspace + item * a.shape.ny * a.shape.nx * 2;
-    for (int lane = 0; lane < slots.count; ++lane) {
-      const Complex<T> f = h.factor(m, slots.slot[lane]);
-      for (int t = 0; t < h.across.n; ++t) {
-        const Complex<T> v = rotate<-1>(Complex<T>{buffers.first[t].re[lane], buffers.first[t].im[lane]}, f.re, f.im);
-        T* to = kspace + 2 * h.kspace_offset(slots.slot[lane], t);
-        to[0] = v.re;
-        to[1] = v.im;
+    for (int t = 0; t < h.across.n; ++t) {
+      const Complex<Vec<T>> z = buffers.first[t];
+      const Complex<Vec<T>> v = {z.re * f.re + z.im * f.im, z.im * f.re - z.re * f.im};
+      for (int p = 0; p < chunk.count; ++p) {
+        T* to = kspace + 2 * (chunk.places[p] * h.line_stride + h.across.centred[t] * h.across_stride);
+        to[0] = v.re[p];
+        to[1] = v.im[p];
       }
     }
-  });
+  };
+  h.for_acquired(acquired, a.mask, 0, a.shape.batch, work, unpack_chunk);
 }
 
-// Axes::xy: f(index of k-space, index of the mask, index of the sample, factor) for every point of every batch item.
+// Axes::xy: f(index of k-space, weight, index of the sample, factor) for every point of every batch item.
 template <class T, class F>
 void for_points(const KspaceShape& s, const T* mask, const Workspace& work, const F& f) {
   const LinePlan<T>&x = line_plan<T>(static_cast<int>(s.nx)), &y = line_plan<T>(static_cast<int>(s.ny));
   parallel_tasks(s.batch * n_tiles(s), work.threads, [&](std::int64_t task, int) {
-    const std::int64_t item = task / n_tiles(s), tile = task % n_tiles(s);
-    for (int sy = 0; sy < y.n; ++sy)
-      for (int sx = static_cast<int>(tile * kTile); sx < x.n && sx < (tile + 1) * kTile; ++sx) {
-        const std::int64_t point = AcquiredSlots<T>::centred(y, sy) * s.nx + AcquiredSlots<T>::centred(x, sx);
-        const T m = mask[item / s.batch_per_mask * s.ny * s.nx + point];
-        const Complex<T> centring = rotate<1>(Complex<T>{x.centring[2 * sx], x.centring[2 * sx + 1]},
-                                              y.centring[2 * sy], y.centring[2 * sy + 1]);
-        f(item * s.ny * s.nx + point, m, (task * y.n + sy) * kTile + sx % kTile, centring);
+    const std::int64_t item = task / n_tiles(s), first = task % n_tiles(s) * kTile;
+    const int count = static_cast<int>(std::min<std::int64_t>(kTile, s.nx - first));
+    const T* m = mask + item / s.batch_per_mask * s.ny * s.nx;
+    for (int sy = 0; sy < y.n; ++sy) {
+      const std::int64_t row = y.centred[sy] * s.nx;
+      const T c = y.centring[2 * sy], d = y.centring[2 * sy + 1];
+      for (int lane = 0; lane < count; ++lane) {
+        const std::int64_t slot = first + lane, point = row + x.centred[slot];
+        const Complex<T> centring = rotate<1>(Complex<T>{x.centring[2 * slot], x.centring[2 * slot + 1]}, c, d);
+        f(item * s.ny * s.nx + point, m[point], (task * y.n + sy) * kTile + lane, centring);
       }
+    }
   });
 }
 // Samples come in pairs of kTile real and kTile imaginary parts, weights in single ones.
@@ -178,9 +259,9 @@ void data_consistency_pack_mask_cpu(const PackMaskArgs<T>& a, const Workspace& w
   const LinePlan<T>& plan = line_plan<T>(static_cast<int>(n_elements(s, line_axis(s))));
   for (std::int64_t mask = 0; mask < s.batch; ++mask) {
     int position = 0;
-    for (int slot = 0; slot < plan.n; ++slot) {
-      const T m = a.mask[mask * plan.n + AcquiredSlots<T>::centred(plan, slot)];
-      T* weight = a.weights + (mask * plan.n + slot) * 2;
+    for (int place = 0; place < plan.n; ++place) {
+      const T m = a.mask[mask * plan.n + place];
+      T* weight = a.weights + (mask * plan.n + plan.slot[place]) * 2;
       weight[0] = m;
       weight[1] = static_cast<T>(m != 0 ? position++ : -1);
     }
@@ -189,7 +270,7 @@ void data_consistency_pack_mask_cpu(const PackMaskArgs<T>& a, const Workspace& w
 
 template <Simd L, class T>
 std::int64_t data_consistency_pack_scratch_bytes(const PackArgs<T>& a, int threads) {
-  return threads * line_scratch_bytes(a.shape.ny, a.shape.nx);
+  return Acquired<T>(a.shape, nullptr, threads).bytes;
 }
 
 template void data_consistency_pack_cpu<kSimd, float>(const PackArgs<float>&, const Workspace&);

@@ -46,12 +46,29 @@ bool is_smooth(int n) {
   return n == 1;
 }
 
+// The DFT of n numbers at distance `stride`, for smooth n, in natural order; roots are exp(-2 pi i k / (n stride)).
+std::vector<Complex64> dft(const Complex64* x, int n, int stride, const std::vector<Complex64>& roots) {
+  if (n == 1) return {*x};
+  int radix = 2;
+  while (n % radix) ++radix;
+  const int part = n / radix, total = n * stride;
+  std::vector<std::vector<Complex64>> parts;
+  for (int j = 0; j < radix; ++j) parts.push_back(dft(x + j * stride, part, stride * radix, roots));
+  std::vector<Complex64> result(static_cast<std::size_t>(n));
+  for (int k = 0; k < n; ++k)
+    for (int j = 0; j < radix; ++j)
+      result[static_cast<std::size_t>(k)] +=
+          parts[static_cast<std::size_t>(j)][static_cast<std::size_t>(k % part)] *
+          roots[static_cast<std::size_t>(static_cast<long long>(j) * k % n * stride % total)];
+  return result;
+}
+
 // A plan and the tables it points to.
 template <class T>
 struct OwnedPlan {
   LinePlan<T> plan{};
   std::deque<std::vector<T>> tables;  // a deque does not move its elements
-  std::vector<int> frequency;
+  std::vector<int> frequency, centred, slot;
 
   const T* keep(std::vector<T> table) { return tables.emplace_back(std::move(table)).data(); }
 };
@@ -119,16 +136,14 @@ void plan_bluestein(OwnedPlan<T>& owned) {
     kernel[static_cast<std::size_t>(j)] = w;
     if (j) kernel[static_cast<std::size_t>(length - j)] = w;
   }
-  std::vector<Complex64> root(static_cast<std::size_t>(length));
-  for (int k = 0; k < length; ++k) root[static_cast<std::size_t>(k)] = turn(-k, length);
+  std::vector<Complex64> roots(static_cast<std::size_t>(length));
+  for (int k = 0; k < length; ++k) roots[static_cast<std::size_t>(k)] = turn(-k, length);
+  const std::vector<Complex64> transformed = dft(kernel.data(), length, 1, roots);
   std::vector<T> spectrum;
   for (int slot = 0; slot < length; ++slot) {
-    Complex64 sum = 0;  // once per length and process, so a plain sum will do
-    const long long k = plan.convolution->frequency[slot];
-    for (int j = 0; j < length; ++j)
-      sum += kernel[static_cast<std::size_t>(j)] * root[static_cast<std::size_t>(j * k % length)];
-    spectrum.push_back(static_cast<T>(sum.real() / length));
-    spectrum.push_back(static_cast<T>(sum.imag() / length));
+    const Complex64 value = transformed[static_cast<std::size_t>(plan.convolution->frequency[slot])];
+    spectrum.push_back(static_cast<T>(value.real() / length));
+    spectrum.push_back(static_cast<T>(value.imag() / length));
   }
   plan.chirp = owned.keep(std::move(chirp));
   plan.chirp_spectrum = owned.keep(std::move(spectrum));
@@ -159,6 +174,14 @@ const LinePlan<T>& line_plan(int n) {
     }
     made->plan.centring = made->keep(std::move(centring));
     made->plan.frequency = made->frequency.data();
+    made->slot.resize(static_cast<std::size_t>(n));
+    for (int k : made->frequency) {
+      const int place = (k + n / 2) % n;
+      made->slot[static_cast<std::size_t>(place)] = static_cast<int>(made->centred.size());
+      made->centred.push_back(place);
+    }
+    made->plan.centred = made->centred.data();
+    made->plan.slot = made->slot.data();
     owned = std::move(made);
   }
   return owned->plan;

@@ -33,6 +33,8 @@ struct LinePlan {
   // side: (k / 2, j, 2, 2); an odd last k alone.
   const T* prime_turns[kMaxPasses];
   const int* frequency;  // (n) of each slot
+  const int* centred;    // (n) of each slot: where its frequency lies in centred k-space, (frequency + n / 2) % n
+  const int* slot;       // (n) of each place in centred k-space
   const T* centring;  // (n, 2), slot order: sqrt(n) exp(-2 pi i k floor(n / 2) / n), from centred unitary to plain DFT
 
   // Bluestein: X = chirp . convolve(chirp . x, conj(chirp)), with chirp[j] = exp(-i pi j^2 / n)

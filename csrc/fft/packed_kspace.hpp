@@ -14,7 +14,8 @@
 //     samples  (batch, tiles, n_line, 2, kTile)   M y as above; zero where nothing is stored
 //     weights  (n_masks, n_line, 2)   or, for Axes::xy, (n_masks, tiles, n_line, kTile)
 // Pairs of weights are (m, position): the samples of acquired elements lie side by side, in the order of position.
-// CPU: elements in the slot order of LinePlan, position -1 where m = 0; for Axes::xy tiles hold slots of the x axis.
+// CPU: elements in the slot order of LinePlan, positions in the order of centred k-space, -1 where m = 0; for Axes::xy
+// tiles hold slots of the x axis.
 //
 // Every ny, nx >= 1 is computed, none is padded with zeros that would change the result. What it costs:
 //     CPU    factors up to 8: codelets; prime factors up to 113: direct sums, 4 ((p - 1) / 2)^2 multiply-adds for p
@@ -42,5 +43,9 @@ struct KspaceShape {
   std::int64_t n_values() const { return batch * replicas * ny * nx * 2; }  // of all images, real and imaginary
   std::int64_t n_lines() const { return batch * replicas * (axes == Axes::x ? ny : nx); }
 };
+
+// The axes along which masks (n_masks, ny, nx) of elements of this many bytes vary, bit for bit; Axes::x for a
+// constant.
+Axes mask_axes(const void* masks, std::int64_t n_masks, std::int64_t ny, std::int64_t nx, std::int64_t element_bytes);
 
 }  // namespace csmri

@@ -43,6 +43,17 @@ def test_learnable_step() -> None:
     assert double(image.to(torch.complex128), kspace.to(torch.complex128), mask).dtype == torch.complex128
 
 
+def test_a_free_step_takes_the_weight_of_varnet() -> None:
+    image, kspace, mask = make()
+    layer = DataConsistency(learnable=True, bounded=False)
+    assert layer.eta.item() == 1
+    dc_weight = torch.nn.Parameter(torch.tensor([1.7]))
+    layer.load_state_dict({"theta": dc_weight.detach()})
+    assert torch.equal(layer(image, kspace, mask), data_consistency(image, kspace, mask, dc_weight))
+    layer(image, kspace, mask).abs().sum().backward()
+    assert layer.theta.grad is not None
+
+
 def test_prepared_data_pickle() -> None:
     image, kspace, mask = make()
     layer = DataConsistency(0.4)

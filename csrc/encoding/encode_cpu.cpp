@@ -1,0 +1,193 @@
+// Two passes over each coil image, columns and rows, a few coil images after the other so that the second pass finds in
+// the cache what the first has left. encode: image and maps are read and multiplied in the first pass, k-space is
+// masked in the second, and nothing but k-space is written. encode_adjoint the other way round; its second pass adds up
+// the coils of a block of columns. Floor: 8 bytes for each element of the maps and of k-space.
+#include <algorithm>
+#include <cstdint>
+
+#include "encoding/encode.hpp"
+#include "fft/blocks.hpp"
+
+namespace csmri {
+
+namespace {
+
+constexpr std::int64_t kGroupBytes = std::int64_t{1} << 20;  // of coil images that go through both passes together
+
+template <class T>
+KspaceShape shape_of(const EncodeArgs<T>& a) {
+  return {a.images * a.coils, 1, 1, a.ny, a.nx, Axes::xy};
+}
+// Interleaved complex images side by side, as lines along an axis.
+template <class T>
+Lines<T> lines_at(T* images, const KspaceShape& s, std::int64_t image, Along along) {
+  return lines_of(ComplexImages<T>{images, images + 1, 2 * s.ny * s.nx, 0, 2 * s.nx, 2}, s, image, along);
+}
+template <class T>
+const T* maps_of(const EncodeArgs<T>& a, std::int64_t image) {
+  return a.sens_maps + image * a.sens_maps_stride;
+}
+
+// --- between frequencies in slot order and centred k-space, with the factor of the shift of the image ----------------
+template <class T>
+void to_centred(const LinePlan<T>& plan, const Complex<Vec<T>>* slots, Line<T> centred) {
+  const T scale = T(1) / static_cast<T>(plan.n);
+  for (int s = 0; s < plan.n; ++s)
+    centred[plan.centred[s]] = rotate<-1>(slots[s], scale * plan.centring[2 * s], scale * plan.centring[2 * s + 1]);
+}
+template <class T>
+void to_slots(const LinePlan<T>& plan, const Complex<Vec<T>>* centred, Line<T> slots) {
+  const T scale = T(1) / static_cast<T>(plan.n);
+  for (int s = 0; s < plan.n; ++s)
+    slots[s] = rotate<1>(centred[plan.centred[s]], scale * plan.centring[2 * s], scale * plan.centring[2 * s + 1]);
+}
+
+// --- weights of rows of k-space --------------------------------------------------------------------------------------
+template <class T>
+Complex<Vec<T>> weighted(Vec<T> m, Complex<Vec<T>> z) {
+  const Vec<T> zero{};
+  return {m != zero ? m * z.re : zero, m != zero ? m * z.im : zero};
+}
+template <class T>
+void apply_mask(const EncodeArgs<T>& a, std::int64_t coil_image, std::int64_t first, Line<T> w) {
+  if (!a.mask) return;
+  const std::int64_t size = (a.mask_row_stride ? a.ny : 1) * (a.mask_column_stride ? a.nx : 1);
+  const T* mask = a.mask + coil_image / a.coil_images_per_mask * size;
+  const int count = static_cast<int>(std::min<std::int64_t>(kLanes<T>, a.ny - first));
+  if (!a.mask_row_stride) {
+    for (std::int64_t e = 0; e < a.nx; ++e) w[e] = weighted<T>(broadcast(mask[e * a.mask_column_stride]), w[e]);
+    return;
+  }
+  mask += first * a.mask_row_stride;
+  if (!a.mask_column_stride) {
+    const Vec<T> m = load_first(mask, count);
+    for (std::int64_t e = 0; e < a.nx; ++e) w[e] = weighted<T>(m, w[e]);
+    return;
+  }
+  for (std::int64_t e = 0; e < a.nx; ++e) {
+    Vec<T> m{};
+    for (int l = 0; l < count; ++l) m[l] = mask[l * a.mask_row_stride + e];
+    w[e] = weighted<T>(m, w[e]);
+  }
+}
+
+// f(first, next): coil images in groups.
+template <class T, class F>
+void for_groups(const EncodeArgs<T>& a, std::int64_t unit, const F& f) {
+  const std::int64_t total = a.images * a.coils, bytes = 2 * unit * a.ny * a.nx * std::int64_t{sizeof(T)};
+  const std::int64_t group = unit * std::max<std::int64_t>(1, kGroupBytes / bytes);
+  for (std::int64_t first = 0; first < total; first += group) f(first, std::min(first + group, total));
+}
+
+// Scratch of encode_adjoint: lines of the threads, and coil images of a group; without coils these are made in place.
+template <class T>
+struct AdjointScratch {
+  T* coil_images;
+  std::int64_t bytes;
+
+  AdjointScratch(const EncodeArgs<T>& a, void* scratch, int threads) {
+    const std::int64_t bytes_of_image = 2 * a.coils * a.ny * a.nx * std::int64_t{sizeof(T)};
+    const std::int64_t images = std::clamp<std::int64_t>(kGroupBytes / bytes_of_image, 1, a.images);
+    ScratchCursor cursor(scratch);
+    cursor.take<char>(threads * line_scratch_bytes(a.ny, a.nx));  // LineBuffers
+    coil_images = cursor.take<T>(a.coils > 1 ? 2 * images * a.coils * a.ny * a.nx : 0);
+    bytes = cursor.bytes();
+  }
+};
+
+}  // namespace
+
+template <Simd L, class T>
+void encode_cpu(const EncodeArgs<T>& a, const Workspace& work) {
+  const KspaceShape s = shape_of(a);
+  const LinePlan<T>&rows = line_plan<T>(static_cast<int>(a.nx)), &columns = line_plan<T>(static_cast<int>(a.ny));
+  for_groups(a, 1, [&](std::int64_t begin, std::int64_t end) {
+    for_blocks<T>(s, end - begin, ceil_div(a.nx, kLanes<T>), work,
+                  [&](std::int64_t i, std::int64_t block, const LineBuffers<T>& buffers) {
+                    const std::int64_t coil_image = begin + i, first = block * kLanes<T>;
+                    const std::int64_t image = coil_image / a.coils, coil = coil_image % a.coils;
+                    const Line<T> w = buffers.first, maps = buffers.second;
+                    load_lines(as_const(lines_at(a.image, s, image, Along::y)), first, w);
+                    if (a.sens_maps) {
+                      load_lines(lines_at(maps_of(a, image), s, coil, Along::y), first, maps);
+                      for (int e = 0; e < columns.n; ++e) {
+                        const Complex<Vec<T>> m = maps[e], x = w[e];
+                        w[e] = {m.re * x.re - m.im * x.im, m.re * x.im + m.im * x.re};
+                      }
+                    }
+                    forward_line(columns, w, buffers.work);
+                    to_centred(columns, w, buffers.third);
+                    store_lines(lines_at(a.kspace, s, coil_image, Along::y), first, buffers.third);
+                  });
+    for_blocks<T>(s, end - begin, ceil_div(a.ny, kLanes<T>), work,
+                  [&](std::int64_t i, std::int64_t block, const LineBuffers<T>& buffers) {
+                    const std::int64_t coil_image = begin + i, first = block * kLanes<T>;
+                    const Lines<T> lines = lines_at(a.kspace, s, coil_image, Along::x);
+                    load_lines(as_const(lines), first, buffers.first);
+                    forward_line(rows, buffers.first, buffers.work);
+                    to_centred(rows, buffers.first, buffers.second);
+                    apply_mask(a, coil_image, first, buffers.second);
+                    store_lines(lines, first, buffers.second);
+                  });
+  });
+}
+
+template <Simd L, class T>
+void encode_adjoint_cpu(const EncodeArgs<T>& a, const Workspace& work) {
+  const KspaceShape s = shape_of(a);
+  const LinePlan<T>&rows = line_plan<T>(static_cast<int>(a.nx)), &columns = line_plan<T>(static_cast<int>(a.ny));
+  const AdjointScratch<T> call(a, work.scratch, work.threads);
+  for_groups(a, a.coils, [&](std::int64_t begin, std::int64_t end) {
+    T* coil_images = a.coils > 1 ? call.coil_images : a.image + begin * 2 * a.ny * a.nx;
+    for_blocks<T>(s, end - begin, ceil_div(a.ny, kLanes<T>), work,
+                  [&](std::int64_t i, std::int64_t block, const LineBuffers<T>& buffers) {
+                    const std::int64_t coil_image = begin + i, first = block * kLanes<T>;
+                    load_lines(as_const(lines_at(a.kspace, s, coil_image, Along::x)), first, buffers.first);
+                    apply_mask(a, coil_image, first, buffers.first);
+                    to_slots(rows, buffers.first, buffers.second);
+                    inverse_line(rows, buffers.second, buffers.work);
+                    store_lines(lines_at(coil_images, s, i, Along::x), first, buffers.second);
+                  });
+    for_blocks<T>(s, (end - begin) / a.coils, ceil_div(a.nx, kLanes<T>), work,
+                  [&](std::int64_t i, std::int64_t block, const LineBuffers<T>& buffers) {
+                    const std::int64_t image = begin / a.coils + i, first = block * kLanes<T>;
+                    const Line<T> w = buffers.first, z = buffers.second, maps = buffers.third, sum = buffers.fourth;
+                    for (std::int64_t coil = 0; coil < a.coils; ++coil) {
+                      load_lines(as_const(lines_at(coil_images, s, i * a.coils + coil, Along::y)), first, w);
+                      to_slots(columns, w, z);
+                      inverse_line(columns, z, buffers.work);
+                      if (!a.sens_maps) {
+                        std::copy(z, z + columns.n, sum);
+                        continue;
+                      }
+                      load_lines(lines_at(maps_of(a, image), s, coil, Along::y), first, maps);
+                      for (int e = 0; e < columns.n; ++e) {
+                        const Complex<Vec<T>> m = maps[e], x = z[e];
+                        const Complex<Vec<T>> term = {m.re * x.re + m.im * x.im, m.re * x.im - m.im * x.re};
+                        sum[e] = coil ? sum[e] + term : term;
+                      }
+                    }
+                    store_lines(lines_at(a.image, s, image, Along::y), first, sum);
+                  });
+  });
+}
+
+template <Simd L, class T>
+std::int64_t encode_scratch_bytes(const EncodeArgs<T>& a, int threads) {
+  return threads * line_scratch_bytes(a.ny, a.nx);
+}
+template <Simd L, class T>
+std::int64_t encode_adjoint_scratch_bytes(const EncodeArgs<T>& a, int threads) {
+  return AdjointScratch<T>(a, nullptr, threads).bytes;
+}
+
+#define INSTANTIATE(T)                                                             \
+  template void encode_cpu<kSimd>(const EncodeArgs<T>&, const Workspace&);         \
+  template void encode_adjoint_cpu<kSimd>(const EncodeArgs<T>&, const Workspace&); \
+  template std::int64_t encode_scratch_bytes<kSimd>(const EncodeArgs<T>&, int);    \
+  template std::int64_t encode_adjoint_scratch_bytes<kSimd>(const EncodeArgs<T>&, int);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
+
+}  // namespace csmri
