@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -14,7 +14,10 @@ from csmri_ext.experiments.experiment import Experiment
 if TYPE_CHECKING:
     from csmri_ext.training import Recipe
 
+T = TypeVar("T")
+
 _LONG = 5.0  # seconds: a first step that takes longer counts, though it has warmed up in the same time
+_FEW = 20  # steps: a shorter training is not worth three more passes before it
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ def measure(
     experiment: Experiment, name: str, recipe: Recipe, shape: tuple[int, ...], device: str, *, real: bool
 ) -> Pace:
     """Take one step with a network, and reconstruct one slice, of noise.
+
+    Both are done twice, since the first time loads libraries and plans; where the training has at most 20 steps, the
+    forward pass of a single step gives the time of a slice too, so that the estimate costs less than what it estimates.
 
     Parameters
     ----------
@@ -58,29 +64,40 @@ def measure(
         image: torch.Tensor = network(kspace, mask, maps)
         return image
 
-    def step() -> None:
+    def learn(image: torch.Tensor) -> None:
         optimizer.zero_grad()
-        run(recipe.batch_size).abs().mean().backward()
+        image.abs().mean().backward()
         optimizer.step()
+
+    def step() -> None:
+        learn(run(recipe.batch_size))
 
     def forward() -> None:
         with torch.no_grad():
             run(1)
 
     area = float(np.mean([(size or shape[-1]) ** 2 for size in recipe.sizes])) / shape[-1] ** 2
+    if recipe.steps <= _FEW:
+        image, there = _timed(lambda: run(recipe.batch_size), device)
+        _, back = _timed(lambda: learn(image), device)
+        return Pace((there + back) * area, there / recipe.batch_size)
     return Pace(_seconds(step, device) * area, _seconds(forward, device))
 
 
 def _seconds(work: Callable[[], None], device: str) -> float:
-    import torch
-
     seconds = 0.0
     for _ in range(2):  # the first loads libraries and plans
-        start = time.perf_counter()
-        work()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - start
+        _, seconds = _timed(work, device)
         if seconds > _LONG:
             break
     return seconds
+
+
+def _timed(work: Callable[[], T], device: str) -> tuple[T, float]:
+    import torch
+
+    start = time.perf_counter()
+    result = work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return result, time.perf_counter() - start
