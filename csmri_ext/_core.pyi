@@ -151,6 +151,36 @@ class EdgeTerm:
         grad_second: int,
     ) -> None: ...
 
+class EncodeArgs:
+    images: Final[int]
+    coils: Final[int]
+    ny: Final[int]
+    nx: Final[int]
+    image: Final[int]
+    sens_maps: Final[int]
+    sens_maps_stride: Final[int]
+    mask: Final[int]
+    coil_images_per_mask: Final[int]
+    mask_row_stride: Final[int]
+    mask_column_stride: Final[int]
+    kspace: Final[int]
+    def __init__(
+        self,
+        *,
+        images: int,
+        coils: int,
+        ny: int,
+        nx: int,
+        image: int,
+        sens_maps: int,
+        sens_maps_stride: int,
+        mask: int,
+        coil_images_per_mask: int,
+        mask_row_stride: int,
+        mask_column_stride: int,
+        kspace: int,
+    ) -> None: ...
+
 class HalfShuffleAttentionArgs:
     x: Final[int]
     norm_weight: Final[int]
@@ -207,34 +237,6 @@ class HalfShuffleAttentionBackwardArgs:
         grad_key_value: int,
         grad_project: int,
         grad_bias: int,
-class EncodeArgs:
-    images: Final[int]
-    coils: Final[int]
-    ny: Final[int]
-    nx: Final[int]
-    image: Final[int]
-    sens_maps: Final[int]
-    sens_maps_stride: Final[int]
-    mask: Final[int]
-    coil_images_per_mask: Final[int]
-    mask_row_stride: Final[int]
-    mask_column_stride: Final[int]
-    kspace: Final[int]
-    def __init__(
-        self,
-        *,
-        images: int,
-        coils: int,
-        ny: int,
-        nx: int,
-        image: int,
-        sens_maps: int,
-        sens_maps_stride: int,
-        mask: int,
-        coil_images_per_mask: int,
-        mask_row_stride: int,
-        mask_column_stride: int,
-        kspace: int,
     ) -> None: ...
 
 class HsabFeedForwardArgs:
@@ -746,6 +748,14 @@ def data_consistency_unpack_cpu_f32(args: PackArgs, work: Workspace) -> None: ..
 def data_consistency_unpack_cpu_f64(args: PackArgs, work: Workspace) -> None: ...
 def data_consistency_unpack_scratch_bytes_cpu_f32(args: PackArgs, threads: int) -> int: ...
 def data_consistency_unpack_scratch_bytes_cpu_f64(args: PackArgs, threads: int) -> int: ...
+def encode_adjoint_cpu_f32(args: EncodeArgs, work: Workspace) -> None: ...
+def encode_adjoint_cpu_f64(args: EncodeArgs, work: Workspace) -> None: ...
+def encode_adjoint_scratch_bytes_cpu_f32(args: EncodeArgs, threads: int) -> int: ...
+def encode_adjoint_scratch_bytes_cpu_f64(args: EncodeArgs, threads: int) -> int: ...
+def encode_cpu_f32(args: EncodeArgs, work: Workspace) -> None: ...
+def encode_cpu_f64(args: EncodeArgs, work: Workspace) -> None: ...
+def encode_scratch_bytes_cpu_f32(args: EncodeArgs, threads: int) -> int: ...
+def encode_scratch_bytes_cpu_f64(args: EncodeArgs, threads: int) -> int: ...
 def half_shuffle_attention_backward_cpu_f32(args: HalfShuffleAttentionBackwardArgs, work: Workspace) -> None: ...
 def half_shuffle_attention_backward_cpu_f64(args: HalfShuffleAttentionBackwardArgs, work: Workspace) -> None: ...
 def half_shuffle_attention_backward_scratch_bytes_cpu_f32(
@@ -758,14 +768,6 @@ def half_shuffle_attention_cpu_f32(args: HalfShuffleAttentionArgs, work: Workspa
 def half_shuffle_attention_cpu_f64(args: HalfShuffleAttentionArgs, work: Workspace) -> None: ...
 def half_shuffle_attention_scratch_bytes_cpu_f32(args: HalfShuffleAttentionArgs, threads: int) -> int: ...
 def half_shuffle_attention_scratch_bytes_cpu_f64(args: HalfShuffleAttentionArgs, threads: int) -> int: ...
-def encode_adjoint_cpu_f32(args: EncodeArgs, work: Workspace) -> None: ...
-def encode_adjoint_cpu_f64(args: EncodeArgs, work: Workspace) -> None: ...
-def encode_adjoint_scratch_bytes_cpu_f32(args: EncodeArgs, threads: int) -> int: ...
-def encode_adjoint_scratch_bytes_cpu_f64(args: EncodeArgs, threads: int) -> int: ...
-def encode_cpu_f32(args: EncodeArgs, work: Workspace) -> None: ...
-def encode_cpu_f64(args: EncodeArgs, work: Workspace) -> None: ...
-def encode_scratch_bytes_cpu_f32(args: EncodeArgs, threads: int) -> int: ...
-def encode_scratch_bytes_cpu_f64(args: EncodeArgs, threads: int) -> int: ...
 def hsab_feed_forward_backward_cpu_f32(args: HsabFeedForwardBackwardArgs, work: Workspace) -> None: ...
 def hsab_feed_forward_backward_cpu_f64(args: HsabFeedForwardBackwardArgs, work: Workspace) -> None: ...
 def hsab_feed_forward_backward_scratch_bytes_cpu_f32(args: HsabFeedForwardBackwardArgs, threads: int) -> int: ...

@@ -11,8 +11,8 @@ from csmri_ext.ops.data_consistency import (
     divide_prepared,
     prepare_data_consistency,
 )
-from csmri_ext.ops.half_shuffle_attention import half_shuffle_attention, half_shuffle_attention_is_faster
 from csmri_ext.ops.encode import encode, encode_adjoint
+from csmri_ext.ops.half_shuffle_attention import half_shuffle_attention, half_shuffle_attention_is_faster
 from csmri_ext.ops.hsab_feed_forward import hsab_feed_forward, hsab_feed_forward_is_faster
 from csmri_ext.ops.nasn_cascade import nasn_cascade
 from csmri_ext.ops.pyramid_attention import KERNEL_SIZES, pyramid_attention, pyramid_convolution
@@ -31,10 +31,10 @@ __all__ = [
     "data_consistency_normal_term",
     "data_consistency_prepared",
     "divide_prepared",
-    "half_shuffle_attention",
-    "half_shuffle_attention_is_faster",
     "encode",
     "encode_adjoint",
+    "half_shuffle_attention",
+    "half_shuffle_attention_is_faster",
     "hsab_feed_forward",
     "hsab_feed_forward_is_faster",
     "nasn_cascade",
