@@ -130,8 +130,9 @@ def test_recon_is_a_step_of_a_bart_script(bart_binary: str) -> None:
 def test_own_mask_of_the_data_is_used(capsys: pytest.CaptureFixture[str]) -> None:
     mask = make_mask("equispaced_fraction", (24, 32), 2, 0.2, seed=0).numpy()
     np.save("under.npy", np.where(mask, kspace(), 0))
-    run("recon", "under.npy", "zf.npy", "--method", "zero-filled")
-    run("recon", "under.npy", "tv.npy", "--tv-weight", "0.003")
+    axes = ("--axes", "slice y x")
+    run("recon", "under.npy", "zf.npy", "--method", "zero-filled", *axes)
+    run("recon", "under.npy", "tv.npy", "--tv-weight", "0.003", *axes)
     np.testing.assert_allclose(np.load("zf.npy"), ifft2c(np.where(mask, kspace(), 0)), atol=1e-5)
     error = {name: np.linalg.norm(np.load(f"{name}.npy") - images()) for name in ("zf", "tv")}
     assert error["tv"] < 0.6 * error["zf"]

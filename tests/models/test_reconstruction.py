@@ -71,7 +71,7 @@ def test_fused_equals_reference_forward_and_gradients(name: str, multi_coil: boo
     wide = [x.to(torch.complex128) if x.is_complex() else x for x in data]
     results = [model(*data), gradients(model, *data)]
     with csmri_ext.reference_ops():
-        noises = [1 + torch.finfo(torch.float32).eps * torch.randn(data[0].shape) for _ in range(3)]
+        noises = [1 + torch.finfo(torch.float32).eps * torch.randn(data[0].shape) for _ in range(8)]
         rounded = [(data[0] * noise, *data[1:]) for noise in noises]
         twins = [[model(*given), gradients(model, *given)] for given in (data, *rounded)]
         double = copy.deepcopy(model).double()

@@ -365,9 +365,9 @@ class TestBadInput:
     def test_mask_of_other_size(self) -> None:
         with pytest.raises(ValueError, match=r"mask \(7,\) does not broadcast to sens_maps \(4, 9, 8\)"):
             Encoding(None, torch.ones(7, dtype=torch.bool), unit_maps(4, 9, 8))
-        with pytest.raises(ValueError, match=r"mask \(7,\) does not broadcast to kspace \(9, 8\)"):
+        with pytest.raises(ValueError, match=r"mask \(7,\) does not broadcast to k-space \(9, 8\)"):
             Encoding(None, torch.ones(7, dtype=torch.bool)).forward(random(9, 8))
-        with pytest.raises(ValueError, match=r"mask \(3, 1, 1, 8\) does not broadcast to kspace \(4, 9, 8\)"):
+        with pytest.raises(ValueError, match=r"mask \(3, 1, 1, 8\) does not broadcast to k-space \(4, 9, 8\)"):
             Encoding(None, torch.ones(3, 1, 1, 8, dtype=torch.bool), unit_maps(4, 9, 8)).forward(random(9, 8))
 
     def test_maps_without_coils(self) -> None:
