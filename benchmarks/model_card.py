@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import json
 import shlex
-import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -20,8 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import safe_open
 
+from csmri_ext import models
 from csmri_ext.bridge.atomic import replacing
+from csmri_ext.models import save_weights
 from csmri_ext.recon import methods
 from csmri_ext.training import RECIPES
 
@@ -32,22 +34,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Copy weights into the package, with a model card.")
     parser.add_argument("run", type=Path, help="folder of csmri train")
     parser.add_argument("--quality", nargs="+", default=[], metavar="NAME=FILE", help="results of benchmarks.quality")
+    parser.add_argument("--name", help="what the weights are called in the package (default: the network's name)")
     parser.add_argument("--note", default="", help="what else has to be known of this training")
     args = parser.parse_args()
     run = json.loads((args.run / "run.json").read_text())
-    weights = args.run / f"{run['name']}.safetensors"
+    name, weights = args.name or run["name"], args.run / f"{run['name']}.safetensors"
     quality = {name: json.loads(Path(file).read_text()) for name, file in (item.split("=", 1) for item in args.quality)}
     WEIGHTS.mkdir(exist_ok=True)
-    with replacing(WEIGHTS / weights.name) as temporary:
-        shutil.copyfile(weights, temporary)
-    text = card(run, json.loads((args.run / "summary.json").read_text()), weights.read_bytes(), quality, args.note)
-    with replacing(WEIGHTS / f"{run['name']}.md") as temporary:
+    with safe_open(weights, "pt") as file:
+        described = {**(file.metadata() or {}), "architecture": name}
+    with replacing(WEIGHTS / f"{name}.safetensors") as temporary:
+        save_weights(models.load(weights), temporary, described)
+    content = (WEIGHTS / f"{name}.safetensors").read_bytes()
+    text = card(run, json.loads((args.run / "summary.json").read_text()), content, quality, args.note, name)
+    with replacing(WEIGHTS / f"{name}.md") as temporary:
         temporary.write_text(text)
 
 
-def card(run: dict[str, Any], summary: dict[str, Any], weights: bytes, quality: dict[str, Any], note: str) -> str:
+def card(
+    run: dict[str, Any], summary: dict[str, Any], weights: bytes, quality: dict[str, Any], note: str, name: str = ""
+) -> str:
     """Describe weights in Markdown."""
-    name, recipe = run["name"], run["recipe"]
+    name, recipe = name or run["name"], run["recipe"]
     changed = "" if recipe["steps"] == summary["steps"] else " (stopped before the end)"
     lines = [
         f"# {name}",
