@@ -411,8 +411,7 @@ def test_as_a_process_of_its_own(command: list[str]) -> None:
     root = str(Path(__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": root}
     result = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment)
-    assert result.returncode == 2
-    assert result.stdout == ""
+    assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
 
