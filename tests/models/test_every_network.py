@@ -73,7 +73,7 @@ def test_one_graph_for_all_sizes_and_batches(name: str, coils: int) -> None:
     """Compiled with dynamic shapes: messages of checks, formatted on each call, had fixed every size.
 
     The sizes are alike modulo 16: networks that halve an image have a graph for each way in which halves are completed.
-    Neither the batch nor its product with the coils crosses 8 or 16 on its way, where torch chooses another convolution.
+    Neither the batch nor its product with the coils crosses 8 or 16, where torch chooses another convolution.
     """
     network, counter = small(name).eval(), CompileCounter()
     torch._dynamo.reset()
