@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import shlex
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -41,10 +42,13 @@ def main() -> None:
     name, weights = args.name or run["name"], args.run / f"{run['name']}.safetensors"
     quality = {name: json.loads(Path(file).read_text()) for name, file in (item.split("=", 1) for item in args.quality)}
     WEIGHTS.mkdir(exist_ok=True)
-    with safe_open(weights, "pt") as file:
-        described = {**(file.metadata() or {}), "architecture": name}
     with replacing(WEIGHTS / f"{name}.safetensors") as temporary:
-        save_weights(models.load(weights), temporary, described)
+        if name == run["name"]:
+            shutil.copyfile(weights, temporary)
+        else:
+            with safe_open(weights, "pt") as file:
+                described = {**(file.metadata() or {}), "architecture": name}
+            save_weights(models.load(weights), temporary, described)
     content = (WEIGHTS / f"{name}.safetensors").read_bytes()
     text = card(run, json.loads((args.run / "summary.json").read_text()), content, quality, args.note, name)
     with replacing(WEIGHTS / f"{name}.md") as temporary:

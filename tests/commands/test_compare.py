@@ -39,7 +39,7 @@ def test_everything_the_command_promises_is_written(capsys: pytest.CaptureFixtur
     out, err = capsys.readouterr()
     assert "equispaced_fraction, R = 4 (2 volumes, mean ± standard deviation over volumes)" in out
     assert "fastMRI evaluate.py" in out
-    assert err.count("\n") == 5, "a note and one line per row, no bars, where stderr is no terminal"
+    assert err.count("\n") == 6, "a warning, a note and one line per row, no bars, where stderr is no terminal"
 
 
 def test_numbers_are_fastmri_metrics_of_the_cropped_magnitude(without_report: list) -> None:
@@ -257,7 +257,7 @@ def test_weight_tuned_on_separate_data(without_report: list, capsys: pytest.Capt
     assert "separate validation data" in tuning["how"]
     assert set(tuning["weights"]) == {"a.npy"}
     np.save("under.npy", np.where(np.arange(32) % 3 == 0, fft2c(images()), 0))
-    assert compare.main([path, "--tune-on", "under.npy"]) == 2
+    assert compare.main([path, "--tune-on", "under.npy", "--axes", "slice y x"]) == 2
     assert "cannot be tuned on it" in capsys.readouterr().err
 
 
