@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from csmri_ext.bridge import Acquisition, FileFormatError, LazyStack, read_fastmri, write_fastmri, write_reconstructions
+from csmri_ext.bridge import Acquisition, FileFormatError, LazyStack, read_fastmri, write_fastmri
 from csmri_ext.bridge.fourier import center_crop, ifft2c
 from csmri_ext.bridge.ismrmrd.header import make_header, parse_header
 
@@ -374,21 +374,6 @@ def test_bad_arrays_to_write(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_fastmri(tmp_path / "no folder" / "k.h5", random_kspace(2, 8, 8))
     assert not path.exists()
-
-
-def test_reconstructions(tmp_path: Path) -> None:
-    images = random_kspace(3, 8, 6)
-    write_reconstructions(tmp_path / "r.h5", images)
-    with h5py.File(tmp_path / "r.h5", "r") as file:
-        assert file["reconstruction"].dtype == np.float32
-        np.testing.assert_array_equal(file["reconstruction"][()], np.abs(images))
-    images[1, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="slice 1 has NaN"):
-        write_reconstructions(tmp_path / "r.h5", images)
-    with pytest.raises(ValueError, match=r"\(slices, h, w\), not \(8, 6\)"):
-        write_reconstructions(tmp_path / "r.h5", images[0])
-    with h5py.File(tmp_path / "r.h5", "r") as file:
-        assert file["reconstruction"].shape == (3, 8, 6)
 
 
 @pytest.mark.parametrize(
