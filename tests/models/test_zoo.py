@@ -19,7 +19,7 @@ SMALL = {"stages": 1, "replicas": 1, "denoiser": "cnn"}
 def test_names_and_errors() -> None:
     assert csmri_ext.models.names is names
     assert names()[:3] == ["ga_hqs", "a_hqs", "hqs"]
-    assert len(names()) == len(set(names())) == 12
+    assert len(names()) == len(set(names())) == 13
     with pytest.raises(InputError, match="unknown model 'nasn_kne'; did you mean nasn_knee"):
         create("nasn_kne")
     with pytest.raises(TypeError, match="depth"):
