@@ -26,8 +26,9 @@ class GAHQS(HQS):
         Z_{k+1}    = D_k(X_{k+1})                                                 eq. 7b
         Zhat_{k+1} = Fuse([(1 + beta_k) Z_{k+1}, -beta_k Z_k])                    eq. 7c, 2 C -> C
 
-    The last data step from the mean of the replicas is ``x + eta_K F_u^H (y - F_u x)``; with several coils all of these
-    are gradient steps.
+    The last data step from the mean of the replicas is ``x + eta_K F_u^H (y - F_u x)``. With several coils F_u F_u^H is
+    not the identity, and the sum of eq. 7a is a gradient step; a few of those are far from convergence, so Z_0 and the
+    last step are proximal (`Encoding.proximal`, of one image each), which with one coil is the same as above.
 
     Parameters
     ----------
@@ -90,6 +91,12 @@ class GAHQS(HQS):
                 for made in fusions:
                     start_as_sum(made, n_terms, in_chans, replicas, order)
 
+    def first(self, encoding: Encoding, image: Tensor, zero_filled: Tensor) -> Tensor:
+        """Return ``z_0``: the zero-filled image, with several coils the proximal step from it, on all replicas."""
+        if encoding.sens_maps is None:
+            return zero_filled
+        return self.spread(encoding.proximal(image, torch.exp(-self.theta[0])))
+
     def stage(self, k: int, z: Tensor, zhat: Tensor, zero_filled: Tensor, encoding: Encoding) -> tuple[Tensor, Tensor]:
         """Return ``Z_{k+1}`` and ``Zhat_{k+1}``, real ``(batch, channels, ny, nx)`` each."""
         eta = torch.sigmoid(self.theta[k])
@@ -108,6 +115,3 @@ class GAHQS(HQS):
         else:
             result = fusion(replica_major(terms, scales, self.in_chans, self.replicas))
         return result
-
-    def _last_step(self, image: Tensor, encoding: Encoding) -> Tensor:
-        return encoding.step(image, torch.sigmoid(self.theta[-1]))

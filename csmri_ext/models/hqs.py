@@ -76,6 +76,7 @@ class ResidualUNet(nn.Module):
 
 DENOISERS: dict[str, Callable[..., nn.Module]] = {"cnn": ResidualCNN, "msst": MSST, "unet": ResidualUNet}
 STARTS = ("identity", "literal")
+THETA = 4.0
 
 
 class HQS(Reconstructor):
@@ -118,7 +119,8 @@ class HQS(Reconstructor):
     Attributes
     ----------
     theta
-        ``mu_k = exp(-theta_k)``, so ``eta_k = 1 / (1 + mu_k) = sigmoid(theta_k)``; starts at 0.
+        ``mu_k = exp(-theta_k)``, so ``eta_k = 1 / (1 + mu_k) = sigmoid(theta_k)``. Starts at `THETA`, eta = 0.98, since
+        samples are nearly right and a step of Adam moves theta little; at 0, eta = 1/2, with the literal start.
     beta
         ``beta_k``, unbounded; starts at 0.1.
     """
@@ -156,17 +158,21 @@ class HQS(Reconstructor):
         if start == "identity":
             for made in self.denoisers:
                 start_as_identity(made)
-        self.theta = nn.Parameter(torch.zeros(stages + final_step))
+        self.theta = nn.Parameter(torch.full((stages + final_step,), THETA if start == "identity" else 0.0))
         self.beta = nn.Parameter(torch.full((self.extrapolations,), 0.1)) if self.extrapolations else None
 
     def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Run all stages, then the last data step."""
         zero_filled = self.spread(image)
-        z = zhat = zero_filled
+        z = zhat = self.first(encoding, image, zero_filled)
         for k in range(self.stages):
             z, zhat = self._maybe_checkpointed(k, z, zhat, zero_filled, encoding)
         image = self.collect(zhat)
         return self._last_step(image, encoding) if self.final_step else image
+
+    def first(self, encoding: Encoding, image: Tensor, zero_filled: Tensor) -> Tensor:  # noqa: ARG002
+        """Return ``z_0``, the replicas of the zero-filled image."""
+        return zero_filled
 
     def stage(self, k: int, z: Tensor, zhat: Tensor, zero_filled: Tensor, encoding: Encoding) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """Return ``z_{k+1}`` and ``zhat_{k+1}``, real ``(batch, channels, ny, nx)`` like the inputs."""
