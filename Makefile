@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --con
 FILES  ?=
 SOURCES := $(shell find CMakeLists.txt csrc csmri_ext baselines -type f -not -name '*.pyc')
 
-.PHONY: help compare test floors bench lint docs notebooks clean
+.PHONY: help compare test floors mutants bench lint docs notebooks clean
 help:  # this list
 	@sed -n 's/^\([a-z]*\):[^#]*# /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -25,6 +25,9 @@ floors: $(VENV)/built  # tests of the installed package with numpy, scipy, h5py 
 	rm -rf $(FLOORS)
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --target $(FLOORS) -r constraints-floors.txt
 	PYTHONPATH=$(FLOORS) $(BIN)/python -m pytest -q -m "not slow" -n $(shell nproc) --dist loadfile $(ON_FLOORS)
+
+mutants: $(VENV)/built  # plant faults in a copy of the tree, one at a time: do their tests fail? WORDS="physics csrc" for some
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/mutants/run.py $(WORDS)
 
 bench: $(VENV)/built  # time every operator
 	$(BIN)/python -m benchmarks.ops_speed

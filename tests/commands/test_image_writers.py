@@ -11,7 +11,7 @@ from PIL import Image
 from csmri_ext.bridge import Acquisition, load, read_cfl, write_cfl
 from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.commands import cli
-from csmri_ext.commands.image_writers import as_picture
+from csmri_ext.commands.image_writers import as_picture, image_affine
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -94,3 +94,11 @@ def test_frames_and_slices_return_to_their_dimensions() -> None:
     recon("k", "two.cfl", "--frames", "0,2")
     assert read_cfl("two.cfl").shape[10] == 2
     assert load("k").n_slices == 6
+
+
+def test_cropped_results_lie_in_their_place() -> None:
+    """The first pixel of a crop lies as far inside as was cut off, in columns, rows and slices of 1 mm."""
+    whole = Acquisition(np.ones((5, 1, 40, 30), np.complex64), "a")
+    place, cropped = (image_affine(whole, size, first) for size, first in (((40, 30), 0), ((20, 24), 2)))
+    np.testing.assert_allclose(cropped @ (0, 0, 0, 1), place @ (3, 10, 2, 1))
+    np.testing.assert_allclose(cropped[:3, :3], place[:3, :3])

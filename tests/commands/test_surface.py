@@ -16,6 +16,7 @@ import pytest
 from csmri_ext.bridge import read_cfl, write_cfl
 from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.bridge.result_records import read_record
+from csmri_ext.commands import values
 from csmri_ext.commands.cli import COMMANDS, main
 from csmri_ext.commands.shared_options import add_option
 from csmri_ext.progress import is_silent, log, silence
@@ -274,3 +275,26 @@ def test_a_result_of_other_settings_is_not_replaced_unasked(capsys: pytest.Captu
     Path("cut.npy").write_bytes(b"\x93NUMPY")
     shown(capsys, "recon", "in.npy", "cut.npy", "--method", "zero-filled")  # what is not whole may be replaced
     assert np.load("cut.npy").shape == (1, 24, 24)
+
+
+def test_numbers_at_their_limits() -> None:
+    taken = [
+        *(values.seed(text) for text in ("0", str(2**32 - 1))),
+        *(values.share(text) for text in ("1", "0.001")),
+        *(values.shard(text) for text in ("1/3", "3/3")),
+        values.slices("100%"),
+        values.positive("1"),
+        values.count("0"),
+    ]
+    assert taken == [0, 2**32 - 1, 1.0, 0.001, (0, 3), (2, 3), 1.0, 1, 0]
+    refused = {
+        values.seed: ("-1", str(2**32), "1.5"),
+        values.share: ("0", "1.001", "nan"),
+        values.shard: ("0/3", "4/3", "1", "/"),
+        values.slices: ("0", "0%", "101%"),
+        values.weight: ("0", "-1", "inf", "nan"),
+    }
+    for parse, texts in refused.items():
+        for text in texts:
+            with pytest.raises(argparse.ArgumentTypeError):
+                parse(text)

@@ -236,3 +236,16 @@ def assert_compiled_equals_eager(model: Reconstructor, backend: str, kspace: Ten
     parameters = list(model.parameters())
     of_compiled, of_eager = (torch.autograd.grad(x.abs().square().sum(), parameters) for x in (image, expected))
     torch.testing.assert_close(of_compiled, of_eager, rtol=1e-3, atol=1e-4)
+
+
+def test_momentum_is_the_papers() -> None:
+    """The next image goes on from z_{k+1} by beta times its distance to z_k."""
+    model = small("a_hqs", stages=2)
+    _, mask, kspace = problem()
+    encoding = model.encode(kspace, mask)
+    generator = torch.Generator().manual_seed(2)
+    z, zhat, start = (torch.randn(1, model.channels, NY, NX, generator=generator) for _ in range(3))
+    with torch.no_grad():
+        model.beta.fill_(0.3)
+        following, extrapolated = model.stage(0, z, zhat, start, encoding)
+    torch.testing.assert_close(extrapolated, 1.3 * following - 0.3 * z)

@@ -88,3 +88,14 @@ def test_misuse_names_both_shapes() -> None:
     for error, message, *tensors in cases:
         with pytest.raises(error, match=message):
             Halver()(*tensors)
+
+
+def test_the_support_is_where_any_coil_sees() -> None:
+    sens_maps = maps(torch.complex64)
+    sens_maps[:, 0, :4] = 0  # one coil does not see the upper rows
+    sens_maps[:, :, :, 0] = 0  # and none the first column
+    encoding = Encoding(None, mask_of(NX), sens_maps)
+    expected = torch.ones(BATCH, NY, NX, dtype=torch.bool)
+    expected[..., 0] = False
+    assert torch.equal(encoding.support, expected)
+    assert Encoding(None, mask_of(NX)).support is None

@@ -379,3 +379,13 @@ def test_reference_ops_switches_every_function() -> None:
     for ours, theirs in itertools.zip_longest(kernels, twins):
         assert relative_error(ours, theirs) < 5e-7
     assert torch.equal(data_consistency_prepared(real, within, 0.5), kernels[1])
+
+
+def test_a_batch_of_groups_that_do_not_divide_it() -> None:
+    """Two images of this size are packed together; the third is a group of its own, and nothing lies behind it."""
+    image, kspace = make(3, 256, 256)
+    mask = make_mask("columns", 256, 256)
+    whole = data_consistency(image, kspace, mask, 0.7)
+    assert torch.equal(
+        whole, torch.cat([data_consistency(image[i : i + 1], kspace[i : i + 1], mask, 0.7) for i in range(3)])
+    )

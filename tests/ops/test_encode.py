@@ -105,3 +105,22 @@ def test_errors() -> None:
         encode_adjoint(image[0, 0], maps, mask)
     with pytest.raises(ValueError, match="no gradient with respect to the mask"):
         encode(image, maps, mask.requires_grad_())
+
+
+@pytest.mark.parametrize("n", [127, 173, 251, 346])
+def test_long_primes_are_as_accurate_as_other_lengths(n: int) -> None:
+    """They are convolutions of a longer length, which must not be so short that its ends meet."""
+    for size in ((3, n), (n, 3)):
+        x = random(1, *size)
+        for ours, twin in ((fft2c, reference.fft2c), (ifft2c, reference.ifft2c)):
+            assert_as_accurate(ours(x), twin(x), twin(x.to(torch.complex128)), f"{ours.__name__} of {size}")
+
+
+def test_coil_images_in_groups() -> None:
+    """Two of this size fit into what goes through both passes together; the third is a group of its own."""
+    x, maps = random(3, 256, 256), random(3, 256, 256, seed=1)
+    mask = make_mask("columns", 256, 256)
+    for op in (encode, encode_adjoint):
+        assert torch.equal(op(x, None, mask), torch.stack([op(one, None, mask) for one in x]))
+    kspace = encode(x[0], maps, mask)
+    assert torch.equal(kspace, torch.cat([encode(x[0], one[None], mask) for one in maps]))

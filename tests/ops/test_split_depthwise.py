@@ -91,3 +91,29 @@ def test_module() -> None:
     assert torch.equal(module(x), split_depthwise(x, module.weight))
     with pytest.raises(ValueError, match="10 channels cannot be split into 4"):
         SplitDepthwiseConv(10)
+
+
+@pytest.mark.parametrize("nx", [512, 513])
+def test_large_rows_of_any_width(nx: int) -> None:
+    """Outputs beyond 16 MiB are written past the caches, by stores that need rows which begin at whole vectors."""
+    x, weight = make(2, 4, 8, 160, nx)
+
+    def run(image: Tensor) -> tuple[Tensor, Tensor]:
+        image = image.clone().requires_grad_()
+        out = split_depthwise(image, weight)
+        return out.detach(), torch.autograd.grad(out, image, torch.ones_like(out))[0]
+
+    alone = [run(x[i : i + 1]) for i in range(2)]  # not so large
+    for together, parts in zip(run(x), zip(*alone, strict=True), strict=True):
+        assert torch.equal(together, torch.cat(parts))
+
+
+def test_gradients_of_weights_are_sums_in_float64() -> None:
+    """Of numbers of one sign, a sum in float32 over an image of many rows would lose digits."""
+    generator = torch.Generator().manual_seed(0)
+    x, grad = (torch.rand(1, 2, 20_000, 17, generator=generator) + 0.5 for _ in range(2))
+    weight = torch.rand(1, 1, 3, 3, generator=generator).requires_grad_()
+    (ours,) = torch.autograd.grad(split_depthwise(x, weight), weight, grad)
+    wide = weight.detach().double().requires_grad_()
+    (truth,) = torch.autograd.grad(reference.split_depthwise(x.double(), wide), wide, grad.double())
+    assert relative_error(ours, truth) < 3e-7

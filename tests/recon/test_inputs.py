@@ -112,3 +112,18 @@ def test_labels_of_strange_names_can_be_written(tmp_path: Path) -> None:
         volume.seed_name.encode()
         assert volume.label.endswith(".npy")
     assert "caf\\udce9.npy" in labels
+
+
+@pytest.mark.parametrize(("padding", "expected"), [((2, 7), [2, 3, 4, 5, 6]), ((0, 10), range(10)), (None, range(10))])
+def test_measured_columns_end_where_the_padding_begins(padding: tuple[int, int] | None, expected: list[int]) -> None:
+    acquisition = Acquisition(kspace=np.ones((1, 1, 8, 10), np.complex64), name="a", attrs={"padding": padding})
+    assert list(np.flatnonzero(Volume("a", acquisition, range(1), "a").measured)) == list(expected)
+
+
+def test_weights_of_the_phantom_are_tuned_on_other_subjects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("csmri_ext.recon.inputs.PHANTOM_SIZE", 32)
+    monkeypatch.setattr("csmri_ext.recon.inputs.PHANTOM_ANATOMIES", ("abstract",))
+    reported, tuned_on = phantom_volumes(3, 1)
+    for volume, other in zip(reported, tuned_on, strict=True):
+        assert np.abs(volume.target([0]) - other.target([0])).max() > 0.1
+        assert volume.source != other.source

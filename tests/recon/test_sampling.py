@@ -33,6 +33,7 @@ def test_center_fractions_pair_with_accelerations_as_in_fastmri() -> None:
         (["random"], [float("nan")], None, "acceleration nan"),
         (["random"], [4, 8], [0.1, 0.2, 0.3], "3 values and --acceleration 2"),
         (["random"], [4], [1.5], "center fraction 1.5"),
+        (["random"], [4], [0.0], "center fraction 0: it must lie in"),
     ],
 )
 def test_grid_refuses_what_makes_no_sense(kinds: list, accelerations: list, fractions: list, complaint: str) -> None:
@@ -46,6 +47,8 @@ def test_mask_is_seeded_by_file_name_unless_told_otherwise() -> None:
     by_seed = make_mask("random", (40, 64), 4, seed=5).numpy()
     np.testing.assert_array_equal(sampling.mask(volume(), None), by_name)
     np.testing.assert_array_equal(sampling.mask(volume(), 5), by_seed)
+    by_zero = make_mask("random", (40, 64), 4, seed=0).numpy()
+    np.testing.assert_array_equal(sampling.mask(volume(), 0), by_zero)
     assert (by_name != by_seed).any()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -174,3 +175,15 @@ def test_any_name_of_a_volume_can_be_stored(tmp_path: Path, name: str) -> None:
     store.add(row("tv", name[:-1]), IMAGE)
     assert len(list(store.recons.glob("*.cfl"))) == 2
     assert {r.volume for r in open_store(tmp_path).rows} == {name, name[:-1]}
+
+
+def test_a_row_is_on_the_disk_when_it_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, fsync, kept = Journal(tmp_path), os.fsync, []
+
+    def watched(descriptor: int) -> None:
+        kept.append((os.fstat(descriptor).st_ino, journal.path.read_bytes()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    journal.append({"row": 1})
+    assert kept == [(journal.path.stat().st_ino, b'{"row": 1}\n')]

@@ -147,3 +147,11 @@ def test_nan_and_infinity() -> None:
 
 def test_nothing_finished() -> None:
     assert verdict([]) == "No reconstruction finished, so there is nothing to compare."
+
+
+def test_a_tie_is_no_win() -> None:
+    text = say(
+        rows({"tv": (30.0, 0.85), "wavelet": (25.0, 0.8)}, volume="a"),
+        rows({"tv": (28.0, 0.83), "wavelet": (28.0, 0.8)}, volume="b"),
+    )
+    assert "2.50 dB above wavelet, though on only 1 of 2 volumes" in text

@@ -79,3 +79,17 @@ def test_a_checkpoint_of_something_else_is_refused(done: tuple[Path, Search], tm
     torch.save({"weights": 1}, cut.checkpoint)
     with pytest.raises(InputError, match="is not the checkpoint of a search"):
         cut.resume(Search(settings()))
+
+
+class Boom:
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return (Path.touch, (Path("executed"),))
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = SearchFolder(tmp_path)
+    torch.save({"search": Boom(), "data": []}, folder.checkpoint)
+    with pytest.raises(InputError, match="is not the checkpoint of a search"):
+        folder.resume(Search(settings()))
+    assert not Path("executed").exists()

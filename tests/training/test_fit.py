@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 from dataclasses import replace
 from importlib import import_module
@@ -254,3 +255,30 @@ def test_the_record_has_the_content_of_mask_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds a run with mask_files"):
         _claim(run)
     assert "mask_files" not in _described(replace(run, recipe=RECIPES["phantom"]))
+
+
+class Boom:
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return (Path.touch, (Path("executed"),))
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(
+    tmp_path: Path, images: tuple[Images, Images], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"global_step": 6, "state_dict": {}, "callbacks": {}, "x": Boom()}, "last.ckpt")
+    with pytest.raises((InputError, pickle.UnpicklingError)):
+        fit(small, *images, run(tmp_path))
+    assert not Path("executed").exists()
+
+
+def test_gradients_are_clipped(tmp_path: Path, images: tuple[Images, Images], monkeypatch: pytest.MonkeyPatch) -> None:
+    norms = []
+
+    def after_step(self: ReconstructionTask, *_: object) -> None:
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        norms.append(float(torch.stack([g.norm() for g in gradients]).norm()))
+
+    monkeypatch.setattr(ReconstructionTask, "on_train_batch_end", after_step)
+    fit(small, *images, run(tmp_path, recipe=replace(RECIPE, steps=1, clip=1e-4)))
+    assert norms == [pytest.approx(1e-4, rel=1e-3)]

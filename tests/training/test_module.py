@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from csmri_ext.data import Sample
+from csmri_ext.data.scans import HeldBackSample
 from csmri_ext.metrics import slice_ssim
 from csmri_ext.models import build
 from csmri_ext.physics import fft2c
-from csmri_ext.training import LOSSES, RECIPES, Recipe, ReconstructionTask
+from csmri_ext.training import LOSSES, RECIPES, Recipe, ReconstructionData, ReconstructionTask
 from csmri_ext.training.module import rate
+from csmri_ext.training.self_supervised import SelfSupervisedTask
 
 
 def pair() -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,3 +81,24 @@ def test_terms_of_the_network_join_the_loss() -> None:
     torch.testing.assert_close(loss, LOSSES["mse"](image, target) + 0.01 * symmetry)
     assert network.eval()(sample.kspace, sample.mask) is not None
     assert network.extra_loss() is None  # type: ignore[operator]
+
+
+def test_epochs_have_other_samples() -> None:
+    generator = np.random.default_rng(0)
+    images = [generator.normal(size=(20, 20)).astype(np.complex64) for _ in range(2)]
+    data = ReconstructionData(images, images, Recipe(steps=4, sizes=(16,)), steps_per_epoch=2)  # type: ignore[arg-type]
+    first, again, second = (data.training_set(epoch)[0] for epoch in (0, 0, 1))
+    assert torch.equal(first.target, again.target)
+    assert not torch.equal(first.target, second.target)
+
+
+def test_the_loss_without_a_reference_is_the_papers() -> None:
+    """Half the sum of the relative l2 and l1 errors of the samples held back, real and imaginary parts apart."""
+    generator = torch.Generator().manual_seed(0)
+    image, kspace = (torch.randn(1, 12, 16, dtype=torch.complex64, generator=generator) for _ in range(2))
+    judged = torch.rand(1, 12, 16, generator=generator) < 0.3
+    task = SelfSupervisedTask(torch.nn.Identity(), RECIPES["self-supervised"])
+    task.forward = lambda _: image  # type: ignore[method-assign,assignment]
+    error, measured = (torch.view_as_real(x[judged]).flatten() for x in (fft2c(image) - kspace, kspace))
+    expected = (error.norm() / measured.norm() + error.abs().sum() / measured.abs().sum()) / 2
+    torch.testing.assert_close(task.loss_of(HeldBackSample(kspace, ~judged, judged, None)), expected)

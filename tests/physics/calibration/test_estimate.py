@@ -11,6 +11,8 @@ from torch import Tensor
 
 from csmri_ext.bridge import ecalib, load
 from csmri_ext.physics import cg_sense, estimate_sens_maps, fft2c, ifft2c, kspace_residual, make_mask, rss
+from csmri_ext.physics.calibration.center import crop_or_pad, smooth_images
+from csmri_ext.physics.calibration.smooth import _local_eigenvectors
 
 METHODS = ["espirit", "low_resolution", "adaptive"]
 
@@ -214,3 +216,27 @@ class TestBadInput:
     def test_mask_of_other_size(self) -> None:
         with pytest.raises(ValueError, match=r"mask \(7,\) does not broadcast to kspace \(1, 2, 16, 16\)"):
             estimate_sens_maps(torch.ones(2, 16, 16, dtype=torch.complex64), torch.ones(7, dtype=torch.bool))
+
+
+def test_adaptive_maps_are_eigenvectors() -> None:
+    """Of the covariance of the coils around each pixel, to where the power iterations have left the second one."""
+    images = smooth_images(scan(48, 40, 4, noise=3.0).kspace[None], 24, 20)
+    vectors = _local_eigenvectors(images)[0].permute(1, 2, 0)
+    covariance = torch.einsum("cyx,dyx->yxcd", images[0], images[0].conj())
+    for axis in (0, 1):
+        covariance = sum(covariance.roll(shift, axis) for shift in (-1, 0, 1))
+    values, exact = torch.linalg.eigh(covariance)
+    clear = values[..., -2] < 0.4 * values[..., -1]
+    assert 50 < int(clear.sum()) < clear.numel()
+    cosine = (vectors.conj() * exact[..., -1]).sum(-1).abs()
+    assert float((1 - cosine[clear].square()).clamp_min(0).sqrt().max()) < 1e-3
+
+
+@pytest.mark.parametrize("old", [6, 7])
+@pytest.mark.parametrize("new", [4, 5, 10, 11])
+def test_a_block_keeps_its_zero_frequency(old: int, new: int) -> None:
+    kspace = torch.zeros(1, old, old, dtype=torch.complex64)
+    kspace[0, old // 2, old // 2] = 1
+    block = crop_or_pad(kspace, new, new)
+    assert block.shape == (1, new, new)
+    assert block[0, new // 2, new // 2] == 1
