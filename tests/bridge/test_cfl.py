@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from csmri_ext.bridge import CflError, read_cfl, read_multi_cfl, read_ra, write_cfl
+from csmri_ext.bridge.bart_files.header import parse_header
 
 # id: header, and the dimensions that BART 0.8 reads from it without trailing ones; None: BART refuses the file.
 HEADERS: dict[str, tuple[bytes, tuple[int, ...] | None]] = {
@@ -90,6 +91,13 @@ RA_FILES: dict[str, tuple[bytes, tuple[int, ...] | None]] = {
     "cut in the header": (ra_file()[:40], None),
     "empty": (b"", None),
 }
+
+
+@pytest.mark.parametrize("sizes", [b"0", b"2 0", b"0 3 4", b"2 3 0 1", b"-1"])
+def test_sizes_start_at_one(sizes: bytes) -> None:
+    """By the header alone: no file of data, which could be empty as well, has to tell."""
+    with pytest.raises(CflError, match=r"dimension \d is (0|-1): sizes must be at least 1"):
+        parse_header(b"# Dimensions\n" + sizes + b"\n")
 
 
 def random_array(*shape: int, seed: int = 0) -> np.ndarray:
@@ -223,6 +231,7 @@ def test_multi_cfl_of_bart(tmp_path: Path, bart_binary: str) -> None:
         b"# SizesDimensions\n99999999999\n# MultiDimensions\n10\n",
         b"# SizesDimensions\n2\n# MultiDimensions\n-5 -2\n",
         b"# SizesDimensions\n2\n",
+        b"# SizesDimensions\n1\n# MultiDimensions\n10 1\n",
         b"# MultiDimensions\n10\n",
     ],
 )

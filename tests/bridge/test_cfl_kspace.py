@@ -139,6 +139,18 @@ def test_sensitivities(n_slices: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(acquisition.sens_maps), np.broadcast_to(maps, (3, 2, 9, 8)))
 
 
+def test_sensitivities_of_slices_repeat_in_every_frame(tmp_path: Path) -> None:
+    stored = np.zeros((8, 9, 1, 2, *[1] * 6, 2, 1, 1, 3), np.complex64)  # x, y, coils, frames, slices
+    for frame in range(2):
+        for i in range(3):
+            stored[:, :, 0, :, 0, 0, 0, 0, 0, 0, frame, 0, 0, i] = random_kspace(2, 9, 8, seed=3 * frame + i).T
+    maps = random_kspace(3, 2, 9, 8, seed=9)
+    write_cfl(tmp_path / "x", stored)
+    write_cfl(tmp_path / "maps", to_bart(maps))
+    acquisition = load_cfl_kspace(tmp_path / "x", sens_maps=tmp_path / "maps")
+    np.testing.assert_array_equal(np.asarray(acquisition.sens_maps), np.concatenate([maps, maps]))
+
+
 def test_sensitivities_of_another_shape(tmp_path: Path) -> None:
     write_cfl(tmp_path / "x", to_bart(random_kspace(2, 9, 8)))
     write_cfl(tmp_path / "maps", to_bart(random_kspace(3, 9, 8)))

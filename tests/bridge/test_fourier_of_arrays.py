@@ -17,5 +17,7 @@ def test_numpy_fourier_is_unitary_centred_and_crops_like_fastmri() -> None:
         impulse[..., shape[-2] // 2, shape[-1] // 2] = 1
         np.testing.assert_allclose(fft2c(impulse), 1 / np.sqrt(shape[-2] * shape[-1]), atol=1e-7)
     np.testing.assert_array_equal(center_crop(np.eye(7), (3, 3)), np.eye(3))
+    numbers = np.arange(42).reshape(6, 7)  # odd differences leave one more behind than before
+    np.testing.assert_array_equal(center_crop(numbers, (3, 4)), numbers[1:4, 1:5])
     with pytest.raises(ValueError, match="cannot crop 7 x 7 to 8 x 3"):
         center_crop(np.eye(7), (8, 3))

@@ -36,6 +36,8 @@ def test_a_network_of_the_baselines_on_files(
     assert printed[0] == str(out / "dccnn3.safetensors")
     commands = [shlex.split(line.split(":", 1)[1]) for line in printed[1:]]
     assert [command[:2] for command in commands] == [["csmri", "recon"], ["csmri", "compare"]]
+    first, last = (commands[1].index(word) for word in ("--mask", "--acceleration"))
+    assert commands[1][first + 1 : last] == ["random", "equispaced_fraction", "radial_golden"], "as in training"
     reconstruct = [word.replace("SCAN", str(subjects / "subject_0")) for word in commands[0][1:]]
     assert cli.main([word.replace("IMAGE", str(tmp_path / "image")) for word in reconstruct]) == 0
     assert cli.main([*commands[1][1:], "--out", str(tmp_path / "comparison"), "--tv-weight", "0.01"]) == 0

@@ -123,7 +123,7 @@ def run_tests(tree: Path, tests: Sequence[str], limit: float, *, sound: bool = F
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        start_new_session=True,
+        process_group=0,
     )
     try:
         output, _ = process.communicate(timeout=limit)
