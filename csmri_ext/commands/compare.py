@@ -26,7 +26,7 @@ from csmri_ext.commands.shared_options import (
     add_option,
     add_slices_option,
 )
-from csmri_ext.commands.values import positive, seed, weight_or_auto
+from csmri_ext.commands.values import acceleration, center_fraction, positive, seed, weight_or_auto
 from csmri_ext.errors import BAD_INPUT, InputError, one_line
 from csmri_ext.recon.comparison import Plan, choose_weights, run
 from csmri_ext.recon.evaluate import Setup
@@ -91,7 +91,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         "--acceleration",
         before=["--accelerations"],
         nargs="+",
-        type=float,
+        type=acceleration,
         default=[4.0, 8.0],
         metavar="R",
         help="accelerations",
@@ -99,7 +99,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add(
         "--center-fraction",
         nargs="+",
-        type=float,
+        type=center_fraction,
         metavar="F",
         help="fully sampled centre, one value or one for each acceleration (default: 0.32 / R)",
     )
@@ -186,8 +186,6 @@ def make_plan(args: argparse.Namespace) -> Plan:
 
 def _compare(arguments: list[str], program: str) -> int:
     args = argument_parser(program).parse_args(arguments)
-    if "" in (args.out, *args.files, *args.tune_on):
-        raise InputError("an empty file name (a variable of the shell that is not set?)")
     log = progress.log()
     load_plugins(args.plugin)
     plan = make_plan(args)

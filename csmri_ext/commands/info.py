@@ -14,7 +14,8 @@ from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.shared_options import add_common_options, add_json_option, as_json
 from csmri_ext.complexity import count_flops, count_parameters
-from csmri_ext.errors import InputError, unknown
+from csmri_ext.commands.values import count, pixels
+from csmri_ext.errors import unknown
 from csmri_ext.recon import methods
 from csmri_ext.recon.network_method import Network
 from csmri_ext.report.provenance_section import words
@@ -34,8 +35,8 @@ def argument_parser(program: str = "csmri info") -> ArgumentParser:
     parser.add_argument(
         "name", nargs="?", metavar="NAME|FILE", help="a network or a file of weights; without it, one line for each"
     )
-    parser.add_argument("--size", type=int, nargs=2, default=(_SIZE, _SIZE), metavar=("NY", "NX"), help="image size")
-    parser.add_argument("--depth", type=int, default=DEPTH, metavar="N", help="levels of layers to list")
+    parser.add_argument("--size", type=pixels, nargs=2, default=(_SIZE, _SIZE), metavar=("NY", "NX"), help="image size")
+    parser.add_argument("--depth", type=count, default=DEPTH, metavar="N", help="levels of layers to list")
     parser.add_argument("--model", metavar="NAME", help="the network of a file that does not say it")
     add_plugin_option(parser.add_argument)
     add_json_option(parser)
@@ -45,8 +46,6 @@ def argument_parser(program: str = "csmri info") -> ArgumentParser:
 
 def _info(argv: Sequence[str], program: str) -> int:
     args = argument_parser(program).parse_args(argv)
-    if min(args.size) < 1 or args.depth < 0:
-        raise InputError(f"--size {args.size[0]} {args.size[1]} --depth {args.depth}: sizes start at 1, depths at 0")
     load_plugins(args.plugin)
     networks = {name: method.network for name in methods.names() if (method := methods.get(name)).network is not None}
     shape = (args.size[0], args.size[1])

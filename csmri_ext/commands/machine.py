@@ -34,6 +34,21 @@ def bart_path(wanted: bool, methods: Sequence[Method]) -> str | None:
     return found
 
 
+def require_gpus(device: str, count: int) -> None:
+    """Refuse more GPUs than this machine has.
+
+    Raises
+    ------
+    InputError
+        Says how many there are.
+    """
+    if device == "cuda":
+        import torch
+
+        if count > torch.cuda.device_count():
+            raise InputError(f"--devices {count}: this machine has {torch.cuda.device_count()} GPUs that torch can use")
+
+
 def checked_device(name: str) -> str:
     """Return the device where it can be used; of ``auto``, which it is.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import traceback
@@ -17,6 +18,7 @@ from csmri_ext.errors import BAD_INPUT, InputError, expected_errors, one_line
 from csmri_ext.progress import silence
 
 QUIET = {"-q", "--quiet"}
+_WITHOUT_VALUE = re.compile(r"--[a-z-]+=")
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells report it
 
 
@@ -50,6 +52,16 @@ class ArgumentParser(argparse.ArgumentParser):
     def __init__(self, program: str, words: str = "", **more: Any) -> None:
         usage = f"{program} {words} [OPTIONS]".replace("  ", " ")
         super().__init__(prog=program, usage=usage, allow_abbrev=False, formatter_class=HelpFormatter, **more)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the words; an empty one is an error wherever it stands: as a path it would be the folder at hand."""
+        before = self.prog
+        for word in args if args is not None else sys.argv[1:]:
+            if word == "" or _WITHOUT_VALUE.fullmatch(word):
+                where = word.removesuffix("=") or before
+                raise InputError(f"after {where}: an empty file name or value (a variable of the shell that is not set?)")
+            before = word
+        return super().parse_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise the parser's complaint, with the command that explains the options."""

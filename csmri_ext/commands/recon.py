@@ -30,7 +30,7 @@ from csmri_ext.commands.shared_options import (
     add_option,
     add_slices_option,
 )
-from csmri_ext.commands.values import positive, seed, shard, weight
+from csmri_ext.commands.values import acceleration, center_fraction, positive, seed, shard, weight
 from csmri_ext.errors import InputError, naming
 from csmri_ext.recon.adapted import adapted
 from csmri_ext.recon.error_map import error_map
@@ -102,11 +102,11 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         add,
         "--acceleration",
         before=["--accelerations"],
-        type=float,
+        type=acceleration,
         metavar="R",
         help="with --mask: acceleration (default: 4)",
     )
-    add("--center-fraction", type=float, metavar="F", help="with --mask: fully sampled centre (default: 0.32 / R)")
+    add("--center-fraction", type=center_fraction, metavar="F", help="with --mask: fully sampled centre (default: 0.32 / R)")
     add("--seed", type=seed, metavar="S", help="with --mask: seed (default: the file name, as in fastMRI)")
     add(
         "--sens-maps",

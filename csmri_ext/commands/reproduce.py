@@ -25,7 +25,7 @@ from csmri_ext.commands.shared_options import (
     add_slices_option,
     add_workers_option,
 )
-from csmri_ext.commands.values import positive, seed
+from csmri_ext.commands.values import LONGEST_SIDE, positive, processes, seed, whole
 from csmri_ext.errors import InputError, blaming_input, unknown
 from csmri_ext.experiments.experiment import Experiment, ExperimentSetting, experiments
 from csmri_ext.experiments.figures import FIGURE_FILES
@@ -49,6 +49,7 @@ PROGRAM = "csmri reproduce"
 PAPER, OURS = "paper", "ours"
 NETWORKS = "networks"  # folder of the trainings
 SMALLEST = 16  # four halvings of a U-net
+_side = whole(SMALLEST, LONGEST_SIDE)
 
 
 def argument_parser(program: str = PROGRAM) -> ArgumentParser:
@@ -72,7 +73,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     amount.add_argument("--steps", type=positive, metavar="N", help="optimiser steps of each network")
     less("--volumes", type=positive, metavar="N", help="patients, of all three parts together")
     add_slices_option(less, before=["--middle", "--limit"])
-    less("--size", type=_size, metavar="N", help="rows and columns (default: 320 for fastMRI, 256 for NIfTI)")
+    less("--size", type=_side, metavar="N", help="rows and columns (default: 320 for fastMRI, 256 for NIfTI)")
     less("--mask", metavar="FILE", help="this mask in place of those of the table")
     less("--acquisition", metavar="A,B", help="what the files call the scans to take, or 'all' (default: the paper's)")
     add(
@@ -92,18 +93,12 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     machine = group.add_argument
     add_device_option(machine)
     add_workers_option(machine)
-    machine("--threads", type=positive, metavar="N", help="CPU threads (default: all cores)")
+    machine("--threads", type=processes, metavar="N", help="CPU threads (default: all cores)")
     machine("--steps-per-epoch", type=positive, default=200, metavar="N", help="steps between checkpoints")
     add("--seed", type=seed, default=0, metavar="S", help="of split, weights and training masks (default: %(default)s)")
     add_reading_options(parser)
     add_common_options(parser)
     return parser
-
-
-def _size(text: str) -> int:
-    if not text.isdecimal() or int(text) < SMALLEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {SMALLEST}")
-    return int(text)
 
 
 def _reproduce(arguments: list[str], program: str) -> int:

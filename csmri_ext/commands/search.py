@@ -24,7 +24,7 @@ from csmri_ext.commands.shared_options import (
     add_mask_options,
     add_option,
 )
-from csmri_ext.commands.values import count, positive, seed
+from csmri_ext.commands.values import amount, coils, count, penalty, positive, probability, seed, side, weight
 from csmri_ext.data import (
     Augmentation,
     Images,
@@ -54,7 +54,7 @@ def argument_parser(program: str) -> ArgumentParser:
     add = parser.add_argument
     add("--out", type=Path, default=Path("search"), metavar="DIR", help="cell, drawings, curves and checkpoint")
     add_image_options(add, volumes=60)
-    add("--size", type=count, default=96, metavar="N", help="rows and columns of random sections; 0: whole images")
+    add("--size", type=side, default=96, metavar="N", help="rows and columns of random sections; 0: whole images")
     add_mask_options(add, ["random"], [4.0, 8.0])
     add_option(
         add,
@@ -64,28 +64,28 @@ def argument_parser(program: str) -> ArgumentParser:
         metavar="N",
         help="slices of each half in an epoch (default: those of the smaller half)",
     )
-    add("--coils", type=positive, nargs="+", default=[1], metavar="N", help="simulated coils, mixed; files keep theirs")
-    add("--phase", type=float, default=0.0, metavar="P", help="probability of a random smooth phase")
-    add("--echo-shift", type=float, default=0.0, metavar="X", help="largest shift of the echo, in samples")
-    add("--noise", nargs=2, type=float, default=[0.0, 0.0], metavar=("LOW", "HIGH"), help="noise relative to the peak")
+    add("--coils", type=coils, nargs="+", default=[1], metavar="N", help="simulated coils, mixed; files keep theirs")
+    add("--phase", type=probability, default=0.0, metavar="P", help="probability of a random smooth phase")
+    add("--echo-shift", type=amount, default=0.0, metavar="X", help="largest shift of the echo, in samples")
+    add("--noise", nargs=2, type=amount, default=[0.0, 0.0], metavar=("LOW", "HIGH"), help="noise relative to the peak")
     add("--paper", action="store_true", help="space and rates of the NasN paper where no option says otherwise")
     add_set_option(add, "the search")
     add("--space", default=recipe.space, metavar="NAME", help=f"candidate operations: {', '.join(SPACES)}")
-    add("--nodes", type=int, default=recipe.nodes, metavar="N", help="nodes of the cell")
-    add("--cells", type=int, default=recipe.cells, metavar="N", help="cells of the super-network")
-    add("--cascades", type=int, default=recipe.cascades, metavar="N", help="cascades of the super-network")
-    add("--channels", type=int, default=recipe.channels, metavar="N", help="channels of a node")
+    add("--nodes", type=positive, default=recipe.nodes, metavar="N", help="nodes of the cell")
+    add("--cells", type=positive, default=recipe.cells, metavar="N", help="cells of the super-network")
+    add("--cascades", type=positive, default=recipe.cascades, metavar="N", help="cascades of the super-network")
+    add("--channels", type=positive, default=recipe.channels, metavar="N", help="channels of a node")
     add("--epochs", type=positive, default=recipe.epochs, metavar="N", help="stop after so many epochs")
     add(
         "--patience",
-        type=int,
+        type=positive,
         default=recipe.patience,
         metavar="N",
         help="stop when the cell has not changed for so many epochs",
     )
     add(
         "--warm-up",
-        type=int,
+        type=count,
         default=recipe.warm_up,
         metavar="N",
         help="epochs at the beginning in which only the weights learn (default: a fifth of --epochs, at most 5)",
@@ -93,28 +93,28 @@ def argument_parser(program: str) -> ArgumentParser:
     add("--optimizer", default=recipe.optimizer, choices=OPTIMIZERS, help="optimizer of the weights")
     add(
         "--learning-rate",
-        type=float,
+        type=weight,
         default=recipe.learning_rate,
         metavar="X",
         help="of the weights, at the beginning",
     )
     add(
         "--final-learning-rate",
-        type=float,
+        type=weight,
         default=recipe.final_learning_rate,
         metavar="X",
         help="of the weights, at the end",
     )
     add(
         "--alpha-learning-rate",
-        type=float,
+        type=weight,
         default=recipe.alpha_learning_rate,
         metavar="X",
         help="of the strengths (alphas)",
     )
     add(
         "--alpha-weight-decay",
-        type=float,
+        type=penalty,
         default=recipe.alpha_weight_decay,
         metavar="X",
         help="of the strengths (alphas)",
@@ -187,6 +187,7 @@ def _halves(images: Images, args: argparse.Namespace) -> tuple[UndersampledImage
     steps = min(map(len, halves)) if args.steps_per_epoch is None else args.steps_per_epoch
     with blaming_input():
         masks = Masks(tuple(args.masks), tuple(args.accelerations))
+        masks.require_drawable([(images[0].shape[-2], images[0].shape[-1])], [args.size], 0)
         measurement = Measurement(
             tuple(args.coils), phase=args.phase, echo_shift=args.echo_shift, noise=tuple(args.noise)
         )

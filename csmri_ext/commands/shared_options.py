@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from csmri_ext.commands.parser import ArgumentParser
-from csmri_ext.commands.values import count, positive, share, slices
+from csmri_ext.commands.values import acceleration, helpers, positive, processes, share, slices
 
 Add = Callable[..., argparse.Action]
 """``add_argument`` of a parser or of a group."""
@@ -50,7 +50,7 @@ def add_mask_options(
     told = "kinds of mask, or files of masks; each slice draws one"
     add_option(add, "--mask", before=["--masks"], dest="masks", help=told, **kinds)
     told = "accelerations; each slice draws one"
-    numbers: dict[str, Any] = {"nargs": "+", "type": float, "metavar": "R", "default": accelerations}
+    numbers: dict[str, Any] = {"nargs": "+", "type": acceleration, "metavar": "R", "default": accelerations}
     add_option(add, "--acceleration", before=["--accelerations"], dest="accelerations", help=told, **numbers)
 
 
@@ -84,7 +84,7 @@ def add_jobs_option(add: Add) -> None:
         add,
         "--jobs",
         before=["--workers"],
-        type=positive,
+        type=processes,
         metavar="N",
         help="slices solved at the same time (default: the number of cores)",
     )
@@ -92,7 +92,7 @@ def add_jobs_option(add: Add) -> None:
 
 def add_workers_option(add: Add) -> None:
     """Add ``--workers``, of a training."""
-    add("--workers", type=count, default=0, metavar="N", help="processes that read ahead (default: %(default)s)")
+    add("--workers", type=helpers, default=0, metavar="N", help="processes that read ahead (default: %(default)s)")
 
 
 def add_json_option(parser: ArgumentParser) -> None:

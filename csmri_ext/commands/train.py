@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csmri_ext.commands.image_options import PHANTOM, add_image_options, chosen_images, open_and_tell
+from csmri_ext.commands.machine import checked_device, require_gpus
 from csmri_ext.commands.model_options import add_set_option, options_of, typed
 from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
@@ -23,9 +24,21 @@ from csmri_ext.commands.shared_options import (
     add_option,
     add_workers_option,
 )
-from csmri_ext.commands.values import positive, seed, share
-from csmri_ext.data import Images, evenly_spaced, split_by_volume
-from csmri_ext.errors import InputError, blaming_input, unknown
+from csmri_ext.commands.values import (
+    amount,
+    coils,
+    count,
+    decay,
+    positive,
+    probability,
+    processes,
+    seed,
+    share,
+    side,
+    weight,
+)
+from csmri_ext.data import Images, Masks, evenly_spaced, split_by_volume
+from csmri_ext.errors import InputError, blaming_input, one_line, unknown
 from csmri_ext.progress import log
 from csmri_ext.report.provenance import file_sha256
 
@@ -36,6 +49,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "csmri train"
 UNSUPERVISED = "self-supervised"
+SMALLEST = 16
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 SEARCHED = "nasn"  # what a network with the cell of --genotype is called
 CHANGES = (
     "steps", "batch_size", "learning_rate", "loss", "masks", "accelerations", "sizes", "strip", "coils", "true_maps",
@@ -74,7 +89,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     change = group.add_argument
     change("--steps", type=positive, metavar="N", help="optimiser steps")
     change("--batch-size", type=positive, metavar="N", help="slices per step")
-    change("--learning-rate", type=float, metavar="X", help="learning rate of Adam")
+    change("--learning-rate", type=weight, metavar="X", help="learning rate of Adam")
     change("--loss", metavar="NAME", help="l1, mse, ssim or l1+ssim")
     add_mask_options(change)
     add_option(
@@ -83,16 +98,16 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         before=["--sizes"],
         dest="sizes",
         nargs="+",
-        type=int,
+        type=side,
         metavar="N",
         help="rows and columns of random sections, one size per epoch in turn; 0: whole images",
     )
-    change("--strip", type=int, metavar="N", help="rows of strips for masks of whole columns; 0: none")
-    change("--coils", nargs="+", type=positive, metavar="N", help="numbers of simulated coils, mixed; 1: one coil")
-    change("--true-maps", type=float, metavar="P", help="probability of true sensitivities instead of estimated ones")
-    change("--phase", type=float, metavar="P", help="probability of a random smooth phase")
-    change("--echo-shift", type=float, metavar="X", help="largest shift of the echo, in samples")
-    change("--noise", nargs=2, type=float, metavar=("LOW", "HIGH"), help="noise relative to the peak, log-uniform")
+    change("--strip", type=side, metavar="N", help="rows of strips for masks of whole columns; 0: none")
+    change("--coils", nargs="+", type=coils, metavar="N", help="numbers of simulated coils, mixed; 1: one coil")
+    change("--true-maps", type=probability, metavar="P", help="probability of true sensitivities instead of estimated ones")
+    change("--phase", type=probability, metavar="P", help="probability of a random smooth phase")
+    change("--echo-shift", type=amount, metavar="X", help="largest shift of the echo, in samples")
+    change("--noise", nargs=2, type=amount, metavar=("LOW", "HIGH"), help="noise relative to the peak, log-uniform")
     change("--target", metavar="NAME", help="what is learnt: combined (complex, by the maps) or rss")
     change(
         "--loss-share",
@@ -100,8 +115,8 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         metavar="F",
         help="self-supervised: share of the samples that the network has to predict",
     )
-    change("--splits", type=int, metavar="N", help="self-supervised: fixed splits of each slice; 0: always new ones")
-    change("--ema", type=float, metavar="X", help="decay of the average of the weights; 0: none")
+    change("--splits", type=count, metavar="N", help="self-supervised: fixed splits of each slice; 0: always new ones")
+    change("--ema", type=decay, metavar="X", help="decay of the average of the weights; 0: none")
     group = parser.add_argument_group("images")
     image = group.add_argument
     add_image_options(image, volumes=400)
@@ -110,23 +125,21 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     group = parser.add_argument_group("machine")
     machine = group.add_argument
     add_device_option(machine, "auto")
-    machine("--devices", type=positive, default=1, metavar="N", help="processes or GPUs per node")
+    machine("--devices", type=processes, default=1, metavar="N", help="processes or GPUs per node")
     add_option(
         machine,
         "--nnodes",
         before=["--nodes"],
         dest="nodes",
-        type=positive,
+        type=processes,
         default=1,
         metavar="N",
         help="machines of a cluster, as torchrun calls them; see docs/cluster.md",
     )
-    machine(
-        "--precision", default="32-true", metavar="P", help="32-true, bf16-mixed or 16-mixed (default: %(default)s)"
-    )
+    machine("--precision", default=PRECISIONS[0], choices=PRECISIONS, help="of the numbers (default: %(default)s)")
     machine("--recompute", action="store_true", help="recompute activations in the backward pass: less memory")
     add_workers_option(machine)
-    machine("--threads", type=positive, metavar="N", help="CPU threads (default: all cores)")
+    machine("--threads", type=processes, metavar="N", help="CPU threads (default: all cores)")
     add("--steps-per-epoch", type=positive, default=200, metavar="N", help="steps between checkpoints")
     add("--validate-every", type=positive, default=5, metavar="N", help="epochs between validations")
     add(
@@ -140,6 +153,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
 def _train(arguments: list[str], program: str) -> int:
     args = argument_parser(program).parse_args(arguments)
     load_plugins(args.plugin)
+    args.device = checked_device(args.device)
     name, overrides = _network(args)
     if find_spec("lightning") is None:
         raise InputError('training needs Lightning: pip install "csmri_ext[train]"')
@@ -149,9 +163,20 @@ def _train(arguments: list[str], program: str) -> int:
     from csmri_ext.training.self_supervised import LOSS
 
     recipe = _recipe(args)
+    require_gpus(args.device, args.devices)
+    if recipe.batch_size % (args.devices * args.nodes):
+        raise InputError(
+            f"--batch-size {recipe.batch_size} cannot be shared by {args.devices * args.nodes} processes "
+            "(--devices times --nnodes): give a multiple of it"
+        )
     if args.threads:
         torch.set_num_threads(args.threads)
     train, validation = _scans(args) if recipe.loss == LOSS else _images(args, coils=recipe.coils != (1,))
+    if recipe.loss != LOSS:
+        with blaming_input():
+            Masks(recipe.masks, recipe.accelerations).require_drawable(
+                [(train[0].shape[-2], train[0].shape[-1])], recipe.sizes, recipe.strip
+            )
     run = Run(
         folder=args.out or Path("runs") / name,
         name=name,
@@ -175,7 +200,7 @@ def _train(arguments: list[str], program: str) -> int:
 
 def _recipe(args: argparse.Namespace) -> Recipe:
     """Take the recipe asked for, with what the user changes of it."""
-    from csmri_ext.data import Masks, Measurement
+    from csmri_ext.data import Measurement
     from csmri_ext.training import LOSSES, RECIPES
     from csmri_ext.training.self_supervised import LOSS
 
@@ -193,6 +218,9 @@ def _recipe(args: argparse.Namespace) -> Recipe:
         raise InputError(f"loss {recipe.loss}: {LOSS} is the loss of --self-supervised, and its only one")
     if recipe.loss not in (LOSS, *LOSSES):
         raise unknown("loss", recipe.loss, LOSSES)
+    small = [size for size in (*recipe.sizes, recipe.strip) if 0 < size < SMALLEST]
+    if recipe.loss != LOSS and small:
+        raise InputError(f"training images of {small[0]} rows: four halvings of a U-net need at least {SMALLEST}")
     with blaming_input():
         masks = Masks(recipe.masks, recipe.accelerations)
         if recipe.loss != LOSS:  # self-supervised training keeps the size of the scans
@@ -211,7 +239,8 @@ def _network(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     if args.genotype:
         if args.model:
             raise InputError("--genotype makes its own model: leave out --model")
-        name, overrides = SEARCHED, {"genotype": read_genotype(args.genotype)}
+        with blaming_input():
+            name, overrides = SEARCHED, {"genotype": read_genotype(args.genotype)}
     elif args.model is None and args.init and args.init.endswith(".safetensors"):
         described = read_description(args.init)
         if not described.architecture:
@@ -230,10 +259,10 @@ def _network(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
             if args.set:
                 overrides = overrides | typed(args.set, options_of(build(name, overrides)), name)
             build(name, overrides)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{name} with {', '.join(args.set) or 'these options'}: {error}") from error
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # whatever the options of a network make its constructor do
+        raise InputError(f"{name} with {', '.join(args.set) or 'these options'}: {one_line(error)}") from error
     return name, overrides
 
 

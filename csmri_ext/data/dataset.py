@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from csmri_ext.bridge import FileFormatError
 from csmri_ext.bridge.mask_file import fit_mask, is_mask_file, read_mask
 from csmri_ext.data.measurement import Measurement, Sample
 from csmri_ext.data.transforms import Augmentation, Size, lower_size, section
+from csmri_ext.errors import InputError
 from csmri_ext.physics import make_mask, mask_kinds
 from csmri_ext.physics.masks.columns import COLUMN_RULES
 
@@ -96,6 +98,28 @@ class Masks:
                         "whole images"
                     ) from None
 
+    def require_drawable(self, shapes: Iterable[tuple[int, int]], sizes: Sequence[int], strip: int) -> None:
+        """Refuse settings that cannot be drawn: an acceleration that leaves nothing of so small an image.
+
+        Parameters
+        ----------
+        shapes
+            (ny, nx) of images.
+        sizes, strip
+            Of `Recipe`; 0 is that of the images.
+
+        Raises
+        ------
+        InputError
+            Names the mask and the shape.
+        """
+        drawn = [kind for kind in dict.fromkeys(self.kinds) if kind in mask_kinds()]
+        for (ny, nx), size, kind in product(shapes, dict.fromkeys(sizes), drawn):
+            in_strips = strip and size and _of_columns(kind)
+            shape = (strip, nx) if in_strips else (size or ny, size or nx)
+            for acceleration in self.accelerations:
+                Masks((kind,), (acceleration,)).draw(0, shape, 0)
+
     def draw(self, number: int, shape: tuple[int, int], seed: int | str) -> Tensor:
         """Mask of setting `number` for images of `shape`, bool (ny, nx)."""
         kind, acceleration = self.setting(number)
@@ -104,7 +128,11 @@ class Masks:
                 return torch.from_numpy(fit_mask(_mask_of_file(kind), shape)[0]).expand(shape)
             except ValueError as error:
                 raise FileFormatError(f"{kind}: {error}") from error
-        return make_mask(kind, shape, acceleration, seed=seed).expand(shape)
+        try:
+            return make_mask(kind, shape, acceleration, seed=seed).expand(shape)
+        except ValueError as error:
+            ny, nx = shape
+            raise InputError(f"mask {kind} {acceleration:g}x for images of {ny} x {nx}: {error}") from error
 
 
 @lru_cache(maxsize=64)

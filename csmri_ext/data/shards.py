@@ -119,7 +119,12 @@ def _claim(folder: Path, settings: PhantomSettings) -> None:
     if not path.is_file():
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(wanted, indent=1) + "\n")
-    found = json.loads(path.read_text())
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError("no mapping")
+    except ValueError as error:
+        raise ValueError(f"{path} is not the record of drawn phantoms ({error}): choose another folder") from error
     if found != wanted:
         differing = [key for key in wanted if found.get(key) != wanted[key]]
         told = ", ".join(f"{key} {found.get(key)} instead of {wanted[key]}" for key in differing)

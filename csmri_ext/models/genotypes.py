@@ -62,7 +62,7 @@ def check_genotype(genotype: Any) -> Genotype:
             if not isinstance(edge, (list, tuple)) or len(edge) != 2 or type(edge[1]) is not int:
                 raise ValueError(f"node {i} has the edge {edge!r}, expected a pair (operation, input)")
             operation, source = edge
-            if operation not in OPERATIONS:
+            if not isinstance(operation, str) or operation not in OPERATIONS:
                 raise ValueError(f"node {i} has the operation {operation!r}, known are {', '.join(OPERATIONS)}")
             if not 0 <= source < i + 2:
                 raise ValueError(f"node {i} reads input {source}; at that point only 0 to {i + 1} exist")
@@ -94,5 +94,5 @@ def read_genotype(path: str | PathLike[str]) -> Genotype:
     try:
         content = json.loads(Path(path).read_text())
         return check_genotype(content["nodes"] if isinstance(content, dict) and "nodes" in content else content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error

@@ -10,7 +10,6 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -34,7 +33,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     InputError
         If the file is damaged, contains other objects than tensors, or no state dict.
     """
-    content = _read(path)
+    content = read_objects(path)
     for key in _CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -59,18 +58,36 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[
     prefix = "network."
     if all(name.startswith(prefix) for name in state):
         state = {name.removeprefix(prefix): value for name, value in state.items()}
-    content = _read(path)
+    content = read_objects(path)
     settings = content.get("hyper_parameters", {}) if isinstance(content, Mapping) else {}
     settings = settings.get("settings", {}) if isinstance(settings, Mapping) else {}
     return dict(settings) if isinstance(settings, Mapping) else {}, state
 
 
-def _read(path: str | os.PathLike[str]) -> Any:
+def read_objects(path: str | os.PathLike[str], what: str = "weights") -> Any:
+    """Read a file of ``torch.save``: tensors, numbers, text and plain containers of them.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        What it should hold, for the message.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, or contains other objects.
+    OSError
+        It does not exist or cannot be read.
+    """
     with Path(path).open("rb") as file, warnings.catch_warnings():  # a missing file keeps its own error
         warnings.simplefilter("ignore")  # about the pickle protocol of files that are refused anyway
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
-        except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # a damaged pickle can make any opcode fail in any way
             refused = "Unsupported" in str(error) or "WeightsUnpickler" in str(error)
             why = "it contains objects other than tensors" if refused else "it is truncated or no file of torch.save"
-            raise InputError(f"{path}: cannot read weights, {why}") from error
+            raise InputError(f"{path}: cannot read {what}, {why}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -14,9 +13,13 @@ import torch
 from csmri_ext.bridge.atomic import replacing
 from csmri_ext.errors import InputError, naming
 from csmri_ext.models.genotypes import write_genotype
+from csmri_ext.models.torch_files import read_objects
 from csmri_ext.search.curves import alpha_figure, write_alphas, write_epochs
 from csmri_ext.search.drawing import draw_cell, save_figure
 from csmri_ext.search.search import Search
+
+
+_BEGIN_ANEW = ": move it away, and the same command begins anew; or choose another folder"
 
 
 class SearchFolder:
@@ -84,13 +87,16 @@ class SearchFolder:
             search.load_state_dict(state["search"])
         except InputError as error:
             raise InputError(f"{self.path} holds {error}: choose another folder") from error
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+            raise InputError(f"{self.checkpoint} is not the checkpoint of this search{_BEGIN_ANEW}") from error
         return True
 
     def _load(self) -> dict[str, Any]:
         try:
-            state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-            raise InputError(f"{self.checkpoint} is not the checkpoint of a search") from error
+            state = read_objects(self.checkpoint, "a checkpoint")
+        except InputError as error:
+            raise InputError(f"{self.checkpoint} is not the checkpoint of a search ({error}){_BEGIN_ANEW}") from error
         if not isinstance(state, dict) or set(state) != {"search", "data"}:
-            raise InputError(f"{self.checkpoint} is not the checkpoint of a search")
-        return state
+            raise InputError(f"{self.checkpoint} is not the checkpoint of a search{_BEGIN_ANEW}")
+        found: dict[str, Any] = state
+        return found

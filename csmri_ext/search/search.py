@@ -71,6 +71,14 @@ class SearchSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed {self.seed}: expected 0 to {2**32 - 1}")
+        kept = (self.momentum, self.weight_decay, self.alpha_weight_decay)
+        if not all(0 <= value < math.inf for value in kept) or self.momentum >= 1 or not self.clip > 0:
+            raise InputError(
+                f"momentum {self.momentum:g}, weight decays {self.weight_decay:g} and {self.alpha_weight_decay:g}, "
+                f"clip {self.clip:g}: expected 0 to below 1, 0 or more, and above 0"
+            )
         if self.epochs < 1 or self.patience < 1:
             raise InputError(f"{self.epochs} epochs, patience {self.patience}: expected at least 1 of each")
         if not 0 <= self.first_epoch < self.epochs:

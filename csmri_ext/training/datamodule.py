@@ -14,6 +14,7 @@ from csmri_ext.data.dataset import Masks, UndersampledImages
 from csmri_ext.data.images import Images
 from csmri_ext.data.measurement import Measurement, stacked
 from csmri_ext.data.transforms import Augmentation
+from csmri_ext.errors import InputError
 from csmri_ext.training.recipes import Recipe
 
 
@@ -84,7 +85,7 @@ class ReconstructionData(lightning.LightningDataModule):
         processes = self.trainer.world_size if self.trainer is not None else 1
         recipe = self.recipe
         if recipe.batch_size % processes:
-            raise ValueError(f"a batch of {recipe.batch_size} slices cannot be shared by {processes} processes")
+            raise InputError(f"a batch of {recipe.batch_size} slices cannot be shared by {processes} processes")
         samples = self.training_set(epoch)
         # Lightning would add a sampler that shuffles, and other slices would meet in a batch than on one process.
         rank = self.trainer.global_rank if self.trainer is not None else 0

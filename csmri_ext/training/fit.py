@@ -24,8 +24,10 @@ from torch import nn
 from csmri_ext.bridge.atomic import replacing
 from csmri_ext.bridge.mask_file import is_mask_file, read_mask
 from csmri_ext.data.images import Images
-from csmri_ext.errors import InputError
+from csmri_ext.errors import InputError, one_line
 from csmri_ext.models import Description, save_weights
+from csmri_ext.models.torch_files import read_objects
+from csmri_ext.models.weight_files import first_difference
 from csmri_ext.physics import describe_mask
 from csmri_ext.progress import is_silent
 from csmri_ext.training.clock import Clock
@@ -137,7 +139,7 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
     clock = Clock(run.recipe.steps)
     weights = run.folder / f"{run.name}.safetensors"
     checkpoint = _checkpoint(run.folder)
-    done = _finished(checkpoint, run.recipe.steps)
+    done = _finished(checkpoint and _read_checkpoint(checkpoint, network), run.recipe.steps)
     if done is not None:
         # Lightning would skip the end of the training, where the average replaces the weights of the last step.
         _restore(network, done)
@@ -186,19 +188,47 @@ def _checkpoint(folder: Path) -> Path | None:
     return next((path for path in (folder / _CHECKPOINT, folder / _PREVIOUS) if path.is_file()), None)
 
 
-def _finished(checkpoint: Path | None, steps: int) -> dict[str, Any] | None:
-    """Read a checkpoint of the last step or beyond; None where there is still something to train."""
-    if checkpoint is None:
-        return None
-    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    return state if state["global_step"] >= steps else None
+def _finished(checkpoint: dict[str, Any] | None, steps: int) -> dict[str, Any] | None:
+    """Return a checkpoint of the last step or beyond; None where there is still something to train."""
+    return checkpoint if checkpoint is not None and checkpoint["global_step"] >= steps else None
+
+
+def _read_checkpoint(path: Path, network: nn.Module) -> dict[str, Any]:
+    """Read a checkpoint, which is whole and of this network.
+
+    Raises
+    ------
+    InputError
+        It is not; says what can be done about it.
+    """
+    other = path.with_name(_PREVIOUS)
+    rest = f"goes on from {other}" if path != other and other.is_file() else "begins anew"
+    advice = f": move it away, and the same command {rest}; or choose another folder"
+    try:
+        state = read_objects(path, "a checkpoint")
+    except InputError as error:
+        raise InputError(f"{error}{advice}") from error
+    kinds = {"global_step": int, "state_dict": dict, "optimizer_states": list, "lr_schedulers": list, "callbacks": dict}
+    if not isinstance(state, dict) or any(not isinstance(state.get(key), kind) for key, kind in kinds.items()):
+        raise InputError(f"{path} is not the checkpoint of a training{advice}")
+    weights = _weights_in(state)
+    if not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise InputError(f"{path} is not the checkpoint of a training{advice}")
+    difference = first_difference(network.state_dict(), weights)
+    if difference:
+        raise InputError(f"{path} is the checkpoint of another network ({difference}){advice}")
+    found: dict[str, Any] = state
+    return found
 
 
 def _restore(network: nn.Module, checkpoint: dict[str, Any]) -> None:
     """Load what the run validates and saves: with an average of the weights, that average."""
+    network.load_state_dict(_weights_in(checkpoint))
+
+
+def _weights_in(checkpoint: dict[str, Any]) -> dict[str, Any]:
     prefix = "network."
-    state = {key.removeprefix(prefix): x for key, x in checkpoint["state_dict"].items() if key.startswith(prefix)}
-    network.load_state_dict(state)
+    return {key.removeprefix(prefix): x for key, x in checkpoint["state_dict"].items() if key.startswith(prefix)}
 
 
 def _write(network: nn.Module, weights: Path, run: Run, clock: Clock, steps: int) -> None:
@@ -261,7 +291,7 @@ def _claim(run: Run) -> None:
     """Write the settings of a new run, or compare those of the old one; only the number of steps may change."""
     path, wanted = run.folder / _RUN, _described(run)
     if path.is_file():
-        before = json.loads(path.read_text())
+        before = _record(path)
         usual = json.loads(json.dumps(asdict(Recipe(steps=0))))  # of what a recipe had not when the run began
         for key, value in {**wanted, **wanted["recipe"]}.items():
             old = before["recipe"].get(key, usual[key]) if key in wanted["recipe"] else before.get(key)
@@ -269,6 +299,27 @@ def _claim(run: Run) -> None:
                 raise InputError(f"{run.folder} holds a run with {key} {old!r}, not {value!r}: choose another folder")
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(wanted, indent=1) + "\n")
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """Read the settings of an earlier run.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, or of another program.
+    """
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found["recipe"], dict):
+            raise TypeError("its recipe is no mapping")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(
+            f"{path} is not the record of a training ({one_line(error)}): choose another folder, or move the file away, "
+            "and the same command goes on"
+        ) from error
+    record: dict[str, Any] = found
+    return record
 
 
 def _write_summary(run: Run, clock: Clock, steps: int) -> None:

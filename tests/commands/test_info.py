@@ -34,7 +34,7 @@ def test_info_prints_counts_and_layers(capsys: pytest.CaptureFixture[str], monke
     [
         (["nasn_kne"], "unknown network 'nasn_kne'; did you mean nasn_knee"),
         (["tv"], "unknown network 'tv'"),
-        (["nasn_knee", "--size", "0", "3"], "sizes start at 1"),
+        (["nasn_knee", "--size", "0", "3"], "--size: '0' is not a positive whole number"),
     ],
 )
 def test_bad_input(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

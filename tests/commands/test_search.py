@@ -92,9 +92,9 @@ def test_killed_and_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("--space C", "unknown search space 'C'; known: A, B, extended"),
         ("--space extend", "did you mean extended?"),
-        ("--nodes 0", "0 nodes"),
+        ("--nodes 0", "--nodes: '0' is not a positive whole number"),
         ("--mask spiral", "expected kinds among"),
-        ("--acceleration 0.5", "accelerations of at least 1"),
+        ("--acceleration 0.5", "acceleration 0.5: it must be at least 1"),
         ("--slices 200%", "--slices: 200 is not above 0 and at most 100"),
         ("--steps-per-epoch 0", "--steps-per-epoch: '0' is not a positive whole number"),
         ("--size -1", "--size: '-1' is not a whole number of at least 0"),
@@ -104,7 +104,7 @@ def test_killed_and_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--data images/subject0.npy", "one volume: the search needs at least two"),
         ("--warm-up 2", "warm-up of 2 epochs: expected 0 to 1"),
         ("--optimizer rprop", "invalid choice: 'rprop'"),
-        ("--learning-rate -1", "learning rate"),
+        ("--learning-rate -1", "--learning-rate: '-1' is not a positive number"),
     ],
 )
 def test_bad_input(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
