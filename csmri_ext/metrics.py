@@ -56,7 +56,7 @@ def mse(target_volume: ArrayLike, recon_volume: ArrayLike) -> float:
     Parameters
     ----------
     target_volume, recon_volume
-        Real, ``(slices, h, w)`` or one slice ``(h, w)``; arrays or CPU tensors. Computed in float64.
+        Real, ``(slices, h, w)`` or one slice ``(h, w)``; arrays or CPU tensors. Summed in float64.
 
     Raises
     ------
@@ -81,8 +81,10 @@ def nmse(target_volume: ArrayLike, recon_volume: ArrayLike) -> float:
         As in `mse`, or a target of zeros.
     """
     target, recon = _volumes(target_volume, recon_volume)
-    _data_range(target, None)
-    return float(np.divide(*(sums.sum() for sums in _squared_errors(target, recon, energy=True))))
+    error, energy = (float(sums.sum()) for sums in _squared_errors(target, recon, energy=True))
+    if not energy > 0:
+        _data_range(target, None)
+    return error / energy
 
 
 def psnr(target_volume: ArrayLike, recon_volume: ArrayLike, maxval: float | None = None) -> float:
@@ -219,8 +221,10 @@ def over_volumes(values: Iterable[float]) -> Summary:
     return Summary(mean=float(np.mean(array)), std=std, n=array.size)
 
 
-# --- a part of a slice at a time, so that what is in float64 stays in the cache ---------------------------------------
-_PART = 1 << 14  # pixels
+# --- a part of a slice at a time, so that what is computed of it stays in the cache -----------------------------------
+_PART = 1 << 15  # pixels
+_RUN = 1 << 11  # pixels whose squares are added in float32, where the images are
+_SAFE = 1e-24, 1e30  # mean squares of a part with nothing lost in float32
 _STRIP = 32  # rows
 
 
@@ -229,18 +233,37 @@ def _squared_errors(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """``||target - recon||^2`` and, if `energy`, ``||target||^2`` of each slice."""
     errors, energies = np.zeros(len(target)), np.zeros(len(target))
-    buffers = np.empty((2, _PART))
+    single = target.dtype == recon.dtype == np.float32
+    difference = np.empty(_PART, np.float32 if single else np.float64)
     for i in range(len(target)):
         pixels, others = target[i].reshape(-1), recon[i].reshape(-1)
         for start in range(0, pixels.size, _PART):
-            part = pixels[start : start + _PART]
-            wide, other = buffers[:, : part.size]
-            wide[:], other[:] = part, others[start : start + _PART]
+            part, other = pixels[start : start + _PART], others[start : start + _PART]
+            into = difference[: part.size]
+            if single:
+                np.subtract(part, other, out=into)
+            else:
+                into[:] = part
+                into -= other
+            errors[i] += _energy(into)
             if energy:
-                energies[i] += wide @ wide
-            wide -= other
-            errors[i] += wide @ wide
+                energies[i] += _energy(part)
     return errors, energies
+
+
+def _energy(values: NDArray[Any]) -> float:
+    """Sum of squares; of float32 in runs whose rounding is below that of the values, added up in float64."""
+    if values.dtype == np.float32:
+        whole = values.size - values.size % _RUN
+        runs = values[:whole].reshape(-1, 1, _RUN)
+        with np.errstate(over="ignore", under="ignore"):
+            sums = np.matmul(runs, runs.transpose(0, 2, 1))
+        total = float(sums.sum(dtype=np.float64))
+        if not whole or _SAFE[0] * whole < total < _SAFE[1]:
+            rest = values[whole:].astype(np.float64)
+            return total + float(rest @ rest)
+    wide = values.astype(np.float64, copy=False)
+    return float(wide @ wide)
 
 
 def _window_sums(x: NDArray[np.float64]) -> NDArray[np.float64]:

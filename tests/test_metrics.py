@@ -137,6 +137,19 @@ def test_summary_in_words() -> None:
         over_volumes([])
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e-7, 1, 1e25])
+def test_float32_volumes_in_any_unit(unit: float) -> None:
+    """Squares that float32 cannot hold are added in float64; 75 x 320 pixels are not a multiple of any part."""
+    generator = np.random.default_rng(0)
+    target = (generator.random((2, 75, 320)) * unit).astype(np.float32)
+    recon = (target * (1 + 1e-3 * generator.standard_normal(target.shape))).astype(np.float32)
+    recon[1] = target[1]
+    wide = target.astype(np.float64), recon.astype(np.float64)
+    assert nmse(target, recon) == pytest.approx(nmse(*wide), rel=3e-7)
+    assert psnr(target, recon) == pytest.approx(psnr(*wide), abs=3e-6)
+    assert slice_psnr(target, recon)[1] == math.inf
+
+
 class TestBadInput:
     @pytest.mark.parametrize("metric", [*METRICS.values(), slice_psnr, slice_ssim])
     def test_shapes_are_both_named(self, metric: Any) -> None:

@@ -9,6 +9,7 @@ from csmri_ext.bridge.bart_files.header import CflError, CflHeader
 from csmri_ext.bridge.bart_files.kspace import load_cfl_kspace
 from csmri_ext.bridge.bart_files.ra import read_ra
 from csmri_ext.bridge.bart_program.process import BartError, BartNotFoundError, bart_version, find_bart
+from csmri_ext.bridge.bart_program.reconet import ReconetResult, ReconetWeights, read_reconet_weights, reconet
 from csmri_ext.bridge.bart_program.run import bart, bart_map
 from csmri_ext.bridge.bart_program.tools import PicsResult, ecalib, pics
 from csmri_ext.bridge.conventions import looks_dc_at_corner, sampling_pattern
@@ -28,6 +29,8 @@ __all__ = [
     "FileFormatError",
     "LazyStack",
     "PicsResult",
+    "ReconetResult",
+    "ReconetWeights",
     "bart",
     "bart_map",
     "bart_version",
@@ -45,7 +48,9 @@ __all__ = [
     "read_fastmri",
     "read_multi_cfl",
     "read_ra",
+    "read_reconet_weights",
     "reading",
+    "reconet",
     "sampling_pattern",
     "stack_slices",
     "to_bart",

@@ -20,6 +20,7 @@ from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.reading import add_reading_options, files_of, readings, warn
 from csmri_ext.commands.shared_options import (
+    add_bart_weights_option,
     add_common_options,
     add_device_option,
     add_jobs_option,
@@ -28,6 +29,7 @@ from csmri_ext.commands.shared_options import (
 )
 from csmri_ext.commands.values import acceleration, center_fraction, positive, seed, weight_or_auto
 from csmri_ext.errors import BAD_INPUT, InputError, one_line
+from csmri_ext.recon.bart_networks import of_bart_weights
 from csmri_ext.recon.comparison import Plan, choose_weights, run
 from csmri_ext.recon.evaluate import Setup
 from csmri_ext.recon.inputs import inspect, open_volumes, phantom_volumes
@@ -77,6 +79,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add_plugin_option(add)
     add("--untrained", action="store_true", help="run networks of --methods that have no weights, with random ones")
     add("--bart", action="store_true", help="also run BART's methods, and take coil sensitivities from bart ecalib")
+    add_bart_weights_option(add, several=True)
     add_option(
         add,
         "--mask",
@@ -155,7 +158,8 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
 
 def make_plan(args: argparse.Namespace) -> Plan:
     """Open the inputs and decide what runs on what; everything that is wrong with names and numbers fails here."""
-    methods = choose(args.methods, bart=args.bart, untrained=args.untrained)
+    given = of_bart_weights(args.bart_weights)
+    methods = choose(args.methods, bart=args.bart, untrained=args.untrained, given=given)
     grid = sampling_grid(args.mask, args.acceleration, args.center_fraction)
     setup = Setup(
         seed=args.seed,

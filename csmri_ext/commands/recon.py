@@ -24,6 +24,7 @@ from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.reading import add_reading_options, files_of, warn
 from csmri_ext.commands.shared_options import (
+    add_bart_weights_option,
     add_common_options,
     add_device_option,
     add_jobs_option,
@@ -33,9 +34,18 @@ from csmri_ext.commands.shared_options import (
 from csmri_ext.commands.values import acceleration, center_fraction, positive, seed, shard, weight
 from csmri_ext.errors import InputError, naming
 from csmri_ext.recon.adapted import adapted
+from csmri_ext.recon.bart_networks import of_bart_weights
 from csmri_ext.recon.error_map import error_map
 from csmri_ext.recon.evaluate import Problems, Setup
-from csmri_ext.recon.methods import Method, get, is_file_of_weights, listing, of_weights, require_trained
+from csmri_ext.recon.methods import (
+    OF_BART_WEIGHTS,
+    Method,
+    get,
+    is_file_of_weights,
+    listing,
+    of_weights,
+    require_trained,
+)
 from csmri_ext.recon.network_method import FILES_OF_WEIGHTS
 from csmri_ext.recon.problem import TV_ITERATIONS, TV_WEIGHT
 from csmri_ext.recon.result_record import Settings, data_file, make_record, settings_of, what_differs
@@ -70,6 +80,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         help="any method of csmri compare (default: tv), see below",
     )
     add("--weights", metavar="FILE", help="run the network of this file")
+    add_bart_weights_option(add, several=False)
     add("--model", metavar="NAME", help="which network --weights FILE is of, where the file does not say it")
     add_plugin_option(add)
     add("--untrained", action="store_true", help="run a network that has no weights, with random ones")
@@ -145,7 +156,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
 
 # Words that decide nothing about the pixels of a result: where it lies, how fast it comes, how much is told.
 _NOT_SETTINGS = {
-    "input", "output", "method", "model", "weights", "plugin", "error_map",
+    "input", "output", "method", "model", "weights", "bart_weights", "plugin", "error_map",
     "device", "jobs", "format", "shard", "overwrite", "quiet", "debug",
 }  # fmt: skip
 
@@ -154,8 +165,9 @@ def _recon(arguments: list[str], program: str) -> int:
     args = argument_parser(program).parse_args(arguments)
     load_plugins(args.plugin)
     method = _method(args)
-    if args.adapt and method.network is None:
-        raise InputError(f"--adapt is for networks, and {method.name} learns nothing")
+    if args.adapt and (method.network is None or not method.network.adapts):
+        why = "learns nothing" if method.network is None else "runs in BART"
+        raise InputError(f"--adapt is for networks of PyTorch, and {method.name} {why}")
     bart = bart_path(args.bart, [method])
     args.device = checked_device(args.device)
     grid = _grid(args.mask, args.acceleration, args.center_fraction)
@@ -214,6 +226,13 @@ def _require_same_settings(output: Path, source: Path, difference: Callable[[Pat
 
 def _method(args: argparse.Namespace) -> Method:
     """Find the method: by name, or the network of a file of weights."""
+    if args.bart_weights is not None:
+        if args.model or args.weights or args.method not in (None, *OF_BART_WEIGHTS):
+            raise InputError("--bart-weights FILE is a method of its own: leave out --method, --weights, --model")
+        (method,) = of_bart_weights([args.bart_weights]).values()
+        if args.method not in (None, method.name):
+            raise InputError(f"--bart-weights {args.bart_weights}: weights of {method.name}, not of {args.method}")
+        return method
     if args.method is not None and (args.model or args.weights):
         raise InputError("--weights FILE is a method of its own: leave out --method, or say --model NAME")
     if args.weights is None:

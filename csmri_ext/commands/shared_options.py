@@ -78,6 +78,13 @@ def add_device_option(add: Add, default: str = "cpu") -> None:
     )
 
 
+def add_bart_weights_option(add: Add, *, several: bool) -> None:
+    """Add ``--bart-weights``, of one network or of `several`."""
+    how: dict[str, Any] = {"nargs": "+", "default": []} if several else {}
+    told = "weights that bart reconet -t wrote: run its network (modl-bart, varnet-bart)"
+    add("--bart-weights", metavar="FILE", help=told, **how)
+
+
 def add_jobs_option(add: Add) -> None:
     """Add ``--jobs``."""
     add_option(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain, count
@@ -76,6 +76,9 @@ class Method:
         if self.network is not None:
             self.network.load(problem)
 
+
+OF_BART_WEIGHTS = ("modl-bart", "varnet-bart")
+"""Methods that exist where somebody gives weights, see `csmri_ext.recon.bart_networks`."""
 
 _METHODS: dict[str, Method] = {}
 
@@ -172,6 +175,8 @@ def get(name: str, kind: str = "method") -> Method:
         If there is none; the nearest names are suggested.
     """
     load_all()
+    if name in OF_BART_WEIGHTS:
+        raise InputError(f"{name} needs weights that BART has trained: --bart-weights FILE")
     if name not in _METHODS:
         raise unknown(kind, name, _METHODS, lambda known: _readiness(_METHODS[known]))
     return _METHODS[name]
@@ -195,7 +200,9 @@ def listing() -> str:
     )
 
 
-def choose(wanted: str | None, *, bart: bool, untrained: bool = False) -> list[Method]:
+def choose(
+    wanted: str | None, *, bart: bool, untrained: bool = False, given: Mapping[str, Method] | None = None
+) -> list[Method]:
     """Methods of a comparison, in the order asked for.
 
     Parameters
@@ -207,6 +214,9 @@ def choose(wanted: str | None, *, bart: bool, untrained: bool = False) -> list[M
         Whether ``--bart`` was given.
     untrained
         Whether ``--untrained`` was given: networks that are asked for by name may have random weights.
+    given
+        Methods that are not in the registry, by name: those of ``--bart-weights``. All take part; `wanted` may name
+        their place in the order.
 
     Raises
     ------
@@ -216,12 +226,15 @@ def choose(wanted: str | None, *, bart: bool, untrained: bool = False) -> list[M
     if wanted is None:
         if untrained:
             raise InputError("--untrained goes with --methods NAMES: say which networks without weights are meant")
-        return [m for m in map(get, names()) if m.trained and (bart or not m.needs_bart)]
+        usual = [m for m in map(get, names()) if m.trained and (bart or not m.needs_bart)]
+        return [*usual, *(given or {}).values()]
     chosen = list(dict.fromkeys(word.strip() for word in wanted.split(",") if word.strip()))
     if not chosen:
         raise InputError(f"--methods names no method; {listing()}")
     files = of_weights([word for word in chosen if is_file_of_weights(word)])
-    methods = [files.get(word) or require_trained(get(word), untrained) for word in chosen]
+    known = {**(given or {}), **files}
+    methods = [known.get(word) or require_trained(get(word), untrained) for word in chosen]
+    methods += (given or {}).values()
     return list(dict.fromkeys(methods))  # one file may be written in two ways
 
 

@@ -48,6 +48,9 @@ class Network:
         No such file.
     """
 
+    adapts = True
+    """Whether ``--adapt`` can fit it to a scan."""
+
     def __init__(
         self, name: str, create: Callable[..., nn.Module], file: Path | None = None, model: str | None = None
     ) -> None:
@@ -132,7 +135,7 @@ class Network:
 
         return count_parameters(self.module)
 
-    def _flops(self, shape: tuple[int, int]) -> int:
+    def _flops(self, shape: tuple[int, int]) -> int | None:
         """Count the operations on one slice of ``(ny, nx)``, as the NasN paper does."""
         from csmri_ext.metrics import count_flops
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from peers import peer
 
 import csmri_ext
 from csmri_ext.physics import fft2c, ifft2c
@@ -58,7 +59,7 @@ def test_drop_in() -> None:
 @pytest.mark.filterwarnings("ignore")  # of the package
 def test_drop_in_for_fastmri() -> None:
     """The subclass has the weights of fastMRI's network and its magnitude, for each slice of a batch."""
-    varnet = pytest.importorskip("fastmri.models.varnet", exc_type=ImportError)
+    varnet = peer("fastmri.models.varnet")
     (source,) = re.findall(r"^```py\n(.*?)^```$", (ROOT / "docs" / "drop_in.md").read_text(), re.M | re.S)
     namespace: dict[str, Any] = {}
     exec(source, namespace)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from peers import peer
 from torch import Tensor
 
 from csmri_ext import nn
@@ -31,7 +32,7 @@ def inner(a: Tensor, b: Tensor) -> complex:
 # --- mrpro ---------------------------------------------------------------------------------------------------------
 def test_mrpro_linear_operator() -> None:
     """Its operator algebra, its adjoint and its norm, which it finds by power iterations."""
-    operators = pytest.importorskip("mrpro.operators")
+    operators = peer("mrpro.operators")
     image, kspace, maps, mask = problem()
     encoding = Encoding(None, mask, maps)
 
@@ -56,7 +57,7 @@ def test_mrpro_linear_operator() -> None:
 @pytest.mark.parametrize("kind", ["data_consistency", "sense_normal", "split_depthwise", "pgsa"])
 def test_mrpro_jacobian(kind: str) -> None:
     """Its linearization, by `torch.func.jvp` and `vjp`: adjoint to itself, and the operator where that is linear."""
-    operators = pytest.importorskip("mrpro.operators")
+    operators = peer("mrpro.operators")
     image, kspace, maps, mask = problem()
     torch.manual_seed(0)
     layers: dict[str, tuple[Any, Tensor]] = {
@@ -83,7 +84,7 @@ def test_mrpro_jacobian(kind: str) -> None:
 # --- deepinv -------------------------------------------------------------------------------------------------------
 def test_deepinv_adjoint_function() -> None:
     """It takes the adjoint of a forward operator by `torch.func.vjp`."""
-    forward = pytest.importorskip("deepinv.physics.forward")
+    forward = peer("deepinv.physics.forward")
     image, kspace, maps, mask = problem()
     images, coils = image[None], kspace[None]
     encoding = Encoding(None, mask, maps)
@@ -98,8 +99,8 @@ def test_deepinv_adjoint_function() -> None:
 # --- SigPy ---------------------------------------------------------------------------------------------------------
 def test_sigpy_linop() -> None:
     """The same numbers as its SENSE operator, and its own checks of a Linop: adjoint, normal, linearity, unitarity."""
-    linop = pytest.importorskip("sigpy.mri.linop")
-    sigpy = pytest.importorskip("sigpy")
+    linop = peer("sigpy.mri.linop")
+    sigpy = peer("sigpy")
     image, kspace, maps, mask = problem()
     encoding = Encoding(None, mask, maps)
     theirs = linop.Sense(maps.numpy(), weights=mask.expand(maps.shape).numpy().astype(float))

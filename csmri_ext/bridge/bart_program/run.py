@@ -19,7 +19,7 @@ from csmri_ext.bridge.bart_program.orphans import workspace
 from csmri_ext.bridge.bart_program.process import BartError, Children, find_bart, run_bart, temporary_root
 
 _LOGGER = logging.getLogger(__name__)
-_RECONSTRUCTIONS = frozenset({"pics", "sqpics", "ecalib", "caldir", "nlinv", "itsense", "pocsense"})
+_RECONSTRUCTIONS = frozenset({"pics", "sqpics", "ecalib", "caldir", "nlinv", "itsense", "pocsense", "reconet"})
 """Commands that return an all-zero image, and exit code 0, when k-space holds NaN or nothing."""
 
 Argument = str | int | float | os.PathLike[str] | NDArray[Any]

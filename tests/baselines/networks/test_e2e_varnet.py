@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from peers import peer
 from published_weights import varnet_state
 from tolerance import relative_error
 from torch import Tensor
@@ -105,7 +106,7 @@ def test_equals_the_published_formula(tmp_path: Path, coils: int, ny: int, nx: i
 @torch.no_grad()
 def test_against_fastmri(tmp_path: Path) -> None:
     """The package itself, where it is installed: its state dict, its magnitude."""
-    varnet = pytest.importorskip("fastmri.models.varnet", exc_type=ImportError)
+    varnet = peer("fastmri.models.varnet")
     torch.manual_seed(0)
     theirs = varnet.VarNet(num_cascades=3, sens_chans=4, sens_pools=3, chans=6, pools=3).eval()
     theirs.cascades[0].dc_weight.fill_(0.6)
