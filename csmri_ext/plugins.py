@@ -11,9 +11,9 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from csmri_ext.errors import one_line
 
@@ -40,9 +40,16 @@ class Plugin:
     read: Callable[[str | os.PathLike[str]], nn.Module] | None = None
 
     @property
-    def home(self) -> str:
-        """Module that has `create`."""
-        return str(getattr(self.create, "__module__", "another package"))
+    def home(self) -> tuple[str, str | None]:
+        """Package that has `create`, the shortest name under which it is there, and its own name if it has one."""
+        function: Any = self.create
+        while isinstance(function, partial):
+            function = function.func
+        module, name = str(function.__module__), getattr(function, "__qualname__", "<")
+        parts = module.split(".")
+        parents = [".".join(parts[:i]) for i in range(1, len(parts))]
+        shown = (each for each in parents if getattr(sys.modules.get(each), name, None) is function)
+        return next(shown, module), None if "<" in name else name
 
 
 _PLUGINS: dict[str, Plugin] = {}

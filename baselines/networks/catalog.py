@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from csmri_ext.errors import unknown
+from csmri_ext.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from csmri_ext.nn import Reconstructor
@@ -87,12 +87,18 @@ def create(name: str, in_chans: int = 2, *, pretrained: bool = False, **override
     Raises
     ------
     InputError
-        An unknown name (the nearest ones are suggested), or weights that are not shipped or do not fit the overrides.
+        An unknown name (the nearest ones are suggested; of a model of csmri_ext it is said where it lives), or weights
+        that are not shipped or do not fit the overrides.
     TypeError, ValueError
         Overrides that the network does not have, or that do not fit together.
     """
     if name not in ENTRIES:
-        raise unknown("network", name, ENTRIES)
+        from csmri_ext.models import names as models
+        from csmri_ext.models.weight_files import shipped_remark
+
+        if name in models():
+            raise InputError(f"{name} is a model of csmri_ext: csmri_ext.models.create({name!r}) makes it")
+        raise unknown("network", name, ENTRIES, shipped_remark)
     entry = ENTRIES[name]
     module, class_name = entry.constructor.split(".")
     constructor = getattr(import_module(f"baselines.networks.{module}"), class_name)

@@ -71,7 +71,7 @@ def _info(argv: Sequence[str], program: str) -> int:
         if network.described is not None and network.described.data:
             told.append(f"trained on: {network.described.data}")
     else:
-        raise unknown("network", args.name, networks)
+        raise unknown("network", args.name, networks, methods.readiness)
     if args.json:
         layers = [
             {"name": path, "type": type(layer).__name__, "parameters": count_parameters(layer)}

@@ -38,6 +38,19 @@ def files_of(args: argparse.Namespace) -> Files:
     return Files({name: getattr(args, name) for name in NAMES if getattr(args, name) is not None})
 
 
+def reading_words(args: argparse.Namespace) -> list[str]:
+    """Write the options that were given again, for a command that reads the same files."""
+    words: list[str] = []
+    for name in NAMES:
+        value = getattr(args, name)
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif value is not None:
+            words += [option, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return words
+
+
 def tell(acquisitions: Sequence[tuple[str, Acquisition]], console: Console) -> None:
     """Say how files were read, and what `csmri doctor` would warn of, one line for all files alike.
 

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
 
 from csmri_ext import __version__
 from csmri_ext.bridge import Acquisition, FileFormatError, reading
@@ -33,9 +35,10 @@ from csmri_ext.commands.shared_options import (
 )
 from csmri_ext.commands.values import acceleration, center_fraction, positive, seed, shard, weight
 from csmri_ext.errors import InputError, naming
+from csmri_ext.progress import log, stage
 from csmri_ext.recon.adapted import adapted
 from csmri_ext.recon.bart_networks import of_bart_weights
-from csmri_ext.recon.error_map import error_map
+from csmri_ext.recon.error_map import COUNT, error_map
 from csmri_ext.recon.evaluate import Problems, Setup
 from csmri_ext.recon.methods import (
     OF_BART_WEIGHTS,
@@ -47,7 +50,7 @@ from csmri_ext.recon.methods import (
     require_trained,
 )
 from csmri_ext.recon.network_method import FILES_OF_WEIGHTS
-from csmri_ext.recon.problem import TV_ITERATIONS, TV_WEIGHT
+from csmri_ext.recon.problem import TV_ITERATIONS, TV_WEIGHT, Problem
 from csmri_ext.recon.result_record import Settings, data_file, make_record, settings_of, what_differs
 from csmri_ext.recon.sampling import OWN_MASK, Sampling, sampling_grid
 from csmri_ext.recon.volumes import Volume
@@ -176,13 +179,16 @@ def _recon(arguments: list[str], program: str) -> int:
     settings |= _named_by_hash(args)
     files = Files({**files_of(args).options, "sens_maps": args.sens_maps})
 
+    folder = Path(args.input).is_dir()
+    console = Console(quiet=True) if folder else log()  # a folder has a progress of its own, of its files
+
     def reconstruct(source: str, output: Path) -> str:
-        return _reconstruct(source, output, files, method, grid, bart, args, command, settings)
+        return _reconstruct(source, output, files, method, grid, bart, args, command, settings, console)
 
     def difference(source: Path, result: Path) -> str | None:
         return what_differs(source, result, settings)
 
-    if Path(args.input).is_dir():
+    if folder:
         from csmri_ext.recon.folder import reconstruct_folder
 
         for option in ("sens_maps", "error_map"):
@@ -260,6 +266,7 @@ def _reconstruct(
     args: argparse.Namespace,
     command: str,
     settings: Settings,
+    console: Console,
 ) -> str:
     """Reconstruct one file, and say in one line what was done."""
     write = writer_for(output, Path(source))
@@ -293,18 +300,26 @@ def _reconstruct(
         chunks = list(volume.chunks())
         problem = Problems(setup).get(volume, sampling, chunks[len(chunks) // 2])
         limits = {"steps": args.adapt_steps, "seconds": args.adapt_seconds, "seed": args.seed or 0}
-        method, told_of = adapted(method, problem, **limits)
+        with stage("adapting", args.adapt_steps, console) as steps:
+            method, told_of = adapted(method, problem, **limits, progress=lambda: steps.advance(1))
         adaptation = f"; adapted: {told_of}"
     images, errors = [], []
-    for one, own in zip(volumes, samplings, strict=True):
-        problems = Problems(setup)
-        for slices in one.chunks():
-            problem = problems.get(one, own, slices)
-            whole = method.reconstruct(problem).image
-            images.append(center_crop(whole, size))
-            if write_error is not None:
-                spread = error_map(lambda part: method.reconstruct(part).image, problem, whole)
-                errors.append(center_crop(spread, size))
+    passes = 1 if write_error is None else 1 + COUNT
+    with stage("reconstructing", passes * sum(len(one.slices) for one in volumes), console) as progress:
+
+        def solve(problem: Problem) -> NDArray[np.complex64]:
+            image = method.reconstruct(problem).image
+            progress.advance(len(image))
+            return image
+
+        for one, own in zip(volumes, samplings, strict=True):
+            problems = Problems(setup)
+            for slices in one.chunks():
+                problem = problems.get(one, own, slices)
+                whole = solve(problem)
+                images.append(center_crop(whole, size))
+                if write_error is not None:
+                    errors.append(center_crop(error_map(solve, problem, whole), size))
     image = np.concatenate(images).astype(np.complex64)
     if not np.isfinite(image).all():
         raise InputError(f"{method.name} on {volume.label}: the image has NaN or infinite pixels")

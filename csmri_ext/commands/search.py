@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from csmri_ext.commands.image_options import add_image_options, chosen_images
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.model_options import add_set_option, typed
+from csmri_ext.commands.next_steps import after_search
 from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.reading import add_reading_options
 from csmri_ext.commands.shared_options import (
@@ -169,7 +170,7 @@ def _search(argv: Sequence[str], program: str) -> int:
     why = f"unchanged for {search.unchanged} epochs" if search.unchanged >= settings.patience else "all epochs are over"
     print_cell = Console(highlight=False, soft_wrap=True).print
     print_cell(f"after {len(search.history)} epochs ({why}):", *_lines(genotype), sep="\n", markup=False)
-    print_cell(f"\ncsmri train --genotype {args.out / 'genotype.json'} trains a NasN of it", markup=False)
+    print_cell(f"\n{after_search(args.out / 'genotype.json', args)}", markup=False)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from csmri_ext.commands.image_options import PHANTOM, add_image_options, chosen_images, open_and_tell
 from csmri_ext.commands.machine import checked_device, require_gpus
 from csmri_ext.commands.model_options import add_set_option, options_of, typed
+from csmri_ext.commands.next_steps import after_training, held_out
 from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.reading import add_reading_options
@@ -171,8 +171,9 @@ def _train(arguments: list[str], program: str) -> int:
         )
     if args.threads:
         torch.set_num_threads(args.threads)
-    train, validation = _scans(args) if recipe.loss == LOSS else _images(args, coils=recipe.coils != (1,))
-    if recipe.loss != LOSS:
+    without_reference = recipe.loss == LOSS
+    train, validation, held = _scans(args) if without_reference else _images(args, coils=recipe.coils != (1,))
+    if not without_reference:
         with blaming_input():
             Masks(recipe.masks, recipe.accelerations).require_drawable(
                 [(train[0].shape[-2], train[0].shape[-1])], recipe.sizes, recipe.strip
@@ -194,7 +195,8 @@ def _train(arguments: list[str], program: str) -> int:
         overrides=overrides,
     )
     weights = fit(lambda: _created(name, overrides, args.init, args.freeze), train, validation, run)
-    sys.stdout.write(f"{weights}\n{_next_steps(weights, recipe, args)}")
+    masks = () if without_reference else recipe.masks
+    sys.stdout.write(f"{weights}\n{after_training(weights, held, masks, recipe.accelerations, args)}")
     return 0
 
 
@@ -241,7 +243,7 @@ def _network(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
             raise InputError("--genotype makes its own model: leave out --model")
         with blaming_input():
             name, overrides = SEARCHED, {"genotype": read_genotype(args.genotype)}
-    elif args.model is None and args.init and args.init.endswith(".safetensors"):
+    elif args.model is None and args.init:
         described = read_description(args.init)
         if not described.architecture:
             raise InputError(f"{args.init} does not say which network its weights are for: give --model NAME")
@@ -251,7 +253,7 @@ def _network(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     else:
         name = args.model
     if name not in (SEARCHED, *known):
-        raise unknown("model", name, known)
+        raise unknown("model", name, known, methods.readiness)
     import torch
 
     try:
@@ -272,7 +274,7 @@ def _created(name: str, overrides: dict[str, Any], init: str | None, frozen: Seq
 
     network = build(name, overrides)
     if init:
-        misfits = load_fitting_weights(network, init)
+        misfits = load_fitting_weights(network, init, name)
         if misfits:
             sys.stderr.write(f"note: {init}: all but these fit: {'; '.join(misfits)}\n")
     for part in frozen:
@@ -287,8 +289,8 @@ def _created(name: str, overrides: dict[str, Any], init: str | None, frozen: Seq
     return network
 
 
-def _images(args: argparse.Namespace, *, coils: bool) -> tuple[Images, list[Any]]:
-    """Training and validation images of different subjects."""
+def _images(args: argparse.Namespace, *, coils: bool) -> tuple[Images, list[Any], list[str]]:
+    """Training and validation images of different subjects, and the files of the latter."""
     images = chosen_images(args, log(), workers=max(args.workers, 1), coils=coils)
     if args.validation:
         validation = open_and_tell(args, args.validation, log(), coils=coils)
@@ -296,11 +298,11 @@ def _images(args: argparse.Namespace, *, coils: bool) -> tuple[Images, list[Any]
         raise InputError("one subject alone leaves none to validate: give --validation files")
     else:
         images, validation = split_by_volume(images, [0.96, 0.04], args.seed)
-    return images, evenly_spaced(validation, args.validation_slices)
+    return images, evenly_spaced(validation, args.validation_slices), _held_files(args, validation)
 
 
-def _scans(args: argparse.Namespace) -> tuple[Images, list[Any]]:
-    """Training and validation scans: of different subjects where there are several."""
+def _scans(args: argparse.Namespace) -> tuple[Images, list[Any], list[str]]:
+    """Training and validation scans, of different subjects where there are several, and the files of the latter."""
     from csmri_ext.data.scans import open_scans
 
     if args.data == [PHANTOM]:
@@ -311,7 +313,13 @@ def _scans(args: argparse.Namespace) -> tuple[Images, list[Any]]:
         validation = open_and_tell(args, args.validation, console, open_scans) if args.validation else scans
     if not args.validation and len(scans.parts) > 1:  # of a single scan other samples are held back
         scans, validation = split_by_volume(scans, [0.96, 0.04], args.seed)
-    return scans, evenly_spaced(validation, args.validation_slices)
+    return scans, evenly_spaced(validation, args.validation_slices), _held_files(args, validation)
+
+
+def _held_files(args: argparse.Namespace, validation: Images) -> list[str]:
+    if args.validation:
+        return list(args.validation)
+    return [] if args.data == [PHANTOM] else held_out(args.data, (part.name for part in validation.parts))
 
 
 def _described_data(args: argparse.Namespace) -> str:
@@ -325,16 +333,6 @@ def _described_data(args: argparse.Namespace) -> str:
         if Path(args.init).is_file():
             told += f" (sha256 {file_sha256(Path(args.init))[:16]})"
     return told + (f", {' '.join(args.freeze)} frozen" if args.freeze else "")
-
-
-def _next_steps(weights: Path, recipe: Recipe, args: argparse.Namespace) -> str:
-    """Write the commands that use the result, as a shell takes them."""
-    plugins = [word for plugin in args.plugin for word in ("--plugin", plugin)]
-    data = [] if args.data == [PHANTOM] else args.validation or args.data
-    masks = ["--mask", *dict.fromkeys(recipe.masks), "--acceleration", *(f"{r:g}" for r in recipe.accelerations)]
-    recon = ["csmri", "recon", "SCAN.h5", "IMAGE.h5", "--weights", str(weights), *plugins]
-    compare = ["csmri", "compare", *map(str, data), "--methods", f"zero-filled,tv,{weights}", *plugins, *masks]
-    return f"reconstruct: {shlex.join(recon)}\ncompare:     {shlex.join(compare)}\n"
 
 
 main = main_of(_train, PROGRAM)

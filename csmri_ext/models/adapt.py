@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -61,14 +62,15 @@ def adapt(
     check_every: int = 5,
     seconds: float | None = None,
     seed: int = 0,
+    progress: Callable[[], object] = lambda: None,
 ) -> tuple[nn.Module, Adaptation]:
     """Train a copy of a network on the samples of one scan, without a reference.
 
     15 % of the samples are held back throughout. Each step draws 30 % of the others of one slice, reconstructs from the
-    rest, and lowers the mean of the relative l2 and l1 errors with which the image predicts the drawn ones (Adam; Yaman
-    et al., "Self-supervised learning of physics-guided reconstruction neural networks without fully sampled reference
-    data", 2020). The weights that predict the held-back samples best are kept, those of the start among them: by this
-    measure the result is never worse.
+    rest, and lowers the mean of the relative l2 and l1 errors with which the image predicts the drawn ones, and the
+    network's own ``extra_loss()`` if it has one (Adam; Yaman et al., "Self-supervised learning of physics-guided
+    reconstruction neural networks without fully sampled reference data", 2020). The weights that predict the held-back
+    samples best are kept, those of the start among them: by this measure the result is never worse.
 
     Parameters
     ----------
@@ -90,6 +92,8 @@ def adapt(
         Time limit; a step that has begun is finished. None: none. Without it the result depends on the seed alone.
     seed
         Of the splits.
+    progress
+        Called after every step.
 
     Returns
     -------
@@ -130,11 +134,14 @@ def adapt(
         seen, judged = hold_back(known, LOSS_SHARE, generator)
         l2, l1 = predicted(done % len(kspace), seen, judged)
         loss = (l2 + l1) / 2
+        own = getattr(network, "extra_loss", lambda: None)()
+        loss = loss if own is None else loss + own
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trainable, 1.0)
         optimizer.step()
         done += 1
+        progress()
         late = seconds is not None and time.monotonic() - started >= seconds
         if done % check_every == 0 or done == steps or late:
             error = residual()

@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from csmri_ext.errors import InputError
+from csmri_ext.models.torch_files import read_checkpoint
 
 
 @dataclass(frozen=True)
@@ -75,15 +77,21 @@ class Description:
 
 
 def read_description(path: str | PathLike[str]) -> Description:
-    """Read what a ``.safetensors`` file says of itself; earlier files of the package say less, others nothing.
+    """Read what a file of weights says of itself; earlier files of the package say less, those of others nothing.
+
+    A checkpoint of a run has its network alone; recipe and data stand in the ``run.json`` beside it.
 
     Raises
     ------
     InputError
-        Not a whole safetensors file, or metadata that cannot be what they should.
+        Not a whole safetensors file, metadata that cannot be what they should; or another file that is no state dict.
     OSError
         No such file.
     """
+    if Path(path).suffix != ".safetensors":
+        settings, _ = read_checkpoint(path)
+        overrides = {key: value for key, value in settings.items() if key != "name"}
+        return Description(architecture=str(settings.get("name", "")), overrides=overrides)
     try:
         with safe_open(path, "pt") as file:
             found: dict[str, str] = file.metadata() or {}

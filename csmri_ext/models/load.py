@@ -13,7 +13,7 @@ from csmri_ext.errors import InputError, unknown
 from csmri_ext.models.description import read_description
 from csmri_ext.models.nasn import NasN
 from csmri_ext.models.torch_files import read_checkpoint
-from csmri_ext.models.weight_files import first_difference, load_weights
+from csmri_ext.models.weight_files import first_difference, load_weights, shipped_remark
 from csmri_ext.models.zoo import MODELS
 from csmri_ext.plugins import plugins
 
@@ -87,7 +87,7 @@ def build(name: str, overrides: Mapping[str, Any] | None = None) -> nn.Module:
         return MODELS[name](**(overrides or {}))
     others = plugins()
     if name not in others:
-        raise unknown("network", name, [*MODELS, *others])
+        raise unknown("network", name, [*MODELS, *others], shipped_remark)
     return others[name].create(name, **(overrides or {}))
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from csmri_ext.errors import InputError
 from csmri_ext.models.torch_files import read_checkpoint
 from csmri_ext.nn.learned_number import with_axes_of
+from csmri_ext.plugins import plugins
 
 
 def save_weights(model: nn.Module, path: str | PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
@@ -60,7 +61,7 @@ def load_weights(model: nn.Module, path: str | PathLike[str]) -> None:
     model.load_state_dict(state)
 
 
-def load_fitting_weights(model: nn.Module, path: str | PathLike[str]) -> list[str]:
+def load_fitting_weights(model: nn.Module, path: str | PathLike[str], name: str = "") -> list[str]:
     """Load what fits of a file into a model, to go on from there with what does not.
 
     Parameters
@@ -69,6 +70,8 @@ def load_fitting_weights(model: nn.Module, path: str | PathLike[str]) -> list[st
         Changed in place; weights that the file lacks, or has in another shape, stay as they are.
     path
         ``.safetensors`` file, or a state dict or checkpoint of ``torch.save``.
+    name
+        Of the model: a file of which nothing fits may be one that its authors published.
 
     Returns
     -------
@@ -81,8 +84,14 @@ def load_fitting_weights(model: nn.Module, path: str | PathLike[str]) -> list[st
     OSError
         A file that does not exist or cannot be read.
     """
-    state = _read(path) if Path(path).suffix == ".safetensors" else read_checkpoint(path)[1]
     own, misfits = model.state_dict(), []
+    if Path(path).suffix == ".safetensors":
+        state = _read(path)
+    else:
+        state = read_checkpoint(path)[1]
+        plugin = plugins().get(name)
+        if plugin is not None and plugin.read is not None and not own.keys() & state.keys():
+            state = plugin.read(path).state_dict()
     state = with_axes_of(own, state)
     for name, tensor in own.items():
         if name not in state:
@@ -135,8 +144,17 @@ def shipped_settings(name: str) -> dict[str, Any]:
     return settings
 
 
+def shipped_remark(name: str) -> str:
+    """Say behind a name in a list whether weights come with the package: ``" (has weights)"`` or not."""
+    return " (has weights)" if _place(name).is_file() else " (no weights)"
+
+
+def _place(name: str) -> Traversable:
+    return files("csmri_ext").joinpath("weights", f"{name}.safetensors")
+
+
 def _shipped(name: str) -> Traversable:
-    weights = files("csmri_ext").joinpath("weights", f"{name}.safetensors")
+    weights = _place(name)
     if not weights.is_file():
         raise InputError(f"no weights for {name} come with this version; create({name!r}) has random ones")
     return weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,13 @@ MOST_SLICES = 4  # that an adaptation looks at: a scan's slices have much in com
 
 
 def adapted(
-    method: Method, problem: Problem, *, steps: int, seconds: float | None = None, seed: int = 0
+    method: Method,
+    problem: Problem,
+    *,
+    steps: int,
+    seconds: float | None = None,
+    seed: int = 0,
+    progress: Callable[[], object] = lambda: None,
 ) -> tuple[Method, Adaptation]:
     """Fit the network of a method to some slices of a scan, see `csmri_ext.models.adapt`.
 
@@ -27,7 +34,7 @@ def adapted(
         With a network; unchanged.
     problem
         Slices of the scan; at most four, evenly spaced, take part.
-    steps, seconds, seed
+    steps, seconds, seed, progress
         As in `csmri_ext.models.adapt`.
 
     Returns
@@ -57,5 +64,6 @@ def adapted(
         steps=steps,
         seconds=seconds,
         seed=seed,
+        progress=progress,
     )
     return as_method(method.network.with_module(network), method.description), told

@@ -178,11 +178,13 @@ def get(name: str, kind: str = "method") -> Method:
     if name in OF_BART_WEIGHTS:
         raise InputError(f"{name} needs weights that BART has trained: --bart-weights FILE")
     if name not in _METHODS:
-        raise unknown(kind, name, _METHODS, lambda known: _readiness(_METHODS[known]))
+        raise unknown(kind, name, _METHODS, readiness)
     return _METHODS[name]
 
 
-def _readiness(method: Method) -> str:
+def readiness(name: str) -> str:
+    """Say behind the name of a network in a list whether it has weights; nothing of what learns nothing."""
+    method = _METHODS[name]
     if method.network is None:
         return ""
     return " (has weights)" if method.trained else " (no weights)"

@@ -65,10 +65,10 @@ class Network:
 
     @cached_property
     def described(self) -> Description | None:
-        """What the file of weights says of itself; None where it is of others, or missing."""
+        """What the file of weights says of itself, nothing where it is of others; None where there is none."""
         from csmri_ext.models import read_description
 
-        if not self.trained or not self._weights.name.endswith(".safetensors"):
+        if not self.trained:
             return None
         if isinstance(self._weights, Path):
             return read_description(self._weights)
@@ -95,8 +95,8 @@ class Network:
         if self.described is not None:
             said = {item.name: getattr(self.described, item.name) for item in fields(self.described)}
             facts |= {key: value for key, value in said.items() if value not in ("", None, {})}
-        elif self.model:
-            facts["architecture"] = self.model
+        if self.model:
+            facts.setdefault("architecture", self.model)
         return facts
 
     @property

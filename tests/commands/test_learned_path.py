@@ -45,12 +45,13 @@ def test_search_train_recon_compare(capsys: pytest.CaptureFixture[str]) -> None:
         write_phantom(f"scans/subject_{seed}.h5", 1, size=40, seed=seed, n_coils=coils, noise=0.005)
     search = "search --data scans --coils 4 --nodes 1 --cells 1 --channels 4 --size 0 --epochs 1 --steps 2"
     csmri(f"{search} --accelerations 2 --noise 0.001 0.01 --out found")
-    assert "csmri train --genotype found/genotype.json" in capsys.readouterr().out
+    assert "csmri train --genotype found/genotype.json --data scans\n" in capsys.readouterr().out
     train = "train --genotype found/genotype.json --set cascades=1 cells=1 channels=8 --data scans"
     csmri(f"{train} --recipe measured --steps 6 --batch-size 2 --strip 16 --sizes 32 --accelerations 2", *SHORT)
     weights = "runs/nasn/nasn.safetensors"
     told = capsys.readouterr().out
-    assert f"csmri recon SCAN.h5 IMAGE.h5 --weights {weights}" in told
+    assert "csmri recon scans/subject_" in told
+    assert f"runs/nasn/image.h5 --weights {weights}" in told
     csmri(f"recon scans/subject_0.h5 image.h5 --weights {weights}", *MASK)
     csmri(f"compare scans/subject_0.h5 --methods zero-filled,{weights}", *MASK)
     rows = {row["method"]: row for row in results()["rows"]}

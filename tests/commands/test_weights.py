@@ -76,6 +76,16 @@ def test_info_says_what_a_file_is(capsys: pytest.CaptureFixture[str], monkeypatc
     printed = capsys.readouterr().out
     for expected in ("nasn_2nodes, trained on made up", "sha256: ", "steps: 6", "channels: 8", "reconstructions"):
         assert expected in printed
+    state = {f"network.{name}": tensor for name, tensor in models.load("mine.safetensors").state_dict().items()}
+    settings = {"name": "nasn_2nodes", **SMALL}
+    torch.save({"state_dict": state, "hyper_parameters": {"settings": settings}}, "last.ckpt")
+    assert main(["info", "last.ckpt"]) == 0
+    printed = capsys.readouterr().out
+    for expected in ("nasn_2nodes, trained on data that its file does not name", "channels: 8", "reconstructions"):
+        assert expected in printed
+    assert main(["info", "dccn3"]) == 2
+    assert main(["train", "--model", "dccn3"]) == 2
+    assert capsys.readouterr().err.count("did you mean dccnn3 (has weights)") == 2
     assert main(["info"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any("nasn_knee" in line and "yes" in line for line in lines)

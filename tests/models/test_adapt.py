@@ -59,6 +59,22 @@ def test_several_coils() -> None:
     assert told.end < told.start
 
 
+def test_the_terms_of_the_network_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has nothing to do with the data moves the network where it pulls."""
+    start = network()
+    pulled = start.reconstructions[0]
+    monkeypatch.setattr(NasN, "extra_loss", lambda self: 1e3 * sum(p.square().sum() for p in self.parameters()))
+    steps: list[int] = []
+    fitted, told = adapt(
+        start, fft2c(IMAGES) * MASK, MASK, steps=3, learning_rate=1e-4, check_every=1, progress=lambda: steps.append(1)
+    )
+    assert len(steps) == told.steps
+    moved = [b - a for a, b in zip(pulled.parameters(), fitted.reconstructions[0].parameters(), strict=True)]
+    towards = [-(a.sign() * change).mean() for a, change in zip(pulled.parameters(), moved, strict=True) if a.any()]
+    assert told.kept
+    assert all(float(part) > 0 for part in towards)
+
+
 def test_what_cannot_learn_is_told() -> None:
     class Fixed(nn.Module):
         def forward(self, kspace: Tensor, mask: Tensor, sens_maps: Tensor | None = None) -> Tensor:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from published_weights import ista_state
 from safetensors.torch import save_file
 
+from baselines import networks
 from csmri_ext import models
 from csmri_ext.errors import InputError
 from csmri_ext.models import Description, load_fitting_weights, read_description, save_weights
+from csmri_ext.plugins import Plugin, plugins
 
 SMALL = {"cascades": 1, "cells": 1, "channels": 8}
 CELL = [[["sep_conv_3x3", 0], ["dil_2_conv_3x3", 1]], [["skip", 0], ["dil_3_conv_3x3", 2]]]
@@ -96,6 +101,9 @@ def test_a_state_dict_and_a_checkpoint_of_a_run(tmp_path: Path) -> None:
     loaded = models.load(tmp_path / "last.ckpt")
     for a, b in zip(loaded.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
+    described = read_description(tmp_path / "last.ckpt")
+    assert (described.architecture, described.overrides) == ("nasn_2nodes", SMALL)
+    assert read_description(tmp_path / "state.pt") == Description()
     with pytest.raises(InputError, match=r"state\.pt does not say"):
         models.load(tmp_path / "state.pt")
     with pytest.raises(InputError, match=r"last\.ckpt holds weights of nasn_2nodes, not of hqs"):
@@ -146,6 +154,33 @@ def test_fine_tuning_takes_what_fits_and_names_the_rest(tmp_path: Path) -> None:
         load_fitting_weights(torch.nn.Linear(2, 2), path)
 
 
-def test_a_network_of_another_package_is_told_where_it_lives() -> None:
-    with pytest.raises(InputError, match=r"dccnn3 is no model of csmri_ext but a network of baselines"):
+def test_fine_tuning_from_published_weights(tmp_path: Path) -> None:
+    torch.save(ista_state(), tmp_path / "published.pkl")
+    target = models.build("ista_net_plus", {"in_chans": 1, "stages": 3, "chans": 4})
+    misfits = load_fitting_weights(target, tmp_path / "published.pkl", "ista_net_plus")
+    assert all(text.startswith("stages.2.") for text in misfits)
+    published = models.load(tmp_path / "published.pkl", "ista_net_plus")
+    for name, tensor in published.state_dict().items():
+        torch.testing.assert_close(target.state_dict()[name], tensor, rtol=0, atol=0)
+    torch.save(target.state_dict(), tmp_path / "ours.pt")
+    assert load_fitting_weights(target, tmp_path / "ours.pt", "ista_net_plus") == []
+
+
+def test_networks_of_other_packages_are_told_where_they_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    says = "dccnn3 is no model of csmri_ext but a network of baselines.networks: baselines.networks.create('dccnn3')"
+    with pytest.raises(InputError, match=re.escape(says)):
         models.create("dccnn3")
+    monkeypatch.setattr("csmri_ext.plugins._PLUGINS", {**plugins(), "mine": Plugin(lambda name: torch.nn.Identity())})
+    with pytest.raises(InputError, match=re.escape("csmri_ext.models.build('mine') makes it")):
+        models.create("mine")
+    with pytest.raises(
+        InputError, match=r"nasn_knee is a model of csmri_ext: csmri_ext\.models\.create\('nasn_knee'\)"
+    ):
+        networks.create("nasn_knee")
+
+
+@pytest.mark.parametrize("create", [models.create, networks.create, models.build])
+def test_unknown_names_come_with_what_has_weights(create: Callable[[str], object]) -> None:
+    with pytest.raises(InputError, match=r"\(has weights\)") as raised:
+        create("no such network")
+    assert "(no weights)" in str(raised.value)
