@@ -1,8 +1,9 @@
-"""Words that a user may give any option: numbers that are none, sizes beyond every machine, paths to the wrong thing."""
+"""Words that a user may give any option: numbers that are none, sizes beyond every machine, paths to wrong things."""
 
 from __future__ import annotations
 
 import argparse
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def make_files(folder: Path) -> None:
         write_phantom(folder / f"scans/{seed}.h5", 1, size=32, seed=seed, anatomy="body", noise=0.003)
 
 
+@cache
 def parser_of(command: str) -> argparse.ArgumentParser:
     """Give the parser of a command."""
     parser: argparse.ArgumentParser = import_module(f"csmri_ext.commands.{command}").argument_parser(f"csmri {command}")

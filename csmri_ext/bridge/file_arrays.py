@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from csmri_ext.bridge.arrays.mat5 import list_variables
 from csmri_ext.bridge.arrays.npy import npz_contents, read_npz_array
 from csmri_ext.bridge.bart_files.cfl import read_cfl
 from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.size_limits import require_plausible_dataset
 from csmri_ext.bridge.slice_checks import format_errors
 
 ENDINGS = (".npy", ".npz", ".mat", ".h5", ".hdf5", ".cfl", ".hdr", ".ra", ".png", ".tif", ".tiff")
@@ -65,6 +66,16 @@ def stored_arrays(path: str | os.PathLike[str]) -> dict[str, StoredArray]:
         It does not exist or may not be read.
     """
     path = Path(path)
+    return {name: replace(array, read=partial(_checked, path, array.read)) for name, array in _listed(path).items()}
+
+
+def _checked(path: Path, read: Callable[[Any], NDArray[Any]], index: Any) -> NDArray[Any]:
+    """Read a part; a damaged file may show only now."""
+    with format_errors(path, path.suffix[1:].lower() or "known"):
+        return read(index)
+
+
+def _listed(path: Path) -> dict[str, StoredArray]:
     if is_bart(path):
         array = read_cfl(path)
         return {"": StoredArray("", array.shape, array.dtype, array.__getitem__)}
@@ -126,6 +137,7 @@ def _hdf5_arrays(path: Path, *, reverse: bool) -> dict[str, StoredArray]:
 
 def _read_hdf5(path: Path, name: str, reverse: bool, index: Any) -> NDArray[Any]:
     with format_errors(path, "HDF5"), h5py.File(path, "r") as file:
+        require_plausible_dataset(file[name], path)
         if not reverse:
             return np.asarray(file[name][index])
         n_axes = file[name].ndim

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from csmri_ext.bridge.from_kspace import FramesDifferError
 from csmri_ext.bridge.ismrmrd.raw import is_raw, read_raw
 from csmri_ext.bridge.maps_file import load_maps
 from csmri_ext.bridge.phase_encoding import swapped
+from csmri_ext.bridge.slice_checks import format_errors
+from csmri_ext.bridge.trial import Trial, shared_trial
 
 Reader = Callable[..., Acquisition]
 
@@ -104,7 +106,8 @@ def load(path: str | os.PathLike[str], *, axes: str | None = None, **options: An
         An option that the reader does not have.
     """
     path = Path(path)
-    reader = _reader(path)
+    with format_errors(path, "known"):
+        reader = _reader(path)
     known = _options_of(reader)
     given = {name: value for name, value in {"axes": axes, **options}.items() if value is not None}
     own = {name: value for name, value in given.items() if name in known}
@@ -112,12 +115,13 @@ def load(path: str | os.PathLike[str], *, axes: str | None = None, **options: An
     rest = sorted(set(given) - known - set(GENERAL))
     if rest:
         raise TypeError(f"{path}: {rest[0]} is no option of {reader.__name__}, which has {', '.join(sorted(known))}")
-    try:
-        acquisition = reader(path, **own)
-    except FileFormatError:
-        raise
-    except ValueError as error:
-        raise FileFormatError(str(error)) from error
+    with format_errors(path, reader.__name__.removeprefix("read_").removeprefix("load_")):
+        try:
+            acquisition = reader(path, **own)
+        except FileFormatError:
+            raise
+        except ValueError as error:
+            raise FileFormatError(str(error)) from error
     if maps is not None and "sens_maps" not in known:
         load_maps(maps, acquisition)
     if "phase_encoding" in known or turn == "x":
@@ -151,9 +155,16 @@ class Files:
     ----------
     options
         Of `load`; those that are None are not given.
+    trial
+        Tries every file of HDF5 first, see `of_many`; None: they are opened at once.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
+    trial: Trial | None = None
+
+    def of_many(self) -> Files:
+        """Give the same for many files: one that never comes back from the HDF5 library does not cost the others."""
+        return replace(self, trial=shared_trial())
 
     def open(self, path: str | os.PathLike[str]) -> list[Acquisition]:
         """Open a file: one acquisition, or one for each frame where frames were sampled differently.
@@ -163,6 +174,8 @@ class Files:
         FileFormatError
             As `load`; also for an option that the format of the file does not have.
         """
+        if self.trial is not None:
+            self.trial.check(path)
         given = {name: value for name, value in self.options.items() if value is not None}
         known = _options_of(_reader(Path(path))) | set(GENERAL)
         for name in given:

@@ -15,7 +15,7 @@ from csmri_ext.bridge.file_arrays import ENDINGS, choose_stored, is_bart
 from csmri_ext.bridge.file_errors import FileFormatError
 
 MASK_NAMES = ("mask", "Mask", "masks", "umask", "sampling", "pattern", "M", "Q1")
-_LARGEST = 2**28  # samples
+_LARGEST = 2**26  # samples
 _TWO_LEVELS = 0.01  # of the pixels of a picture that may lie between black and white
 
 

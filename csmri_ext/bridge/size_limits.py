@@ -1,4 +1,4 @@
-"""What lies beside k-space, a mask or a header, is small: more is refused before any memory is asked for."""
+"""What a file announces is compared with what it holds, before any memory or disk is asked for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,42 @@ from numpy.typing import NDArray
 
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.numbers import is_number
+
+LONGEST_HEADER = 16 * 2**20
+"""Bytes of a header in text."""
+_MODEST = 2**28  # bytes that any array may have
+_DENSEST = 500  # bytes of an array for each byte of the file; deflate packs zeros 1,000 times, measured data 20
+
+
+def require_plausible(announced: int, stored: int, where: str) -> None:
+    """Refuse an array that would be gigabytes of nothing.
+
+    Parameters
+    ----------
+    announced
+        Bytes of the whole array.
+    stored
+        Bytes of it in the file.
+    where
+        File and array, for the error.
+
+    Raises
+    ------
+    FileFormatError
+        More than 256 MiB, and more than 500 times what is stored.
+    """
+    if announced > _MODEST and announced > _DENSEST * stored:
+        raise FileFormatError(
+            f"{where} announces {announced / 1e9:.2f} GB, and the file holds {stored} bytes of it: nothing that was "
+            "measured is packed so densely"
+        )
+
+
+def require_plausible_dataset(dataset: Any, path: Path) -> None:
+    """`require_plausible` of a dataset of HDF5; one that refers to other files is theirs to check."""
+    if not dataset.is_virtual and not dataset.external:
+        name = dataset.name.lstrip("/")
+        require_plausible(dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size(), f"{path}: {name}")
 
 
 def read_small(

@@ -13,8 +13,8 @@ from torch import nn
 from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.shared_options import add_common_options, add_json_option, as_json
-from csmri_ext.complexity import count_flops, count_parameters
 from csmri_ext.commands.values import count, pixels
+from csmri_ext.complexity import count_flops, count_parameters
 from csmri_ext.errors import unknown
 from csmri_ext.recon import methods
 from csmri_ext.recon.network_method import Network

@@ -59,7 +59,9 @@ class ArgumentParser(argparse.ArgumentParser):
         for word in args if args is not None else sys.argv[1:]:
             if word == "" or _WITHOUT_VALUE.fullmatch(word):
                 where = word.removesuffix("=") or before
-                raise InputError(f"after {where}: an empty file name or value (a variable of the shell that is not set?)")
+                raise InputError(
+                    f"after {where}: an empty file name or value (a variable of the shell that is not set?)"
+                )
             before = word
         return super().parse_args(args, namespace)
 

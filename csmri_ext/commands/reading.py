@@ -10,9 +10,10 @@ from rich.console import Console
 
 from csmri_ext.bridge import Acquisition, parse_axes, reading
 from csmri_ext.bridge.load import Files
-from csmri_ext.commands.values import count
+from csmri_ext.commands.values import count, shown
 
 NAMES = ("axes", "key", "plane", "volume", "frames", "phase_encoding", "force")
+_MOST_FRAMES = 10**5
 _SHOWN = 3  # files named beside a reading or a warning that they share
 
 
@@ -106,9 +107,12 @@ def _frames(text: str) -> tuple[int, ...]:
     frames: list[int] = []
     for part in text.split(","):
         first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise argparse.ArgumentTypeError(f"{text!r} is no list of frames such as 0,2-4")
-        if dash and int(last) - int(first) > 10**5:
-            raise argparse.ArgumentTypeError(f"{text!r} names too many frames")
-        frames += range(int(first), int(last or first) + 1)
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise argparse.ArgumentTypeError(f"{shown(text)} is no list of frames such as 0,2-4")
+        begin, end = count(first), count(last or first)
+        if end < begin:
+            raise argparse.ArgumentTypeError(f"{shown(text)} is no list of frames such as 0,2-4")
+        if len(frames) + end - begin > _MOST_FRAMES:
+            raise argparse.ArgumentTypeError(f"{shown(text)} names too many frames")
+        frames += range(begin, end + 1)
     return tuple(dict.fromkeys(frames))

@@ -120,7 +120,12 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         metavar="R",
         help="with --mask: acceleration (default: 4)",
     )
-    add("--center-fraction", type=center_fraction, metavar="F", help="with --mask: fully sampled centre (default: 0.32 / R)")
+    add(
+        "--center-fraction",
+        type=center_fraction,
+        metavar="F",
+        help="with --mask: fully sampled centre (default: 0.32 / R)",
+    )
     add("--seed", type=seed, metavar="S", help="with --mask: seed (default: the file name, as in fastMRI)")
     add(
         "--sens-maps",
@@ -189,6 +194,7 @@ def _recon(arguments: list[str], program: str) -> int:
         return what_differs(source, result, settings)
 
     if folder:
+        files = files.of_many()
         from csmri_ext.recon.folder import reconstruct_folder
 
         for option in ("sens_maps", "error_map"):

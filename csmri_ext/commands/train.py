@@ -39,6 +39,7 @@ from csmri_ext.commands.values import (
 )
 from csmri_ext.data import Images, Masks, evenly_spaced, split_by_volume
 from csmri_ext.errors import InputError, blaming_input, one_line, unknown
+from csmri_ext.models.weight_files import read_weights
 from csmri_ext.progress import log
 from csmri_ext.report.provenance import file_sha256
 
@@ -104,7 +105,9 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     )
     change("--strip", type=side, metavar="N", help="rows of strips for masks of whole columns; 0: none")
     change("--coils", nargs="+", type=coils, metavar="N", help="numbers of simulated coils, mixed; 1: one coil")
-    change("--true-maps", type=probability, metavar="P", help="probability of true sensitivities instead of estimated ones")
+    change(
+        "--true-maps", type=probability, metavar="P", help="probability of true sensitivities instead of estimated ones"
+    )
     change("--phase", type=probability, metavar="P", help="probability of a random smooth phase")
     change("--echo-shift", type=amount, metavar="X", help="largest shift of the echo, in samples")
     change("--noise", nargs=2, type=amount, metavar=("LOW", "HIGH"), help="noise relative to the peak, log-uniform")
@@ -155,6 +158,8 @@ def _train(arguments: list[str], program: str) -> int:
     load_plugins(args.plugin)
     args.device = checked_device(args.device)
     name, overrides = _network(args)
+    if args.init:
+        read_weights(args.init)  # before anything is written
     if find_spec("lightning") is None:
         raise InputError('training needs Lightning: pip install "csmri_ext[train]"')
     import torch

@@ -109,8 +109,10 @@ def open_images(
         A file that is undersampled, or unreadable; the message names it. No file at all.
     """
     volumes = []
-    for file, name in files_of(paths):
-        acquisition = _fully_sampled(file, reading or Files())
+    files, reading = files_of(paths), reading or Files()
+    reading = reading.of_many() if len(files) > 1 else reading
+    for file, name in files:
+        acquisition = _fully_sampled(file, reading)
         opened(name, acquisition)
         volumes.append(_volume(acquisition, name, slices, coils))
     return Images(volumes)

@@ -86,8 +86,10 @@ def open_scans(
         An unreadable file. No file at all.
     """
     volumes = []
-    for path, name in files_of(paths):
-        acquisitions = (reading or Files()).open(path)
+    files, reading = files_of(paths), reading or Files()
+    reading = reading.of_many() if len(files) > 1 else reading
+    for path, name in files:
+        acquisitions = reading.open(path)
         for number, acquisition in enumerate(acquisitions):
             own = name if len(acquisitions) == 1 else f"{name} frame {number}"
             opened(own, acquisition)

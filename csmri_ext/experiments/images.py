@@ -100,7 +100,7 @@ def prepare(
     if not files:
         raise InputError(f"{folder}: no {', '.join(ENDINGS)} files below it; the paper has {experiment.images}")
     reading = reading or Files()
-    every = [reading.open(file)[0] for file in files]
+    every = [reading.of_many().open(file)[0] for file in files]
     formats = sorted({str(acquisition.attrs["format"]) for acquisition in every})
     if len(formats) > 1:
         raise InputError(f"{folder} holds {' and '.join(formats)}: an experiment has images of one kind")

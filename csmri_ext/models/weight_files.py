@@ -61,6 +61,19 @@ def load_weights(model: nn.Module, path: str | PathLike[str]) -> None:
     model.load_state_dict(state)
 
 
+def read_weights(path: str | PathLike[str]) -> dict[str, Tensor]:
+    """Read names and tensors of a ``.safetensors`` file, or of a state dict or checkpoint of ``torch.save``.
+
+    Raises
+    ------
+    InputError
+        A file that is damaged or holds no weights.
+    OSError
+        A file that does not exist or cannot be read.
+    """
+    return _read(path) if Path(path).suffix == ".safetensors" else read_checkpoint(path)[1]
+
+
 def load_fitting_weights(model: nn.Module, path: str | PathLike[str], name: str = "") -> list[str]:
     """Load what fits of a file into a model, to go on from there with what does not.
 
@@ -85,13 +98,11 @@ def load_fitting_weights(model: nn.Module, path: str | PathLike[str], name: str 
         A file that does not exist or cannot be read.
     """
     own, misfits = model.state_dict(), []
-    if Path(path).suffix == ".safetensors":
-        state = _read(path)
-    else:
-        state = read_checkpoint(path)[1]
-        plugin = plugins().get(name)
-        if plugin is not None and plugin.read is not None and not own.keys() & state.keys():
-            state = plugin.read(path).state_dict()
+    state = read_weights(path)
+    plugin = plugins().get(name)
+    foreign = Path(path).suffix != ".safetensors" and not own.keys() & state.keys()
+    if foreign and plugin is not None and plugin.read is not None:
+        state = plugin.read(path).state_dict()
     state = with_axes_of(own, state)
     for name, tensor in own.items():
         if name not in state:
@@ -161,6 +172,8 @@ def _shipped(name: str) -> Traversable:
 
 
 def _read(path: str | PathLike[str]) -> dict[str, Tensor]:
+    with Path(path).open("rb"):  # a missing file or a folder keeps its own error
+        pass
     try:
         state: dict[str, Tensor] = load_file(path)
     except SafetensorError as error:

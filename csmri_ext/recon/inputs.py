@@ -54,6 +54,7 @@ def open_volumes(
     """
     files = files or Files()
     found = [file for path in paths for file in _files(Path(path))]
+    files = files.of_many() if len(found) > 1 else files
     volumes = []
     for file, label in zip(found, _labels(found), strict=True):
         try:

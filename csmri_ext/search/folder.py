@@ -18,7 +18,6 @@ from csmri_ext.search.curves import alpha_figure, write_alphas, write_epochs
 from csmri_ext.search.drawing import draw_cell, save_figure
 from csmri_ext.search.search import Search
 
-
 _BEGIN_ANEW = ": move it away, and the same command begins anew; or choose another folder"
 
 

@@ -139,7 +139,8 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
     clock = Clock(run.recipe.steps)
     weights = run.folder / f"{run.name}.safetensors"
     checkpoint = _checkpoint(run.folder)
-    done = _finished(checkpoint and _read_checkpoint(checkpoint, network), run.recipe.steps)
+    found = None if checkpoint is None else _read_checkpoint(checkpoint, network)
+    done = _finished(found, run.recipe.steps)
     if done is not None:
         # Lightning would skip the end of the training, where the average replaces the weights of the last step.
         _restore(network, done)
@@ -315,8 +316,8 @@ def _record(path: Path) -> dict[str, Any]:
             raise TypeError("its recipe is no mapping")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(
-            f"{path} is not the record of a training ({one_line(error)}): choose another folder, or move the file away, "
-            "and the same command goes on"
+            f"{path} is not the record of a training ({one_line(error)}): choose another folder, or move the file "
+            "away, and the same command goes on"
         ) from error
     record: dict[str, Any] = found
     return record

@@ -1,4 +1,4 @@
-"""Every option of every command with hostile words: it works, or one line says what is wrong, and the exit code is 2."""
+"""Every option of every command with hostile words: it works, or one line says what is wrong and the exit code is 2."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
+@cache
 def accepted(command: str, option: str) -> list[list[str]]:
     """The lines with hostile words that the parser takes; the values that it makes of them are sound."""
     parser, (action,) = parser_of(command), [a for a in parser_of(command)._actions if option in a.option_strings]
@@ -89,7 +91,7 @@ def accepted(command: str, option: str) -> list[list[str]]:
             try:
                 value = getattr(parser.parse_args([*needed, *line]), action.dest)
             except InputError as error:
-                assert "\n" not in " ".join(str(error).split("\n")[:1]) and str(error)
+                assert str(error)
                 continue
             for one in value if isinstance(value, (list, tuple)) else [value]:
                 assert not isinstance(one, float) or math.isfinite(one), (line, one)
@@ -134,7 +136,7 @@ def test_all_words_that_the_parser_takes(command: str, without_work: None, run: 
 words = st.one_of(st.sampled_from(WORDS), st.text(st.characters(blacklist_characters="\0"), max_size=8))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(OPTIONS), words)
 def test_any_text(option: tuple[str, str], word: str) -> None:
     command, name = option
@@ -244,9 +246,10 @@ def test_damaged_files_of_a_training(how: str, run: Run) -> None:
         assert f"run/{name}" in said and advice in said
         (folder / name).write_bytes(whole)
     torch.save({"global_step": 0, "state_dict": {}}, folder / "search.ckpt")
-    assert "search.ckpt is not the checkpoint of a search" in run(
-        ["search", *SMALL["search"].format(out="run").split()]
-    )[1]
+    assert (
+        "search.ckpt is not the checkpoint of a search"
+        in run(["search", *SMALL["search"].format(out="run").split()])[1]
+    )
     settings = json.loads((folder / "run.json").read_text())
     assert settings["name"] == "dccnn3", "a refused run changes nothing"
 

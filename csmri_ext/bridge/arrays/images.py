@@ -73,13 +73,14 @@ class _Pages:
     def __call__(self, i: int) -> NDArray[np.float32]:
         with _open(self.path) as image:
             image.seek(i)
+            if (image.height, image.width) != self.shape:  # before it is unpacked: only page 0 was checked when opened
+                shape = (image.height, image.width)
+                raise FileFormatError(f"{self.path}: page {i} has {shape} pixels, page 0 has {self.shape}")
             pixels = _gray(np.asarray(image.convert("RGB") if image.mode == "P" else image), self.path, i)
             if image.mode == "1":
                 pixels = pixels.astype(np.float32)
             if image.mode == "I" and image.format == "PNG":  # 16 bits, as Pillow before 11 opens them
                 pixels = pixels.astype(np.uint16)
-        if pixels.shape != self.shape:
-            raise FileFormatError(f"{self.path}: page {i} has {pixels.shape} pixels, page 0 has {self.shape}")
         scale = np.iinfo(pixels.dtype).max if pixels.dtype in (np.uint8, np.uint16) else 1
         return pixels.astype(np.float32) / np.float32(scale)
 

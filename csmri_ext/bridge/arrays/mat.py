@@ -17,7 +17,7 @@ from csmri_ext.bridge.arrays.axes import MAPS_NAME, array_acquisition, choose_ar
 from csmri_ext.bridge.arrays.mat5 import list_variables
 from csmri_ext.bridge.arrays.order import MATLAB_AXES, order_of
 from csmri_ext.bridge.maps import attach_maps
-from csmri_ext.bridge.size_limits import read_small
+from csmri_ext.bridge.size_limits import read_small, require_plausible_dataset
 from csmri_ext.bridge.slice_checks import format_errors
 
 KIND = "MATLAB"
@@ -99,6 +99,7 @@ def _version_7_3(path: Path) -> dict[str, _Stored]:
 def _read_dataset(path: Path, name: str, index: Any) -> NDArray[Any]:
     """Return ``array[index]`` of the array as MATLAB shows it; all of it for ``()``."""
     with h5py.File(path, "r") as file:
+        require_plausible_dataset(file[name], path)
         return np.asarray(file[name][index[::-1] if index else ()]).T
 
 

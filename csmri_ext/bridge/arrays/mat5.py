@@ -227,7 +227,7 @@ def _mapped(path: Path, start: int, n_bytes: int, compressed: bool, order: str, 
         file.seek(start)
         stream = _Inflated(file, n_bytes)
         _, promised, _ = _parse_tag(_exactly(stream, 8), order)
-        return unpack(stream, ".mat", lambda name: np.memmap(name, np.uint8, "r"), promised)
+        return unpack(stream, ".mat", lambda name: np.memmap(name, np.uint8, "r"), promised, n_bytes)
 
 
 @lru_cache(maxsize=4)

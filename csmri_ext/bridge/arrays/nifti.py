@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import os
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from csmri_ext.bridge.arrays.unpacked import unpack
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.from_images import image_acquisition
 from csmri_ext.bridge.reading import axes_in_words
+from csmri_ext.bridge.size_limits import LONGEST_HEADER, require_plausible
 from csmri_ext.bridge.slice_checks import format_errors
 
 KIND = "NIfTI"
@@ -70,6 +72,7 @@ def read_nifti(
     if plane is not None and plane not in PLANES:
         raise FileFormatError(f"{path}: unknown plane {plane!r}; known: {', '.join(PLANES)}")
     with format_errors(path, KIND):
+        _require_short_header(path)
         image: Any = nibabel.load(path)
         shape = tuple(int(n) for n in image.shape)
         dtype = image.get_data_dtype()
@@ -123,6 +126,21 @@ def _best_plane(affine: NDArray[np.float64], shape: tuple[int, ...], to_ras: NDA
     return across[int(size.argmax())], f"across the slices of voxels {voxel}"
 
 
+def _require_short_header(path: Path) -> None:
+    """Refuse extensions of the header that would unpack to gigabytes: nibabel reads all that lies before the voxels."""
+    if path.suffix != ".gz":
+        return
+    with gzip.open(path) as stream:
+        start = stream.read(176)
+    for order in "<>":
+        (size,) = struct.unpack_from(f"{order}i", start) if len(start) >= 4 else (0,)
+        place = {348: ("f", 108), 540: ("q", 168)}.get(size)
+        if place and len(start) == 176:
+            (offset,) = struct.unpack_from(f"{order}{place[0]}", start, place[1])
+            if not offset <= LONGEST_HEADER:
+                raise FileFormatError(f"{path}: the header says that the voxels begin at byte {offset:g}")
+
+
 def _check(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], volume: int | None) -> None:
     if dtype.kind not in "fiuc":
         raise FileFormatError(f"{path}: values are {dtype}; expected numbers, colour is not supported")
@@ -155,8 +173,11 @@ class _Values:
 
 @lru_cache(maxsize=4)
 def _unpacked(values: _Values, _modified: int) -> NDArray[Any]:
+    needed = values.offset + math.prod(values.shape) * values.dtype.itemsize
+    stored = values.path.stat().st_size
+    require_plausible(needed, stored, f"{values.path}: shape {values.shape}")
     with gzip.open(values.path) as stream:
-        return unpack(stream, ".nii", values.map_file, values.offset + math.prod(values.shape) * values.dtype.itemsize)
+        return unpack(stream, ".nii", values.map_file, needed, stored)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from csmri_ext.bridge.arrays.axes import MAPS_NAME, array_acquisition, choose_ar
 from csmri_ext.bridge.arrays.order import NUMPY_AXES, order_of
 from csmri_ext.bridge.arrays.unpacked import unpack
 from csmri_ext.bridge.maps import attach_maps
-from csmri_ext.bridge.size_limits import read_small
+from csmri_ext.bridge.size_limits import read_small, require_plausible
 from csmri_ext.bridge.slice_checks import format_errors
 
 
@@ -123,7 +123,9 @@ def read_npz_array(path: Path, name: str, index: tuple[int | slice, ...]) -> NDA
 @lru_cache(maxsize=4)
 def _unpacked_member(path: Path, name: str, _modified: int) -> NDArray[Any]:
     with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
-        return unpack(stream, ".npy", partial(np.load, mmap_mode="r"), archive.getinfo(f"{name}.npy").file_size)
+        member = archive.getinfo(f"{name}.npy")
+        require_plausible(member.file_size, member.compress_size, f"{path}: {name}")
+        return unpack(stream, ".npy", partial(np.load, mmap_mode="r"), member.file_size, member.compress_size)
 
 
 def npz_contents(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, np.dtype[Any]]]:

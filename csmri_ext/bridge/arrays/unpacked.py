@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from csmri_ext.bridge.size_limits import require_plausible
+
 if TYPE_CHECKING:
     from _typeshed import SupportsRead
 
 
 def unpack(
-    stream: SupportsRead[bytes], suffix: str, map_file: Callable[[str], NDArray[Any]], n_bytes: int
+    stream: SupportsRead[bytes], suffix: str, map_file: Callable[[str], NDArray[Any]], n_bytes: int, n_packed: int
 ) -> NDArray[Any]:
     """Copy a stream to a temporary file and map an array of it.
 
@@ -31,14 +33,19 @@ def unpack(
         Called with the file's name; returns a memory-mapped array, such as ``numpy.load(name, mmap_mode="r")``.
     n_bytes
         What the header promises; nothing beyond is unpacked, however much there is.
+    n_packed
+        Bytes that they take in the file.
 
     Raises
     ------
+    FileFormatError
+        See `size_limits.require_plausible`.
     ValueError
         There are fewer bytes.
     OSError
         The folder of temporary files (TMPDIR) is full.
     """
+    require_plausible(n_bytes, n_packed, "the compressed array")
     with tempfile.NamedTemporaryFile(suffix=suffix, delete=False) as file:
         try:
             left = n_bytes

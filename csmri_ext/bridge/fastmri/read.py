@@ -27,13 +27,12 @@ from csmri_ext.bridge.ismrmrd.header import IsmrmrdHeader, parse_header
 from csmri_ext.bridge.maps import attach_maps
 from csmri_ext.bridge.numbers import as_float, is_complex
 from csmri_ext.bridge.reading import choose_frames, note
-from csmri_ext.bridge.size_limits import read_small
+from csmri_ext.bridge.size_limits import LONGEST_HEADER, read_small, require_plausible_dataset
 from csmri_ext.bridge.slice_checks import CheckedSlices, format_errors
 
 KIND = "fastMRI HDF5"
 SINGLE_COIL_TARGET = "reconstruction_esc"
 MULTI_COIL_TARGET = "reconstruction_rss"
-LONGEST_HEADER = 16 * 2**20
 _GRIDS = (None, "cartesian", "epi", "other")
 _DATASETS = ("kspace", "ismrmrd_header", "mask", "sens_maps", SINGLE_COIL_TARGET, MULTI_COIL_TARGET)
 
@@ -52,6 +51,7 @@ class Hdf5Slices:
         """Read one slice; with `frames`, of the frame and its slice."""
         index = (self.frames[i // self.n_slices], i % self.n_slices) if self.frames else (i,)
         with h5py.File(self.path, "r") as file:
+            require_plausible_dataset(file[self.dataset], self.path)
             item = as_float(file[self.dataset][index])
         return item[np.newaxis] if self.add_coil_axis else item
 
@@ -65,6 +65,7 @@ class _Dataset:
 
     def __call__(self, index: Any) -> NDArray[Any]:
         with h5py.File(self.path, "r") as file:
+            require_plausible_dataset(file[self.name], self.path)
             return np.asarray(file[self.name][index])
 
 

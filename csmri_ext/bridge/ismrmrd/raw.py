@@ -20,6 +20,7 @@ from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.from_kspace import kspace_acquisition
 from csmri_ext.bridge.ismrmrd.header import IsmrmrdHeader, parse_header
 from csmri_ext.bridge.reading import choose_frames, note
+from csmri_ext.bridge.size_limits import LONGEST_HEADER, require_plausible_dataset
 from csmri_ext.bridge.slice_checks import format_errors
 
 KIND = "ISMRMRD raw"
@@ -35,7 +36,7 @@ def is_raw(path: str | os.PathLike[str]) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return "kspace" not in file and _group(file) is not None
-    except OSError:
+    except Exception:  # damaged: whatever h5py raises; the other reader says what is wrong
         return False
 
 
@@ -81,6 +82,10 @@ def read_raw(path: str | os.PathLike[str], *, frames: Sequence[int] | None = Non
         group = _group(file)
         if group is None:
             raise FileFormatError(f"{path}: no group with 'data' and 'xml'")
+        for part in ("xml", "data"):
+            require_plausible_dataset(file[group][part], path)
+        if file[group]["xml"].dtype.itemsize > LONGEST_HEADER:
+            raise FileFormatError(f"{path}: the header has {file[group]['xml'].dtype.itemsize} bytes")
         xml = file[group]["xml"][0]
         heads = file[group]["data"].fields("head")[:]
     xml = xml.decode(errors="replace") if isinstance(xml, bytes) else str(xml)
