@@ -36,6 +36,7 @@ from csmri_ext.bridge.trial import Trial
 ROOT = Path(__file__).parents[1]
 ROOM = 2**30  # bytes of memory that reading may take
 LIMIT = 10.0  # seconds for one file
+SERVER = ["-m", "benchmarks.fuzz_readers", "--serve"]
 _HDF5 = (".h5", ".mrd", "_73.mat")
 
 
@@ -74,7 +75,7 @@ class Reader:
 
     def _start(self) -> subprocess.Popen[str]:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.fuzz_readers", "--serve"],
+            [sys.executable, *SERVER],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -68,7 +68,8 @@ def _search(folder: Path) -> dict[str, Any]:
 COMMANDS = {
     "recon": Command("recon scans {out} --format .npy --method tv --mask random --jobs 1", _arrays),
     "compare": Command(
-        "compare scans --methods zero-filled,tv --tv-weight 0.01 --tv-iterations 20 --acceleration 4 --out {out} --jobs 1",
+        "compare scans --methods zero-filled,tv --tv-weight 0.01 --tv-iterations 20 --acceleration 4 "
+        "--out {out} --jobs 1",
         _rows,
     ),
     "train": Command(

@@ -109,3 +109,69 @@ def test_images_beyond_float32_in_kspace_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "i.npy", np.full((32, 32), 3e37, np.float32))
     with pytest.raises(FileFormatError, match=r"i\.npy: slice 0 .* up to 3e\+37, whose k-space leaves the range"):
         load(tmp_path / "i.npy").kspace[0]
+
+
+def nothing(path: Path, name: str, shape: tuple[int, ...], dtype: str, **others: np.ndarray) -> None:
+    """Zeros that are written, in one packed chunk of a slice."""
+    with h5py.File(path, "w") as file:
+        chunks = tuple(min(n, 64) for n in shape)
+        stored = file.create_dataset(name, shape, dtype, chunks=chunks, compression="gzip")
+        stored[(0,) * len(shape)] = 1
+        for other, value in others.items():
+            file[other] = value
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "others"),
+    [
+        ("kspace", (1, 20_000, 20_000), {}),
+        ("reconstruction_rss", (1, 30_000, 30_000), {"kspace": KSPACE}),
+        ("sens_maps", (1, 1, 16, 16), {"kspace": KSPACE}),
+    ],
+)
+def test_hdf5_with_one_chunk_of_gigabytes(name: str, shape: tuple[int, ...], others: dict, tmp_path: Path) -> None:
+    nothing(tmp_path / "k.h5", name, shape, "c8" if name != "reconstruction_rss" else "f4", **others)
+    if name == "sens_maps":
+        assert load(tmp_path / "k.h5").n_slices == 1
+        return
+    with pytest.raises(FileFormatError, match=rf"k\.h5: {name} announces \d\.\d\d GB, and the file holds \d+ bytes"):
+        acquisition = load(tmp_path / "k.h5")
+        np.asarray(acquisition.kspace[0]), np.asarray(acquisition.target[0])
+
+
+def test_packed_zeros(tmp_path: Path) -> None:
+    """Header and content agree on gigabytes of nothing."""
+    promised = 600 * 2**20
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<c8", "fortran_order": False, "shape": (promised // 8 // 2**20, 1024, 1024)}
+    )
+    with (
+        zipfile.ZipFile(tmp_path / "k.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
+        archive.open("kspace.npy", "w", force_zip64=True) as file,
+    ):
+        file.write(header.getvalue())
+        for _ in range(promised // 2**23):
+            file.write(bytes(2**23))
+    refused_in_little_memory(tmp_path / "k.npz", r"k\.npz: kspace announces 0\.63 GB, and the file holds \d+ bytes")
+
+
+def test_nifti_whose_header_is_gigabytes(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    content = bytearray(nibabel.Nifti1Image(np.ones((8, 8, 3), np.float32), np.eye(4)).to_bytes())
+    content[108:112] = struct.pack("<f", 3e9)
+    (tmp_path / "v.nii.gz").write_bytes(gzip.compress(bytes(content)))
+    refused_in_little_memory(tmp_path / "v.nii.gz", r"the header says that the voxels begin at byte 3e\+09")
+
+
+def test_pages_of_other_sizes_are_not_unpacked(tmp_path: Path) -> None:
+    from PIL import Image
+
+    small, large = (Image.new("L", (n, n), 7) for n in (8, 9000))
+    small.save(tmp_path / "p.tif", save_all=True, append_images=[large], compression="tiff_adobe_deflate")
+    acquisition = load(tmp_path / "p.tif")
+    tracemalloc.start()
+    with pytest.raises(FileFormatError, match=r"page 1 has \(9000, 9000\) pixels, page 0 has \(8, 8\)"):
+        acquisition.target[1]
+    assert tracemalloc.get_traced_memory()[1] < 40e6
+    tracemalloc.stop()
