@@ -23,6 +23,8 @@ from csmri_ext.bridge.stacks import rss_target
 ROUNDING = 1e-7  # of the largest sample: what is smaller was not measured
 Read = Callable[[int], NDArray[Any]]
 
+_MOST_FILLED = 8  # zeros beyond that are a header that is wrong, and gigabytes
+
 
 class FramesDifferError(FileFormatError):
     """The frames of a file were sampled differently, and an `Acquisition` has one pattern.
@@ -110,6 +112,11 @@ def kspace_acquisition(
         attrs["coverage"], mask = mask, None
     stack = LazyStack(checked, n_slices, shape[1:], np.complex64)
     size, filled = _sizes(recon_size or (ny, nx), (ny, nx))
+    if filled and (filled[0] > _MOST_FILLED * ny or filled[1] > _MOST_FILLED * nx):
+        raise FileFormatError(
+            f"{path}: the file asks for images of {filled[0]} x {filled[1]} from k-space of {ny} x {nx}: more than "
+            f"{_MOST_FILLED} times as many pixels along an axis as were measured"
+        )
     if filled and sens_maps is None:
         mask, stack = _zero_filled(mask, stack, filled, attrs)
     else:

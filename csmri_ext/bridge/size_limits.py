@@ -47,7 +47,9 @@ def require_plausible_dataset(dataset: Any, path: Path) -> None:
     """`require_plausible` of a dataset of HDF5; one that refers to other files is theirs to check."""
     if not dataset.is_virtual and not dataset.external:
         name = dataset.name.lstrip("/")
-        require_plausible(dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size(), f"{path}: {name}")
+        require_plausible(
+            (dataset.size or 0) * dataset.dtype.itemsize, dataset.id.get_storage_size(), f"{path}: {name}"
+        )
 
 
 def read_small(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import h5py
@@ -43,7 +44,7 @@ def scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             file["kspace"] = (rng.normal(size=(1, 16, 16)) + 1j * rng.normal(size=(1, 16, 16))).astype(np.complex64)
             file.attrs["acquisition"] = "AXT2"
     own = trial.Trial(1.0)
-    monkeypatch.setattr("csmri_ext.bridge.load.shared_trial", lambda: own)
+    monkeypatch.setattr(import_module("csmri_ext.bridge.load"), "shared_trial", lambda: own)
     yield tmp_path / "scans"
     own.close()
 
