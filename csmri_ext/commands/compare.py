@@ -39,7 +39,6 @@ from csmri_ext.recon.regularization import has_reference
 from csmri_ext.recon.sampling import sampling_grid, samplings_of
 from csmri_ext.recon.trained_for import training_note
 from csmri_ext.report import provenance
-from csmri_ext.report.completeness import completeness
 from csmri_ext.report.provenance import shareable
 from csmri_ext.report.report_files import PLACES, remove_report
 from csmri_ext.report.rows import Comparison
@@ -313,7 +312,6 @@ def settle(plan: Plan, store: Store) -> None:
     store.provenance["failed"] = [{"what": what, "why": why} for what, why in (*plan.failed, *plan.failed_rows)]
     store.refresh()
     store.provenance["bart_argv"] = provenance.bart_arguments(store.rows)
-    store.provenance["completeness"] = completeness(store.rows, store.provenance).as_dict()
     store.write()
 
 

@@ -35,6 +35,7 @@ from csmri_ext.recon.evaluate import Problems, Setup, evaluate
 from csmri_ext.recon.problem import TV_WEIGHT
 from csmri_ext.recon.sampling import Sampling
 from csmri_ext.report import provenance
+from csmri_ext.report.completeness import completeness
 from csmri_ext.report.rows import ChosenWeight
 from csmri_ext.report.store import ROWS_FILE, Store, require_writable
 
@@ -160,6 +161,7 @@ def _reproduce(arguments: list[str], program: str) -> int:
         "metric": METRIC_VARIANT,
         "published": {name: asdict(numbers) for name, numbers in experiment.networks.items()},
         "notes": list(experiment.notes),
+        "planned": planned(experiment, volumes),
     }
     training = Training(
         folder / NETWORKS,
@@ -176,9 +178,26 @@ def _reproduce(arguments: list[str], program: str) -> int:
     store.write()
     try:
         run(experiment, training, images, volumes, setup, store, log)
+    except KeyboardInterrupt as stop:
+        store.provenance["stopped"] = {"at": provenance.now(), "by": str(stop) or "SIGINT"}
+        raise
     finally:  # also after Ctrl-C or an error: what has finished is shown
         publish(experiment, training, images, volumes, store)
     return 0
+
+
+def planned(experiment: Experiment, volumes: Sequence[Volume]) -> list[dict[str, Any]]:
+    """Entries of ``provenance["planned"]``: the rows that this run is to make, by method and setting."""
+    labels: dict[tuple[str, str, float | None], list[str]] = {}
+    for setting in experiment.settings:
+        for i, volume in enumerate(volumes):
+            sampling = _sampling(setting, i)
+            for name in (*experiment.methods, *experiment.networks):
+                labels.setdefault((name, sampling.kind, sampling.acceleration), []).append(volume.label)
+    return [
+        {"method": name, "mask": mask, "acceleration": acceleration, "volumes": those}
+        for (name, mask, acceleration), those in labels.items()
+    ]
 
 
 def discard_earlier(store: Store) -> None:
@@ -325,7 +344,11 @@ def publish(
     from csmri_ext.experiments.figures import draw_box_plots, draw_convergence, draw_panels, draw_sweep
     from csmri_ext.experiments.tables import print_experiment, write_table
 
+    store.write()
     console = Console() if sys.stdout.isatty() else Console(width=180)
+    missing = completeness(store.rows, store.provenance).headline()
+    if missing:
+        console.print(missing, style="bold", markup=False, highlight=False, soft_wrap=True)
     print_experiment(experiment, store.rows, images.format, console, real=images.real)
     table = write_table(experiment, store.rows, images.format, store.folder / "table.csv", real=images.real)
     figures = [

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -47,15 +48,27 @@ def cost(experiment: Experiment, name: str, *, real: bool) -> Cost:
     real
         Whether the images have no phase.
     """
+    overrides, relu = experiment.overrides(name, real=real), experiment.networks[name].relu
+    model = experiment.model(name)
+    key = model, repr(sorted(overrides.items())), relu
+    if key not in _COSTS:
+        _COSTS[key] = _count(model, overrides, relu)
+    return _COSTS[key]
+
+
+# One pass through shapes takes a second for GA-HQS, and every setting, file and figure of a table asks again.
+_COSTS: dict[tuple[str, str, bool], Cost] = {}
+
+
+def _count(model: str, overrides: Mapping[str, Any], relu: bool) -> Cost:
     import torch
 
     from csmri_ext.complexity import count_flops, count_parameters
     from csmri_ext.models import build
 
     with torch.device("meta"):  # shapes alone
-        network = build(experiment.model(name), experiment.overrides(name, real=real))
-    shape = (FLOPS_SIZE, FLOPS_SIZE)
-    return Cost(count_parameters(network), count_flops(network, shape, relu=experiment.networks[name].relu))
+        network = build(model, overrides)
+    return Cost(count_parameters(network), count_flops(network, (FLOPS_SIZE, FLOPS_SIZE), relu=relu))
 
 
 def in_units_of(printed: str, count: int, default: str) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from csmri_ext.bridge import CflError, from_bart, read_cfl, to_bart, write_cfl
 from csmri_ext.bridge.atomic import clear_leftovers, replacing
 from csmri_ext.errors import InputError, naming, one_line
+from csmri_ext.report.completeness import completeness
 from csmri_ext.report.differences import differences
 from csmri_ext.report.journal import Journal
 from csmri_ext.report.rows import ChosenWeight, Row
@@ -231,6 +232,8 @@ class Store:
             if earlier is not None:
                 self._rows = self._with_others(earlier[0])
                 self.provenance = self._merged(earlier[1], self.provenance)
+            if "planned" in self.provenance:  # here, since a run that is killed says nothing later
+                self.provenance["completeness"] = completeness(self.rows, self.provenance).as_dict()
             document = {"rows": [row.as_dict() for row in self.rows], "provenance": self.provenance}
             text = json.dumps(self._jsonable(document), indent=1, allow_nan=False) + "\n"
             write_bytes(self.folder / ROWS_FILE, text.encode())
@@ -295,8 +298,9 @@ class Store:
         others = [run for i, run in enumerate(runs) if run.get("command") and run != this and run not in runs[:i]]
         if others:
             merged["earlier_runs"] = others
-        if "stopped" not in now:
-            merged.pop("stopped", None)
+        for key in ("stopped", "statistics"):  # of rows as they were when the other run ended
+            if key not in now:
+                merged.pop(key, None)
         return merged
 
     def _is_whole(self, row: Row) -> bool:

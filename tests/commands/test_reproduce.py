@@ -121,6 +121,8 @@ def test_brains_from_nifti_killed_and_continued(capsys: pytest.CaptureFixture[st
         child.kill()
         child.communicate()
     assert checkpoint.is_file() and not checkpoint.with_name("ga_hqs_baseline3.safetensors").exists()
+    found = json.loads(Path("out/results.json").read_text())["provenance"]["completeness"]
+    assert found["headline"].startswith("Partial: 1 of 2 reconstructions finished; missing: ga_hqs_baseline3 at")
     assert cli.main(words) == 0
     told = capsys.readouterr()
     assert "1 results from before" in told.err  # zero-filled
@@ -134,6 +136,35 @@ def test_brains_from_nifti_killed_and_continued(capsys: pytest.CaptureFixture[st
     (validated,) = checkpoint.parent.glob("csv/part_001/metrics.csv")
     assert "val_ssim" in validated.read_text()
     assert "the two tables do not agree with each other" in told.out
+
+
+def test_an_interrupted_table_says_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    knees(3)
+    words = ["reproduce", "nasn-nodes", "--data", "knees", "--methods", "nasn_2nodes", "--steps", "1", "--size", "32"]
+    monkeypatch.setattr("csmri_ext.experiments.training.train", interrupted)
+    assert cli.main([*words, "--slices", "1", "--out", "out", "--threads", "1"]) == 130
+    told = capsys.readouterr().out
+    assert told.startswith("Interrupted at ") and "1 of 2 reconstructions finished; missing: nasn_2nodes" in told
+    found = json.loads(Path("out/results.json").read_text())["provenance"]
+    assert found["stopped"]["by"] == "SIGINT" and not found["completeness"]["complete"]
+
+
+def test_costs_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table asks for them at every setting, for the file and for the figures; GA-HQS takes a second each time."""
+    from csmri_ext import complexity
+
+    counted, count = [], complexity.count_flops
+    monkeypatch.setattr("csmri_ext.experiments.tables._COSTS", {})
+    monkeypatch.setattr(complexity, "count_flops", lambda *args, **words: counted.append(1) or count(*args, **words))
+    sweep, table = EXPERIMENTS["nasn-cascades"], EXPERIMENTS["nasn-nodes"]
+    costs = [cost(sweep, f"nasn_knee_{n}_cascades", real=False) for n in (1, 2, 1)]
+    assert costs[0] == costs[2] != costs[1] and len(counted) == 2
+    assert cost(table, "nasn_knee", real=False) == cost(table, "nasn_knee", real=True) and len(counted) == 3
 
 
 def test_notes_say_which_rows_are_no_target(capsys: pytest.CaptureFixture[str]) -> None:

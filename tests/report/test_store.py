@@ -59,6 +59,25 @@ def test_json_has_exactly_the_promised_keys(store: Store) -> None:
     assert set(promised.split()) <= set(document["rows"][0])
 
 
+def test_a_run_that_is_killed_has_said_what_it_lacks(store: Store) -> None:
+    """Nothing runs after SIGKILL: every write says how far the rows go, and keeps no statistics of fewer rows."""
+    volumes = {"method": "tv", "mask": "random", "acceleration": 4.0, "volumes": ["a.png", "b.png", "c.png"]}
+    store.provenance["planned"] = [volumes]
+    store.add(row(), image())
+    store.provenance["statistics"] = {"how": "of one row"}
+    store.provenance["stopped"] = {"at": "2026-01-31T12:00:05+00:00", "by": "SIGINT"}
+    store.write()
+    again = Store(store.folder, SETTINGS, INPUTS, MASKS)
+    again.resume()
+    again.add(row(volume="b.png"), image())
+    found = json.loads((store.folder / "results.json").read_text())["provenance"]
+    assert found["completeness"]["headline"].startswith("Partial: 2 of 3 reconstructions finished")
+    assert "statistics" not in found
+    again.add(row(volume="c.png"), image())
+    found = json.loads((store.folder / "results.json").read_text())["provenance"]
+    assert found["completeness"] == {"complete": True, "planned": 3, "finished": 3, "headline": ""}
+
+
 def test_csv_has_one_line_per_row(store: Store) -> None:
     store.add(row(), image())
     store.add(row(volume='odd, "name".png', mse=None, psnr=None), image())
