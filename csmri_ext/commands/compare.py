@@ -203,6 +203,9 @@ def _compare(arguments: list[str], program: str) -> int:
         plan.keep(inspect(everything, reading.advance, plan.leave_out))
     if not plan.volumes:
         raise InputError("none of FILES can be used")
+    left_out = plan.left_out
+    if not any(plan.samplings(volume) for volume in plan.volumes):
+        raise InputError("; ".join(left_out))
     folder.mkdir(parents=True, exist_ok=True)
     store = Store(folder, plan.settings, [volume.describe() for volume in plan.volumes], plan.masks)
     if args.overwrite:
@@ -213,6 +216,7 @@ def _compare(arguments: list[str], program: str) -> int:
     if finished:
         log.print(f"resuming: {finished} finished rows in {folder}", markup=False, highlight=False, soft_wrap=True)
     told = notes(plan, args.files)
+    told += [f"left out: {text}" for text in left_out]
     told += [f"{row.method} on {row.volume}: its images were cut off, so it is done again" for row in store.damaged]
     if args.files:
         acquisitions = [(volume.label, volume.acquisition) for volume in plan.volumes]
@@ -268,7 +272,7 @@ def notes(plan: Plan, files: Sequence[str]) -> list[str]:
     if without:
         texts.append(f"{_some(without)}: no fully sampled reference, so no image metric; see the k-space residual")
     texts += [f"{m.name}: untrained, its weights are random" for m in plan.methods if not m.trained]
-    applied = {sampling for volume in plan.volumes for sampling in samplings_of(volume, plan.grid)}
+    applied = {sampling for volume in plan.volumes for sampling in plan.samplings(volume)}
     unfamiliar = training_note(
         plan.methods,
         sorted({sampling.kind for sampling in applied if sampling.kind in mask_kinds()}),
@@ -277,7 +281,7 @@ def notes(plan: Plan, files: Sequence[str]) -> list[str]:
     )
     texts += [unfamiliar] if unfamiliar else []
     texts += plan.setup.maps_notes(
-        [(volume, sampling) for volume in plan.volumes for sampling in samplings_of(volume, plan.grid)]
+        [(volume, sampling) for volume in plan.volumes for sampling in plan.samplings(volume)]
     )
     empty = {volume.label: len(volume.skipped) for volume in plan.volumes if volume.skipped}
     texts += [f"empty slices left out: {', '.join(f'{n} of {label}' for label, n in empty.items())}"] if empty else []

@@ -17,7 +17,7 @@ from csmri_ext.bridge.load import Files
 from csmri_ext.data.dataset import Masks
 from csmri_ext.data.images import Images, ImageVolume, files_of
 from csmri_ext.errors import InputError
-from csmri_ext.physics import estimate_sens_maps, fft2c, ifft2c
+from csmri_ext.physics import calibration_shortfall, estimate_sens_maps, fft2c, ifft2c
 from csmri_ext.physics.held_back import hold_back
 
 VALIDATION_SHARE = 0.2  # of the samples of a slice that its validation holds back
@@ -84,6 +84,8 @@ def open_scans(
     ------
     FileFormatError
         An unreadable file. No file at all.
+    InputError
+        Undersampled coils without sensitivities and without a centre to estimate them from.
     """
     volumes = []
     files, reading = files_of(paths), reading or Files()
@@ -93,10 +95,20 @@ def open_scans(
         for number, acquisition in enumerate(acquisitions):
             own = name if len(acquisitions) == 1 else f"{name} frame {number}"
             opened(own, acquisition)
+            _require_center(acquisition, own)
             chosen = middle_slices(acquisition.n_slices, slices)
             read = partial(_scan, acquisition, chosen.start)
             volumes.append(ImageVolume(own, len(chosen), read))  # type: ignore[arg-type]
     return Images(volumes)
+
+
+def _require_center(acquisition: Acquisition, name: str) -> None:
+    """Refuse coils that cannot be calibrated before anything has been learnt, not when their turn comes."""
+    if acquisition.mask is None or acquisition.n_coils == 1 or acquisition.sens_maps is not None:
+        return
+    reason = calibration_shortfall(np.asarray(acquisition.mask), acquisition.matrix_size)
+    if reason:
+        raise InputError(f"{name}: {reason}")
 
 
 def _scan(acquisition: Acquisition, first: int, i: int) -> Scan:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from csmri_ext.physics.calibration import describe_estimate, ecalib_shortfall, estimate_sens_maps
+from csmri_ext.physics.calibration import (
+    calibration_shortfall,
+    describe_estimate,
+    ecalib_shortfall,
+    estimate_sens_maps,
+)
 from csmri_ext.physics.cg_sense import cg_sense
 from csmri_ext.physics.coils import rss
 from csmri_ext.physics.encoding import Encoding, kspace_residual
@@ -14,6 +19,7 @@ from csmri_ext.physics.phase import low_resolution_phase
 __all__ = [
     "Encoding",
     "calibration_block",
+    "calibration_shortfall",
     "cg_sense",
     "default_center_fraction",
     "describe_estimate",

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from csmri_ext.errors import expected_errors, one_line
 from csmri_ext.progress import stage
-from csmri_ext.recon.evaluate import Problems, Setup, evaluate
+from csmri_ext.recon.evaluate import Problems, Setup, evaluate, grouped
 from csmri_ext.recon.methods import Method, warm_up
 from csmri_ext.recon.regularization import has_reference, number_of_trials, tune, untuned
 from csmri_ext.recon.sampling import Sampling, samplings_of
@@ -55,6 +55,7 @@ class Plan:
     heard: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     failed_rows: list[tuple[str, str]] = field(default_factory=list)
+    _reasons: dict[tuple[int, Sampling], str | None] = field(default_factory=dict)
 
     def leave_out(self, file: Path, error: Exception) -> None:
         """Go on without a file of several that cannot be used; it is named at the end."""
@@ -76,12 +77,33 @@ class Plan:
                 volume.skipped = empty
                 volume.slices = [index for index in volume.slices if index not in empty]
 
+    def samplings(self, volume: Volume) -> list[Sampling]:
+        """Mask settings at which a volume is reconstructed: all that apply to it and leave enough to calibrate on."""
+        return [sampling for sampling in samplings_of(volume, self.grid) if self._impossible(volume, sampling) is None]
+
+    def _impossible(self, volume: Volume, sampling: Sampling) -> str | None:
+        key = id(volume), sampling
+        if key not in self._reasons:  # masks take a moment to draw
+            self._reasons[key] = self.setup.maps_impossible(volume, sampling)
+        return self._reasons[key]
+
+    @property
+    def left_out(self) -> list[str]:
+        """What is not reconstructed since it cannot be calibrated, and why."""
+        return grouped(
+            [
+                (volume, sampling, self._impossible(volume, sampling))
+                for volume in self.volumes
+                for sampling in samplings_of(volume, self.grid)
+            ]
+        )
+
     @property
     def planned(self) -> list[dict[str, Any]]:
         """Entries of ``provenance["planned"]``: the rows that this run is to make, by method and setting."""
         volumes: dict[tuple[str, str, float | None], list[str]] = {}
         for volume in self.volumes:
-            for sampling in samplings_of(volume, self.grid):
+            for sampling in self.samplings(volume):
                 for method in self.methods:
                     key = (method.name, sampling.kind, sampling.acceleration)
                     volumes.setdefault(key, []).append(volume.label)
@@ -94,9 +116,7 @@ class Plan:
     def settings(self) -> dict[str, Any]:
         """What decides the numbers of a row besides its method, mask, acceleration and volume."""
         sources = {
-            self.setup.maps_source(volume, sampling)
-            for volume in self.volumes
-            for sampling in samplings_of(volume, self.grid)
+            self.setup.maps_source(volume, sampling) for volume in self.volumes for sampling in self.samplings(volume)
         } - {None}
         return {
             "mask seed": "file name" if self.setup.seed is None else self.setup.seed,
@@ -113,22 +133,29 @@ def choose_weights(plan: Plan, store: Store, log: Console) -> None:
     """Fill in the regularisation weights: as given, as an earlier run chose them, or tuned now."""
     families = list(dict.fromkeys(method.weight for method in plan.methods if method.weight is not None))
     for volume in plan.volumes:
-        for sampling in samplings_of(volume, plan.grid):
+        for sampling in plan.samplings(volume):
             usual = {family: untuned(plan.fixed_weights[family]) for family in families}
             plan.setup.weights[sampling, volume.label] = usual
-    judged = [volume for volume in plan.volumes if has_reference(volume)]
+    judged = {
+        sampling: [volume for volume in plan.volumes if has_reference(volume) and sampling in plan.samplings(volume)]
+        for sampling in plan.grid
+    }
+    others = {
+        sampling: [volume for volume in plan.validation if sampling in plan.samplings(volume)] for sampling in plan.grid
+    }
     jobs = [
         (family, sampling)
         for family in families
         for sampling in plan.grid
-        if judged and plan.fixed_weights[family] is None and not store.tuned(family, sampling.title)
+        if judged[sampling] and plan.fixed_weights[family] is None and not store.tuned(family, sampling.title)
     ]
     one_at_a_time = replace(plan.setup, workers=1)
-    trials = sum(number_of_trials(family, plan.validation or judged) for family, _ in jobs)
+    trials = sum(number_of_trials(family, others[sampling] or judged[sampling]) for family, sampling in jobs)
     with stage("choosing weights", trials, log) as progress:
 
         def tune_one(job: tuple[str, Sampling]) -> tuple[dict[str, ChosenWeight], list[dict[str, Any]]]:
-            return tune(*job, judged, plan.validation, Problems(one_at_a_time), lambda: progress.advance(1))
+            volumes, separate = judged[job[1]], others[job[1]]
+            return tune(*job, volumes, separate, Problems(one_at_a_time), lambda: progress.advance(1))
 
         with ThreadPoolExecutor(plan.setup.workers) as pool:
             try:
@@ -151,7 +178,7 @@ def run(plan: Plan, store: Store, log: Console) -> None:
     pending = [
         (volume, sampling, method)
         for volume in plan.volumes
-        for sampling in samplings_of(volume, plan.grid)
+        for sampling in plan.samplings(volume)
         for method in plan.methods
         if store.find(method.name, sampling.kind, sampling.acceleration, volume.label) is None
     ]

@@ -67,18 +67,31 @@ class Setup:
             return None
         return ecalib_shortfall(sampling.mask(volume, self.seed), volume.acquisition.matrix_size[0])
 
+    def maps_impossible(self, volume: Volume, sampling: Sampling) -> str | None:
+        """Say why a volume of several coils cannot be reconstructed at a setting: too little to calibrate on."""
+        from csmri_ext.physics import calibration_shortfall
+
+        if self.maps_source(volume, sampling) in (None, FROM_FILE, ECALIB):
+            return None
+        mask = sampling.mask(volume, self.seed) & volume.measured
+        return calibration_shortfall(mask, volume.acquisition.matrix_size)
+
     def maps_notes(self, pairs: Sequence[tuple[Volume, Sampling]]) -> list[str]:
         """Say where BART's ecalib is not used although BART was asked for: one line for all alike."""
-        found: dict[str, list[str]] = {}
-        for volume, sampling in pairs:
-            reason = self.maps_note(volume, sampling)
-            if reason:
-                found.setdefault(reason, []).append(f"{volume.label}, {sampling.title}")
-        return [
-            f"{'; '.join(where[:3])}{f' and {len(where) - 3} more' if len(where) > 3 else ''}: {reason}: "
-            "sensitivities are estimated without BART"
-            for reason, where in found.items()
-        ]
+        reasons = [(volume, sampling, self.maps_note(volume, sampling)) for volume, sampling in pairs]
+        return [f"{text}: sensitivities are estimated without BART" for text in grouped(reasons)]
+
+
+def grouped(reasons: Sequence[tuple[Volume, Sampling, str | None]]) -> list[str]:
+    """Say what holds for which volumes at which settings: one line for all alike; None: nothing."""
+    found: dict[str, list[str]] = {}
+    for volume, sampling, reason in reasons:
+        if reason:
+            found.setdefault(reason, []).append(f"{volume.label}, {sampling.title}")
+    return [
+        f"{'; '.join(where[:3])}{f' and {len(where) - 3} more' if len(where) > 3 else ''}: {reason}"
+        for reason, where in found.items()
+    ]
 
 
 class Problems:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from csmri_ext.bridge import write_cfl
+from csmri_ext.bridge import read_cfl, write_cfl
 from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.data import Masks
 from csmri_ext.data.scans import HeldBackSamples, open_scans, stacked_scans
+from csmri_ext.errors import InputError
 from csmri_ext.phantom import coil_maps, phantom_volume
 from csmri_ext.physics import make_mask
 
@@ -78,3 +79,12 @@ def test_the_validation_set_stays(scans: Path) -> None:
     assert [tuple(sample.kspace.shape) for sample in a] == [(4, 48, 40), (3, 40, 40), (44, 36)]
     for one, two in zip(a, b, strict=True):
         assert torch.equal(one.target, two.target)
+
+
+def test_coils_without_a_centre_are_refused_at_once(tmp_path: Path) -> None:
+    write(tmp_path / "a.cfl", (32, 32), 3, 0)
+    kspace = np.asarray(read_cfl(tmp_path / "a.cfl")).copy()
+    kspace[15] = 0  # beside the zero frequency
+    write_cfl(tmp_path / "a.cfl", kspace)
+    with pytest.raises(InputError, match=r"a\.cfl: the fully sampled centre .* need at least 4 x 4"):
+        open_scans([tmp_path])

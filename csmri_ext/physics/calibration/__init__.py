@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from csmri_ext.physics.calibration.center import calibration_shortfall
 from csmri_ext.physics.calibration.ecalib_limits import ecalib_shortfall
 from csmri_ext.physics.calibration.estimate import DEFAULT_METHOD, METHODS, describe_estimate, estimate_sens_maps
 
-__all__ = ["DEFAULT_METHOD", "METHODS", "describe_estimate", "ecalib_shortfall", "estimate_sens_maps"]
+__all__ = [
+    "DEFAULT_METHOD",
+    "METHODS",
+    "calibration_shortfall",
+    "describe_estimate",
+    "ecalib_shortfall",
+    "estimate_sens_maps",
+]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from csmri_ext.physics.fourier import ifft2c
@@ -44,12 +46,9 @@ def sampled_center(kspace: Tensor, mask: Tensor | None) -> Tensor:
         except RuntimeError:
             raise ValueError(f"mask {tuple(mask.shape)} does not broadcast to kspace {tuple(kspace.shape)}") from None
     rows, columns = (slice(0, 1), *calibration_block(sampled.all(0)))[-2:]
-    my, mx = rows.stop - rows.start, columns.stop - columns.start
-    if my < min(SMALLEST_BLOCK, ny) or mx < min(SMALLEST_BLOCK, nx):
-        raise ValueError(
-            f"the fully sampled centre of k-space {ny} x {nx} is {my} x {mx}: "
-            f"coil sensitivities need at least {SMALLEST_BLOCK} x {SMALLEST_BLOCK}"
-        )
+    reason = _shortfall(rows, columns, ny, nx)
+    if reason:
+        raise ValueError(reason)
     center = kspace[..., rows, columns]
     peak = center.abs().amax((-3, -2, -1), keepdim=True)
     if not peak.all():
@@ -57,6 +56,39 @@ def sampled_center(kspace: Tensor, mask: Tensor | None) -> Tensor:
     if not peak.isfinite().all():
         raise ValueError(f"kspace {tuple(kspace.shape)} has values that are not finite in its fully sampled centre")
     return center / peak
+
+
+def calibration_shortfall(mask: Tensor | NDArray[np.bool_], shape: tuple[int, int]) -> str | None:
+    """Say why no coil sensitivities can be estimated from data under this mask, if none can.
+
+    Parameters
+    ----------
+    mask
+        bool, ``(nx,)`` or ``(ny, nx)``, zero frequency at ``n // 2``; axes of size 1 in front are dropped.
+    shape
+        ``(ny, nx)`` of k-space.
+
+    Returns
+    -------
+        One sentence; None where the fully sampled centre is large enough.
+
+    Raises
+    ------
+    ValueError
+        As in `calibration_block`.
+    """
+    rows, columns = (slice(0, shape[0]), *calibration_block(mask))[-2:]
+    return _shortfall(rows, columns, *shape)
+
+
+def _shortfall(rows: slice, columns: slice, ny: int, nx: int) -> str | None:
+    my, mx = rows.stop - rows.start, columns.stop - columns.start
+    if my >= min(SMALLEST_BLOCK, ny) and mx >= min(SMALLEST_BLOCK, nx):
+        return None
+    return (
+        f"the fully sampled centre of k-space {ny} x {nx} is {my} x {mx}: "
+        f"coil sensitivities need at least {SMALLEST_BLOCK} x {SMALLEST_BLOCK}"
+    )
 
 
 def smooth_images(center: Tensor, ny: int, nx: int, largest: int = 32) -> Tensor:
