@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/instantiate.hpp"
 #include "encoding/encode.hpp"
 #include "fft/blocks.hpp"
 
@@ -181,13 +182,7 @@ std::int64_t encode_adjoint_scratch_bytes(const EncodeArgs<T>& a, int threads) {
   return AdjointScratch<T>(a, nullptr, threads).bytes;
 }
 
-#define INSTANTIATE(T)                                                             \
-  template void encode_cpu<kSimd>(const EncodeArgs<T>&, const Workspace&);         \
-  template void encode_adjoint_cpu<kSimd>(const EncodeArgs<T>&, const Workspace&); \
-  template std::int64_t encode_scratch_bytes<kSimd>(const EncodeArgs<T>&, int);    \
-  template std::int64_t encode_adjoint_scratch_bytes<kSimd>(const EncodeArgs<T>&, int);
-INSTANTIATE(float)
-INSTANTIATE(double)
-#undef INSTANTIATE
+CSMRI_INSTANTIATE_CPU(encode, EncodeArgs)
+CSMRI_INSTANTIATE_CPU(encode_adjoint, EncodeArgs)
 
 }  // namespace csmri

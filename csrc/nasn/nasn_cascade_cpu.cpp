@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/instantiate.hpp"
 #include "core/team.hpp"
 #include "nasn/composite_stem.hpp"
 #include "nasn/nasn_cascade.hpp"
@@ -288,9 +289,6 @@ std::int64_t nasn_cascade_scratch_bytes(const NasnCascadeArgs<T>& a, int threads
   return Memory<T>(plan, nullptr).bytes;
 }
 
-template void nasn_cascade_cpu<kSimd>(const NasnCascadeArgs<float>&, const Workspace&);
-template void nasn_cascade_cpu<kSimd>(const NasnCascadeArgs<double>&, const Workspace&);
-template std::int64_t nasn_cascade_scratch_bytes<kSimd>(const NasnCascadeArgs<float>&, int);
-template std::int64_t nasn_cascade_scratch_bytes<kSimd>(const NasnCascadeArgs<double>&, int);
+CSMRI_INSTANTIATE_CPU(nasn_cascade, NasnCascadeArgs)
 
 }  // namespace csmri

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/instantiate.hpp"
 #include "core/parallel.hpp"
 #include "nasn/relu_conv.hpp"
 #include "rows/separable_rows.hpp"
@@ -69,9 +70,6 @@ std::int64_t relu_conv_scratch_bytes(const ReluConvArgs<T>& a, int threads) {
   return threads * Layout<T>(a, nullptr).bytes;
 }
 
-template void relu_conv_cpu<kSimd>(const ReluConvArgs<float>&, const Workspace&);
-template void relu_conv_cpu<kSimd>(const ReluConvArgs<double>&, const Workspace&);
-template std::int64_t relu_conv_scratch_bytes<kSimd>(const ReluConvArgs<float>&, int);
-template std::int64_t relu_conv_scratch_bytes<kSimd>(const ReluConvArgs<double>&, int);
+CSMRI_INSTANTIATE_CPU(relu_conv, ReluConvArgs)
 
 }  // namespace csmri

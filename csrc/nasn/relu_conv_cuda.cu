@@ -11,6 +11,7 @@
 // Bytes, 96 channels and 2 outputs in float32: forward 400 per pixel (read x and residual, write out), backward 776
 // (read x and G, write dx). 3.5 and 6.9 kflop per pixel, in float32 multiply-adds: at 67 Tflop/s half the time that
 // the bytes take at 3.3 TB/s. Bound by DRAM (estimate: not measured on a GPU). 9 KB of shared memory a block, backward.
+#include "core/instantiate.hpp"
 #include "nasn/backward.cuh"
 #include "nasn/relu_conv.hpp"
 
@@ -168,12 +169,7 @@ void node::relu_conv_backward_cuda(const SeparableNodeBackwardArgs<T>& args, con
 #define INSTANTIATE(T)                                                       \
   template void relu_conv_cuda<T>(const ReluConvArgs<T>&, const Workspace&); \
   template void node::relu_conv_backward_cuda<T>(const SeparableNodeBackwardArgs<T>&, const Workspace&);
-INSTANTIATE(float)
-#ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-INSTANTIATE(double)
-INSTANTIATE(BFloat16)
-INSTANTIATE(Float16)
-#endif
+CSMRI_FOR_CUDA_TYPES(INSTANTIATE)
 #undef INSTANTIATE
 
 }  // namespace csmri

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/instantiate.hpp"
 #include "core/parallel.hpp"
 #include "nasn/separable_node.hpp"
 #include "rows/separable_rows.hpp"
@@ -340,9 +341,6 @@ std::int64_t separable_node_backward_scratch_bytes(const SeparableNodeBackwardAr
   return CallScratch<T>(a, nullptr, threads).bytes;
 }
 
-template void separable_node_backward_cpu<kSimd>(const SeparableNodeBackwardArgs<float>&, const Workspace&);
-template void separable_node_backward_cpu<kSimd>(const SeparableNodeBackwardArgs<double>&, const Workspace&);
-template std::int64_t separable_node_backward_scratch_bytes<kSimd>(const SeparableNodeBackwardArgs<float>&, int);
-template std::int64_t separable_node_backward_scratch_bytes<kSimd>(const SeparableNodeBackwardArgs<double>&, int);
+CSMRI_INSTANTIATE_CPU(separable_node_backward, SeparableNodeBackwardArgs)
 
 }  // namespace csmri

@@ -10,6 +10,7 @@
 //
 // Bytes, 32 channels in float32: 384 per pixel in either kernel (read G and x, write g; read g and x, write dx). Bound
 // by DRAM (estimate: not measured on a GPU). 74 KB and 9 KB of shared memory a block.
+#include "core/instantiate.hpp"
 #include "nasn/backward.cuh"
 
 namespace csmri {
@@ -142,12 +143,7 @@ void separable_node_backward_cuda(const SeparableNodeBackwardArgs<T>& args, cons
   template void separable_node_backward_cuda<T>(const SeparableNodeBackwardArgs<T>&, const Workspace&);  \
   template std::int64_t separable_node_backward_cuda_scratch_bytes(const SeparableNodeBackwardArgs<T>&); \
   template void node::sum_parts<T>(const Sum<T>*, std::int64_t, std::int64_t, T*, void*);
-INSTANTIATE(float)
-#ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-INSTANTIATE(double)
-INSTANTIATE(BFloat16)
-INSTANTIATE(Float16)
-#endif
+CSMRI_FOR_CUDA_TYPES(INSTANTIATE)
 #undef INSTANTIATE
 
 }  // namespace csmri

@@ -9,6 +9,7 @@
 //
 // Bytes, 32 channels in float32: 384 per pixel in either kernel. Bound by the loads of u (estimate: not measured on a
 // GPU). 9 KB of shared memory a block.
+#include "core/instantiate.hpp"
 #include "nasn/backward.cuh"
 
 namespace csmri {
@@ -114,11 +115,9 @@ void node::column_row_backward_cuda(const SeparableNodeBackwardArgs<T>& args, co
   sum_parts(scratch.second_parts(args), scratch.second_blocks, scratch.second_size, args.grad_second, work.stream);
 }
 
-template void node::column_row_backward_cuda<float>(const SeparableNodeBackwardArgs<float>&, const Workspace&);
-#ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template void node::column_row_backward_cuda<double>(const SeparableNodeBackwardArgs<double>&, const Workspace&);
-template void node::column_row_backward_cuda<BFloat16>(const SeparableNodeBackwardArgs<BFloat16>&, const Workspace&);
-template void node::column_row_backward_cuda<Float16>(const SeparableNodeBackwardArgs<Float16>&, const Workspace&);
-#endif
+#define INSTANTIATE(T) \
+  template void node::column_row_backward_cuda<T>(const SeparableNodeBackwardArgs<T>&, const Workspace&);
+CSMRI_FOR_CUDA_TYPES(INSTANTIATE)
+#undef INSTANTIATE
 
 }  // namespace csmri

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/instantiate.hpp"
 #include "core/parallel.hpp"
 #include "nasn/separable_node.hpp"
 #include "rows/separable_rows.hpp"
@@ -164,9 +165,6 @@ std::int64_t separable_node_scratch_bytes(const SeparableNodeArgs<T>& a, int thr
   return threads * Layout<T>(a, nullptr).bytes;
 }
 
-template void separable_node_cpu<kSimd>(const SeparableNodeArgs<float>&, const Workspace&);
-template void separable_node_cpu<kSimd>(const SeparableNodeArgs<double>&, const Workspace&);
-template std::int64_t separable_node_scratch_bytes<kSimd>(const SeparableNodeArgs<float>&, int);
-template std::int64_t separable_node_scratch_bytes<kSimd>(const SeparableNodeArgs<double>&, int);
+CSMRI_INSTANTIATE_CPU(separable_node, SeparableNodeArgs)
 
 }  // namespace csmri

@@ -6,6 +6,7 @@
 // 8 x 32 pixels are read again, from the second-level cache (1.3 to 2.1 times the input for dilations 1 to 3). 2.6
 // kflop per pixel and term, of which the 2 kflop of the point-wise product are made on tensor cores, in one pass or in
 // three. Bound by DRAM (estimate: not measured on a GPU). 46 KB of shared memory a block.
+#include "core/instantiate.hpp"
 #include "nasn/separable_node.hpp"
 #include "rows/warp_rows.cuh"
 
@@ -75,11 +76,8 @@ void separable_node_cuda(const SeparableNodeArgs<T>& args, const Workspace& work
   with_products<T>(args.tf32, [&](auto tf32) { launch(node_kernel<tf32(), T>, shape, args); });
 }
 
-template void separable_node_cuda<float>(const SeparableNodeArgs<float>&, const Workspace&);
-#ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template void separable_node_cuda<double>(const SeparableNodeArgs<double>&, const Workspace&);
-template void separable_node_cuda<BFloat16>(const SeparableNodeArgs<BFloat16>&, const Workspace&);
-template void separable_node_cuda<Float16>(const SeparableNodeArgs<Float16>&, const Workspace&);
-#endif
+#define INSTANTIATE(T) template void separable_node_cuda<T>(const SeparableNodeArgs<T>&, const Workspace&);
+CSMRI_FOR_CUDA_TYPES(INSTANTIATE)
+#undef INSTANTIATE
 
 }  // namespace csmri

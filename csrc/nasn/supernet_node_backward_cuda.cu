@@ -13,6 +13,7 @@
 // 384 + 128 k (read g, x and, for skip, G, write dx) and 41 k for parts, written and read: 1530 for an edge of three
 // and a skip, where operation after operation moves 3460. g is float32 for 16-bit storage too. Bound by DRAM (estimate:
 // not measured on a GPU). 74 KB and 42 KB of shared memory a block.
+#include "core/instantiate.hpp"
 #include "nasn/backward.cuh"
 #include "nasn/supernet_node.hpp"
 
@@ -278,12 +279,7 @@ void supernet_edge_backward_cuda(const SupernetEdgeBackwardArgs<T>& given, const
 #define INSTANTIATE(T)                                                                                \
   template void supernet_edge_backward_cuda<T>(const SupernetEdgeBackwardArgs<T>&, const Workspace&); \
   template std::int64_t supernet_edge_backward_cuda_scratch_bytes(const SupernetEdgeBackwardArgs<T>&);
-INSTANTIATE(float)
-#ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-INSTANTIATE(double)
-INSTANTIATE(BFloat16)
-INSTANTIATE(Float16)
-#endif
+CSMRI_FOR_CUDA_TYPES(INSTANTIATE)
 #undef INSTANTIATE
 
 }  // namespace csmri

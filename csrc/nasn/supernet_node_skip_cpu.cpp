@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/instantiate.hpp"
 #include "core/parallel.hpp"
 #include "core/vec.hpp"
 #include "nasn/supernet_node.hpp"
@@ -68,9 +69,6 @@ std::int64_t scaled_skip_backward_scratch_bytes(const ScaledSkipBackwardArgs<T>&
   return a.grad_factor ? a.batch * a.ny * std::int64_t{sizeof(double)} : 0;
 }
 
-template void scaled_skip_backward_cpu<kSimd>(const ScaledSkipBackwardArgs<float>&, const Workspace&);
-template void scaled_skip_backward_cpu<kSimd>(const ScaledSkipBackwardArgs<double>&, const Workspace&);
-template std::int64_t scaled_skip_backward_scratch_bytes<kSimd>(const ScaledSkipBackwardArgs<float>&, int);
-template std::int64_t scaled_skip_backward_scratch_bytes<kSimd>(const ScaledSkipBackwardArgs<double>&, int);
+CSMRI_INSTANTIATE_CPU(scaled_skip_backward, ScaledSkipBackwardArgs)
 
 }  // namespace csmri

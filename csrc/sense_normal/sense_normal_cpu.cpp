@@ -3,6 +3,7 @@
 // three passes over the coil images of one image, which is all that has to fit the last-level cache.
 #include <cstdint>
 
+#include "core/instantiate.hpp"
 #include "fft/blocks.hpp"
 #include "sense_normal/sense_normal.hpp"
 
@@ -128,9 +129,6 @@ std::int64_t sense_normal_scratch_bytes(const SenseNormalArgs<T>& a, int threads
   return CallScratch<T>(a, nullptr, threads).bytes;
 }
 
-template void sense_normal_cpu<kSimd>(const SenseNormalArgs<float>&, const Workspace&);
-template void sense_normal_cpu<kSimd>(const SenseNormalArgs<double>&, const Workspace&);
-template std::int64_t sense_normal_scratch_bytes<kSimd>(const SenseNormalArgs<float>&, int);
-template std::int64_t sense_normal_scratch_bytes<kSimd>(const SenseNormalArgs<double>&, int);
+CSMRI_INSTANTIATE_CPU(sense_normal, SenseNormalArgs)
 
 }  // namespace csmri

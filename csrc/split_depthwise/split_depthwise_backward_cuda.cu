@@ -8,6 +8,7 @@
 //
 // Bytes: 16 per element of x in float32 (read grad_out, x, out; write grad_x), and the rings. Bound by DRAM (estimate:
 // not measured on a GPU). 61 KB of shared memory: 3 blocks on a multiprocessor.
+#include "core/instantiate.hpp"
 #include "split_depthwise/chain_tile.cuh"
 
 namespace csmri {
@@ -126,12 +127,7 @@ std::int64_t split_depthwise_backward_cuda_scratch_bytes(const SplitDepthwiseBac
 #define INSTANTIATE(T)                                                                                 \
   template void split_depthwise_backward_cuda(const SplitDepthwiseBackwardArgs<T>&, const Workspace&); \
   template std::int64_t split_depthwise_backward_cuda_scratch_bytes(const SplitDepthwiseBackwardArgs<T>&);
-INSTANTIATE(float)
-#ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-INSTANTIATE(double)
-INSTANTIATE(BFloat16)
-INSTANTIATE(Float16)
-#endif
+CSMRI_FOR_CUDA_TYPES(INSTANTIATE)
 #undef INSTANTIATE
 
 }  // namespace csmri

@@ -4,6 +4,7 @@
 // memory bandwidth.
 #include <algorithm>
 
+#include "core/instantiate.hpp"
 #include "core/parallel.hpp"
 #include "split_depthwise/rows.hpp"
 #include "split_depthwise/split_depthwise.hpp"
@@ -173,13 +174,7 @@ std::int64_t split_depthwise_backward_scratch_bytes(const SplitDepthwiseBackward
   return threads * RowRings<T>::bytes(n_planes(a), a.nx);
 }
 
-#define INSTANTIATE(T)                                                                                       \
-  template void split_depthwise_cpu<kSimd>(const SplitDepthwiseArgs<T>&, const Workspace&);                  \
-  template std::int64_t split_depthwise_scratch_bytes<kSimd>(const SplitDepthwiseArgs<T>&, int);             \
-  template void split_depthwise_backward_cpu<kSimd>(const SplitDepthwiseBackwardArgs<T>&, const Workspace&); \
-  template std::int64_t split_depthwise_backward_scratch_bytes<kSimd>(const SplitDepthwiseBackwardArgs<T>&, int);
-INSTANTIATE(float)
-INSTANTIATE(double)
-#undef INSTANTIATE
+CSMRI_INSTANTIATE_CPU(split_depthwise, SplitDepthwiseArgs)
+CSMRI_INSTANTIATE_CPU(split_depthwise_backward, SplitDepthwiseBackwardArgs)
 
 }  // namespace csmri

@@ -4,6 +4,7 @@
 // Bytes: 8 per element of x in float32 (read x, write out), and 1.3, 1.2, 1.1 times the reads of the second to fourth
 // group for the rings, mostly from the second-level cache; 18 flop per element. Bound by DRAM (estimate: not measured
 // on a GPU). 31 KB of shared memory and 64 registers: 4 blocks on a multiprocessor.
+#include "core/instantiate.hpp"
 #include "split_depthwise/chain_tile.cuh"
 
 namespace csmri {
@@ -51,11 +52,8 @@ void split_depthwise_cuda(const SplitDepthwiseArgs<T>& args, const Workspace& wo
   }
 }
 
-template void split_depthwise_cuda<float>(const SplitDepthwiseArgs<float>&, const Workspace&);
-#ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template void split_depthwise_cuda<double>(const SplitDepthwiseArgs<double>&, const Workspace&);
-template void split_depthwise_cuda<BFloat16>(const SplitDepthwiseArgs<BFloat16>&, const Workspace&);
-template void split_depthwise_cuda<Float16>(const SplitDepthwiseArgs<Float16>&, const Workspace&);
-#endif
+#define INSTANTIATE(T) template void split_depthwise_cuda<T>(const SplitDepthwiseArgs<T>&, const Workspace&);
+CSMRI_FOR_CUDA_TYPES(INSTANTIATE)
+#undef INSTANTIATE
 
 }  // namespace csmri
