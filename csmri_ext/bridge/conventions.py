@@ -84,10 +84,13 @@ def looks_like_spokes(kspace: NDArray[Any]) -> bool:
     return any(_are_spokes(lines) for lines in (magnitude, magnitude.T))
 
 
+FEWEST_SPOKES = 5  # of a frame of fast imaging; a grid has more lines than that
+
+
 def _are_spokes(lines: NDArray[np.float64]) -> bool:
     lines = lines[lines.any(axis=1)]
     n_lines, n = lines.shape
-    if n_lines < 8 or n < 16:
+    if n_lines < FEWEST_SPOKES or n < 16:
         return False
     peaks, places = lines.max(axis=1), lines.argmax(axis=1)
     reach = max(2, n // 50)
@@ -115,7 +118,7 @@ def looks_like_coils(kspace: NDArray[Any]) -> bool | None:
         None where this cannot be told: fewer than two images, a fully sampled centre below 24 x 24, noise only, or
         images that differ by factors.
     """
-    size = [min(n, 48) for n in kspace.shape[-2:]]
+    size = _sampled_center(np.asarray(kspace.any(axis=0)), 48)
     corner = [n // 2 - m // 2 for n, m in zip(kspace.shape[-2:], size, strict=True)]
     center = kspace[:, corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]].astype(np.complex128)
     if len(center) < 2 or min(size) < 24 or not center.any(axis=0).all() or not np.isfinite(center).all():
@@ -135,6 +138,18 @@ def looks_like_coils(kspace: NDArray[Any]) -> bool | None:
     if whole > 0.995:  # nearly one image: neighbouring slices, or noise
         return False if ratio > 0.4 else None
     return True if ratio < 0.12 else False if ratio > 0.2 else None
+
+
+def _sampled_center(sampled: NDArray[np.bool_], most: int) -> list[int]:
+    """Size of the fully sampled centre, along each axis by the lines through the zero frequency, `most` or less."""
+    ny, nx = sampled.shape
+    sizes = []
+    for n, line in ((ny, sampled[:, nx // 2]), (nx, sampled[ny // 2])):
+        m = min(n, most)
+        while m and not line[n // 2 - m // 2 : n // 2 - m // 2 + m].all():
+            m -= 1
+        sizes.append(m)
+    return sizes
 
 
 def is_kspace_profile(energy: NDArray[np.float64], middle: int) -> bool:

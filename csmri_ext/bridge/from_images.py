@@ -25,6 +25,7 @@ MAGNITUDE_NOTE = (
 COMPLEX_NOTE = (
     "k-space simulated from complex images: noise stays in the reference, so measured data are harder than this"
 )
+BELOW_ZERO, NEGATIVE_PIXELS = 0.02, 0.05  # of the brightest pixels, and of all: more than the ringing of edges
 NEGATIVE_ENERGY = 0.01  # what resampling leaves below zero is far less; a z-scored volume has a half
 
 
@@ -60,8 +61,8 @@ def image_acquisition(
     Raises
     ------
     FileFormatError
-        All slices are zero; or the values are real and more than 1 % of their energy is negative, so that they are no
-        magnitudes. When a slice is read: its k-space leaves the range of float32.
+        All slices are zero; or the values are real and more than 1 % of their energy, or 5 % of the pixels, are
+        negative, so that they are no magnitudes. When a slice is read: its k-space leaves the range of float32.
     """
     checked = CheckedSlices(read, path, kind)
     first, stop = _without_empty_ends(checked, n_slices)
@@ -88,13 +89,15 @@ def _refuse_negative(images: list[NDArray[Any]], path: Path, n_slices: int) -> N
     values = np.stack(images).astype(np.float64)
     values[~np.isfinite(values)] = 0  # whoever reads that slice is told
     below = float((values[values < 0] ** 2).sum() / max(float((values**2).sum()), np.finfo(np.float64).tiny))
-    if below <= NEGATIVE_ENERGY:
+    peak = float(np.quantile(values, 0.999))
+    background = float((values < -BELOW_ZERO * peak).mean())  # a shifted background has little energy, and many pixels
+    if below <= NEGATIVE_ENERGY and background <= NEGATIVE_PIXELS:
         return
+    many = f"{100 * below:.0f} % of the energy is in" if below > NEGATIVE_ENERGY else f"{100 * background:.0f} % are"
     pair = "real and imaginary parts (--axes names that axis complex), " if n_slices == 2 else ""
     raise FileFormatError(
-        f"{path}: {100 * below:.0f} % of the energy is in negative values, down to {values.min():.3g}, so these are no "
-        f"magnitude images: {pair}z-scores or a difference? Add their offset; --force takes the magnitude, which folds "
-        "them"
+        f"{path}: {many} negative values, down to {values.min():.3g}, so these are no magnitude images: {pair}z-scores "
+        "or a difference? Add their offset; --force takes the magnitude, which folds them"
     )
 
 

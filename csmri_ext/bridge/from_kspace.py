@@ -6,7 +6,7 @@ Everything here reads slice by slice and can be pickled, so that worker processe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from csmri_ext.bridge.acquisition import Acquisition, LazyStack
 from csmri_ext.bridge.conventions import is_coverage, looks_like_spokes, sampling_pattern
 from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.mask_beside import believed
 from csmri_ext.bridge.reading import note
-from csmri_ext.bridge.slice_checks import CheckedSlices, format_errors
+from csmri_ext.bridge.slice_checks import CheckedSlices
 from csmri_ext.bridge.stacks import rss_target
 
-ROUNDING = 1e-7  # of the largest sample: what is smaller was not measured
 Read = Callable[[int], NDArray[Any]]
+SMALLEST = 8  # pixels of an image that a file may ask for
 
 _MOST_FILLED = 8  # zeros beyond that are a header that is wrong, and gigabytes
 
@@ -65,9 +66,8 @@ def kspace_acquisition(
         The file and its format, for errors.
     mask
         What the file says was sampled, (nx,) or (ny, nx) up to axes of length one; other samples are set to zero.
-        A mask of ones says nothing, and one beside k-space that is full is not applied, but kept in
-        ``attrs["mask_beside"]``. Without a mask the pattern is taken from the zeros of slice 0 (see
-        `conventions.sampling_pattern`).
+        The samples decide whether it is believed, see `mask_beside.believed`. Without a mask the pattern is taken from
+        the zeros of the first slice that is not empty (see `conventions.sampling_pattern`).
     target
         Reference images of the file. Without them, and where the data are fully sampled, the target is the root
         sum of squares of the coil images, cropped to `recon_size`.
@@ -95,11 +95,11 @@ def kspace_acquisition(
         raise FileFormatError(f"{path}: k-space of shape {shape} is empty")
     checked = CheckedSlices(read, path, kind)
     if mask is not None:
-        mask = _applied(_as_mask(mask, (ny, nx), path), checked, n_slices, attrs)
+        mask = believed(mask, checked, n_slices, (ny, nx), attrs)
     if mask is not None:
         checked = CheckedSlices(_Masked(read, mask), path, kind)
     else:
-        first = checked(0)
+        first = _first_slice(checked, n_slices // attrs.get("n_frames", 1))
         if not force and looks_like_spokes(first):
             raise FileFormatError(
                 f"{path}: every row or column has its peak at one place, equally strong: these look like spokes, and "
@@ -107,11 +107,15 @@ def kspace_acquisition(
             )
         mask = sampling_pattern(first)
         _require_one_pattern(checked, mask, n_slices, attrs.get("n_frames", 1), path)
-        checked = CheckedSlices(read, path, kind, mask=mask)
+        columns = np.asarray(first.any(axis=(0, 1)))
+        if mask is None and not columns.all():  # zero-filled, or partial Fourier: not measured
+            left, right = attrs.get("padding") or (0, nx)
+            attrs["padding"] = (max(left, int(columns.argmax())), min(right, nx - int(columns[::-1].argmax())))
+        checked = CheckedSlices(read, path, kind, mask=columns if mask is None and not columns.all() else mask)
     if mask is not None and mask.ndim == 2 and is_coverage(mask):
         attrs["coverage"], mask = mask, None
     stack = LazyStack(checked, n_slices, shape[1:], np.complex64)
-    size, filled = _sizes(recon_size or (ny, nx), (ny, nx))
+    size, filled = _sizes(recon_size or (ny, nx), (ny, nx), attrs)
     if filled and (filled[0] > _MOST_FILLED * ny or filled[1] > _MOST_FILLED * nx):
         raise FileFormatError(
             f"{path}: the file asks for images of {filled[0]} x {filled[1]} from k-space of {ny} x {nx}: more than "
@@ -133,62 +137,42 @@ def kspace_acquisition(
     )
 
 
-def _as_mask(mask: NDArray[Any], matrix_size: tuple[int, int], path: Path) -> NDArray[np.bool_]:
-    squeezed = np.squeeze(mask)
-    if squeezed.shape not in (matrix_size, matrix_size[1:]):
-        raise FileFormatError(f"{path}: mask of shape {mask.shape} does not fit k-space of (ny, nx) = {matrix_size}")
-    if mask.dtype.kind not in "biuf" or not np.isfinite(squeezed).all():
-        raise FileFormatError(f"{path}: the mask is {mask.dtype} with values that are no numbers; expected 0 and 1")
-    if not squeezed.any():
-        raise FileFormatError(f"{path}: the mask is empty, nothing was sampled")
-    return squeezed != 0
-
-
-def _applied(
-    mask: NDArray[np.bool_], checked: CheckedSlices, n_slices: int, attrs: dict[str, Any]
-) -> NDArray[np.bool_] | None:
-    """Return the file's mask if it says what was sampled; None where it is full, or k-space is full beside it."""
-    if mask.all():
-        return None
-    with format_errors(checked.path, checked.kind):
-        magnitude = np.abs(checked.read(n_slices // 2)).max(axis=0)
-    if not np.isfinite(magnitude).all() or not magnitude.any():
-        return mask  # whoever reads the slice is told
-    measured = magnitude > ROUNDING * magnitude.max()
-    outside = ~np.broadcast_to(mask, measured.shape)
-    rows, columns = (np.flatnonzero(measured.any(axis=axis)) for axis in (1, 0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    on_its_coverage = (measured & outside).any() and is_coverage(measured)
-    if not on_its_coverage and (not outside[box].any() or measured[box][outside[box]].mean() < 0.9):
-        return mask
-    attrs["mask_beside"] = mask
-    note(
-        attrs,
-        f"k-space is full beside a mask that keeps {100 * float(mask.mean()):.0f} %: taken as fully sampled; "
-        f"--mask {checked.path.name} applies that mask",
-    )
-    return None
+def _first_slice(checked: CheckedSlices, n_slices: int) -> NDArray[Any]:
+    """Read the first slice of a frame that is not zero everywhere; where all are, the error of slice 0."""
+    for i in range(n_slices):
+        item = checked.read_finite(i)
+        if item.any():
+            return item
+    return checked(0)
 
 
 def _require_one_pattern(
     checked: CheckedSlices, mask: NDArray[np.bool_] | None, n_slices: int, n_frames: int, path: Path
 ) -> None:
     for frame in range(1, n_frames):
-        other = sampling_pattern(checked(frame * (n_slices // n_frames)))
+        size = n_slices // n_frames
+        other = sampling_pattern(_first_slice(replace(checked, first=frame * size), size))
         if (mask is None) != (other is None) or (mask is not None and not np.array_equal(mask, other)):  # type: ignore[arg-type]
             raise FramesDifferError(
                 f"{path}: frame {frame} was sampled elsewhere than frame 0; choose one with --frames", n_frames
             )
 
 
-def _sizes(wanted: tuple[int, int], matrix_size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int] | None]:
+def _sizes(
+    wanted: tuple[int, int], matrix_size: tuple[int, int], attrs: dict[str, Any]
+) -> tuple[tuple[int, int], tuple[int, int] | None]:
     """Size of the images, and the matrix that k-space is filled to with zeros, or None.
 
     Where only nx is too small, images are squares of nx, as fastMRI's transforms crop them.
     """
     (h, w), (ny, nx) = wanted, matrix_size
+    if min(h, w) < SMALLEST <= min(ny, nx):
+        note(attrs, f"the file asks for images of {h} x {w}: this was never filled in, and the whole matrix is kept")
+        return matrix_size, None
     if h > ny:
         return (h, w), (h, max(w, nx))
+    if w > nx:
+        note(attrs, f"the file asks for images of {h} x {w}, and k-space has {nx} columns: squares of {min(nx, ny)}")
     return ((h, w) if w <= nx else (min(nx, ny), nx)), None
 
 

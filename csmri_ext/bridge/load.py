@@ -187,6 +187,14 @@ class Files:
         return load_frames(path, **given)
 
 
+_CONVERTERS = {
+    ".dat": "; convert Siemens raw data with siemens_to_ismrmrd, or with `bart twixread -A`",
+    ".7": "; convert GE's P-files with ge_to_ismrmrd",
+    **dict.fromkeys((".lab", ".sin"), "; convert Philips raw data with philips_to_ismrmrd"),
+    **dict.fromkeys((".gz", ".zip", ".bz2", ".xz"), "; unpack it first"),
+}
+
+
 def _options_of(reader: Reader) -> set[str]:
     return {name for name, p in inspect.signature(reader).parameters.items() if p.kind is p.KEYWORD_ONLY}
 
@@ -211,6 +219,5 @@ def _reader(path: Path) -> Reader:
     if extension in BY_EXTENSION:
         return BY_EXTENSION[extension]
     hint = "; convert DICOM to NIfTI first, for example with dcm2niix" if start[128:132] == b"DICM" else ""
-    if extension == ".dat":
-        hint = "; convert Siemens raw data with siemens_to_ismrmrd, or with `bart twixread -A`"
+    hint = _CONVERTERS.get(extension, hint)
     raise FileFormatError(f"{path}: unknown file type; supported: {' '.join(BY_EXTENSION)}{hint}")

@@ -11,8 +11,8 @@ _PAIRS = ({"real", "imag"}, {"re", "im"}, {"r", "i"})  # MATLAB's and ISMRMRD's 
 
 
 def is_complex(dtype: np.dtype[Any]) -> bool:
-    """Whether values are complex, also as a pair of fields called real and imag, re and im, or r and i."""
-    return dtype.kind == "c" or (dtype.names is not None and set(dtype.names) in _PAIRS)
+    """Whether values are complex, also as a pair of fields called real and imag, re and im, or r and i, in any case."""
+    return dtype.kind == "c" or (dtype.names is not None and {name.lower() for name in dtype.names} in _PAIRS)
 
 
 def is_number(dtype: np.dtype[Any]) -> bool:
@@ -26,7 +26,7 @@ def as_float(item: NDArray[Any]) -> NDArray[Any]:
     Values beyond the range of float32 become infinite, which readers refuse.
     """
     if item.dtype.names:
-        real, imaginary = (name for pair in _PAIRS if set(item.dtype.names) == pair for name in sorted(pair)[::-1])
+        real, imaginary = sorted(item.dtype.names, key=str.lower, reverse=True)
         item = item[real] + np.complex64(1j) * item[imaginary]
     if item.dtype.kind == "c":
         return item.astype(np.complex64)

@@ -80,6 +80,6 @@ def read_small(
     """
     if math.prod(shape) > math.prod(kspace_shape):
         raise FileFormatError(f"{path}: {name} of shape {shape} does not fit k-space of shape {kspace_shape}")
-    if not is_number(dtype) or dtype.kind not in "biuf":
+    if not is_number(dtype) or dtype.kind not in "biufc":
         raise FileFormatError(f"{path}: the {name} is {dtype} with values that are no numbers; expected 0 and 1")
     return read(())

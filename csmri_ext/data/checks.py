@@ -22,6 +22,7 @@ CLEARLY = 2.0  # one side must hold this many times the energy of the other
 PEAK = 20.0  # times the mean energy that the strongest sample of an image has at least; that of noise has ten
 SMOOTH = 0.8  # correlation of neighbours in an image
 FAR = 0.03  # of an axis: echoes of measured data lie a sample or two beside the centre, not further
+ONE_SIDED = 0.05  # of an axis: zero padding is alike on both sides but for a few lines
 EMPTY = 0.02  # of the energy of the middle half, beyond which the outer half is empty, but for ringing
 
 Level = Literal["OK", "note", "warning", "problem"]
@@ -54,7 +55,7 @@ def check_center(kspace: NDArray[Any], axes: tuple[str, str] = ("y", "x")) -> Fi
                 "no sample stands out and neighbours are alike: a complex image, not k-space? Apply a centred FFT first"
             )
             return Finding("warning", "zero frequency", text)
-        return Finding("note", "zero frequency", "no sample stands out: noise, or no k-space")
+        return Finding("warning", "zero frequency", "no sample stands out: noise, or no k-space")
     row, column = (int(i) for i in np.unravel_index(int(energy.argmax()), energy.shape))
     dy, dx = row - ny // 2, column - nx // 2
     if dy == dx == 0:
@@ -109,7 +110,8 @@ def check_image_center(kspace: NDArray[Any], *, undersampled: bool) -> Iterator[
         profile = image.sum(axis=1 - axis)
         n = profile.size
         inside = profile[n // 4 : n - n // 4].mean()
-        outside = np.concatenate([profile[: n // 4], profile[n - n // 4 :]]).mean() if n >= 4 else inside
+        # both ends: one strong coil at one end is no rolled object
+        outside = min(profile[: n // 4].mean(), profile[n - n // 4 :].mean()) if n >= 4 else inside
         if outside > CLEARLY * inside:
             rolled.append(name)
     if rolled:
@@ -173,7 +175,7 @@ def check_sampling(
     if mask.ndim == 1:
         yield Finding("OK", "sampling", f"columns along x (nx = {mask.size}): {extent}")
         (columns,) = calibration_block(mask)
-        yield _calibration(f"{columns.stop - columns.start} columns", columns.stop - columns.start)
+        yield _calibration(count(columns.stop - columns.start, "column"), columns.stop - columns.start)
         return
     rows_only = bool((mask == mask[:, :1]).all())
     if rows_only:
@@ -212,10 +214,17 @@ def check_padding(kspace: NDArray[Any], mask: NDArray[np.bool_] | None) -> Itera
         lines = np.flatnonzero(acquired.any(axis=1 - axis))
         before, after = int(lines[0]), int(acquired.shape[axis] - 1 - lines[-1])
         gap = 1 if mask is None else _largest_gap(lines)
-        if max(before, after) >= max(gap, 2):
-            yield Finding(
-                "note", "padding", f"{before} empty {name} before and {after} after the samples: zero padding"
-            )
+        if max(before, after) < max(gap, 2):
+            continue
+        n = acquired.shape[axis]
+        text = f"{before} empty {name} before and {after} after the samples: "
+        if mask is not None or max(abs(before - after) / n, (before + after) / n - 0.5) <= ONE_SIDED:
+            yield Finding("note", "padding", text + "zero padding")
+        elif abs(before - after) > ONE_SIDED * n:
+            what = "partial Fourier" if axis == 1 else "a partial echo"
+            yield Finding("warning", "padding", f"{text}{what}, and the reference images lack these {name}, too")
+        else:
+            yield Finding("warning", "padding", f"{text}images have the resolution of {n - before - after} {name}")
 
 
 def check_scale(kspace: NDArray[Any]) -> Finding:

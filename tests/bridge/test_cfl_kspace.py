@@ -94,7 +94,7 @@ def test_slices_on_other_dimensions(tmp_path: Path) -> None:
     [
         ((8, 9, 3, 2), "8 x 9 x 3, not one plane"),
         ((8, 9, 1, 2, 2), r"BART dimension 4 \(maps\) has size 2"),
-        ((8, 9, 1, 2, 1, 3), r"dimensions 5 \(size 3\) have no place"),
+        ((8, 9, 1, 2, 1, 1, 3), r"dimensions 6 \(size 3\) have no place in .*: choose one with `bart slice`"),
     ],
 )
 def test_other_dimensions(dims: tuple[int, ...], message: str, tmp_path: Path) -> None:

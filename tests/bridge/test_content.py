@@ -62,6 +62,16 @@ def test_undersampled_images_may_be_slices_or_coils(tmp_path: Path) -> None:
         assert load(tmp_path / "k.npy", axes=axes).kspace.shape == (*shape, 64, 60)
 
 
+@pytest.mark.parametrize("lines", [24, 26, 40])
+def test_a_centre_of_fewer_lines_tells_coils_from_slices(tmp_path: Path, lines: int) -> None:
+    mask = (np.arange(96) % 4 == 0) | (np.abs(np.arange(96) - 47.5) < lines / 2)
+    np.save(tmp_path / "k.npy", coils(6, 96, 96) * mask)
+    with pytest.raises(FileFormatError, match="6 slices look like the coil images of one slice"):
+        load(tmp_path / "k.npy")
+    np.save(tmp_path / "k.npy", volume(6, 1, 96, 96)[:, 0] * mask)
+    assert load(tmp_path / "k.npy").kspace.shape == (6, 1, 96, 96)
+
+
 def test_mat_variables_of_coils_and_frames(tmp_path: Path) -> None:
     savemat(tmp_path / "k.mat", {"kspace": coils(64, 128, 130)})
     with pytest.raises(FileFormatError, match=r"130 slices have the peak .*--axes 'coil y x'"):

@@ -107,7 +107,7 @@ def test_mask_beside_kspace(tmp_path: Path) -> None:
         (np.ones((2, 2, 8, 6)), "images have no coil axis"),
         (np.ones((0, 8, 6)), "empty"),
         (np.array([["a", "b"]]), "not numbers"),
-        (np.array([[None, 1]], dtype=object), "not a readable npy file"),
+        (np.array([[None, 1]], dtype=object), "it holds Python objects"),
         (np.full((8, 6), np.inf), "slice 0 .* NaN or infinite"),
         (np.zeros((8, 6)), "all 1 slices are zero"),
     ],
@@ -124,7 +124,7 @@ def test_values_beyond_float32_are_refused(tmp_path: Path) -> None:
         read_npy(tmp_path / "k.npy")
 
 
-@pytest.mark.parametrize("mask", [np.array(["a"] * 6), np.full(6, np.nan), np.ones(6, complex)])
+@pytest.mark.parametrize("mask", [np.array(["a"] * 6), np.full(6, np.nan)])
 def test_masks_of_other_things_are_refused(tmp_path: Path, mask: np.ndarray) -> None:
     np.savez(tmp_path / "k.npz", kspace=random_kspace(2, 8, 6), mask=mask)
     with pytest.raises(FileFormatError, match=r"k\.npz: the mask is .*; expected 0 and 1"):

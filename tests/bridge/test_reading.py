@@ -87,6 +87,12 @@ def test_cmrxrecon_is_known_by_its_names(tmp_path: Path) -> None:
     assert load(tmp_path / "multi.mat").kspace.shape == (2, 4, 64, 60)
     with pytest.raises(FileFormatError, match=r"no frame 2; it has 2, counted from 0"):
         load(tmp_path / "multi.mat", frames=[2])
+    one_frame = np.stack([COILS.transpose(1, 2, 0)] * 3, -1)  # MATLAB dropped the axis of one frame
+    savemat(tmp_path / "black_blood.mat", {"kspace_full": one_frame})
+    assert load(tmp_path / "black_blood.mat").kspace.shape == (3, 4, 64, 60)
+    np.testing.assert_allclose(load(tmp_path / "black_blood.mat").kspace[2], COILS, rtol=1e-6)
+    savemat(tmp_path / "kus.mat", {"kus": one_frame[..., None].repeat(2, -1)})
+    assert load(tmp_path / "kus.mat").kspace.shape == (6, 4, 64, 60)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from csmri_ext.bridge.arrays.order import Order, suggestion
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.from_images import image_acquisition
 from csmri_ext.bridge.from_kspace import kspace_acquisition
+from csmri_ext.bridge.mask_beside import in_axes
 from csmri_ext.bridge.numbers import as_float, is_complex, is_number
 from csmri_ext.bridge.reading import axes_in_words, choose_frames, note
 from csmri_ext.bridge.slice_checks import format_errors
@@ -94,7 +95,7 @@ def array_acquisition(
     name
         Name of the array in the file. A complex array called images is images.
     mask
-        Sampling mask of the file, for k-space.
+        Sampling mask of the file, for k-space, its axes in the order of those of the array.
     frames
         Those to read, default all, one after the other.
     force
@@ -128,6 +129,7 @@ def array_acquisition(
     if name in KSPACE_NAMES and not complex_values:
         raise FileFormatError(f"{path}: {what}; k-space must be complex; {pairs_hint(shape, dtype)}")
     if complex_values and name not in IMAGE_NAMES:
+        mask = None if mask is None else in_axes(mask, axes, path)
         read_kspace = AxisOrderedSlices(read_index, axes, True, n_slices, chosen)
         full_shape = (n_slices * len(chosen), size.get("c", 1), size["y"], size["x"])
         if not order.certain and not force:
@@ -184,7 +186,9 @@ def choose_array(
         No such array, or the choice is not clear; lists what there is.
     """
     if not shapes:
-        raise FileFormatError(f"{path}: it holds no array of numbers; cells, tables and text are not read")
+        raise FileFormatError(
+            f"{path}: it holds no array of numbers; cells, tables, text and arrays of structures are not read"
+        )
     listing = ", ".join(f"{name} {tuple(shape)}" for name, shape in list(shapes.items())[:12])
     if key is not None:
         if key not in shapes:

@@ -17,6 +17,7 @@ from csmri_ext.bridge.arrays.axes import MAPS_NAME, array_acquisition, choose_ar
 from csmri_ext.bridge.arrays.mat5 import list_variables
 from csmri_ext.bridge.arrays.order import MATLAB_AXES, order_of
 from csmri_ext.bridge.maps import attach_maps
+from csmri_ext.bridge.numbers import is_number
 from csmri_ext.bridge.size_limits import read_small, require_plausible_dataset
 from csmri_ext.bridge.slice_checks import format_errors
 
@@ -87,12 +88,13 @@ def _version_7_3(path: Path) -> dict[str, _Stored]:
     arrays: dict[str, _Stored] = {}
 
     def add(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and not name.startswith("#"):  # "#refs#" holds what cells refer to
+        text = item.attrs.get("MATLAB_class") in (b"char", "char")
+        if isinstance(item, h5py.Dataset) and is_number(item.dtype) and not text and not name.startswith("#"):
             read = partial(_read_dataset, path, name)
             arrays[name.replace("/", ".")] = (item.shape[::-1], item.dtype, read)
 
     with h5py.File(path, "r") as file:
-        file.visititems(add)
+        file.visititems(add)  # "#refs#" holds what cells refer to
     return arrays
 
 

@@ -86,6 +86,11 @@ def read_nifti(
             slope=float(image.dataobj.slope),
             intercept=float(image.dataobj.inter),
         )
+        if not np.isfinite(image.affine).all() or np.linalg.matrix_rank(image.affine[:3, :3]) < 3:
+            raise FileFormatError(
+                f"{path}: the affine of the header is singular, so no plane is known: write one with nibabel, such as "
+                "diag(dx, dy, dz, 1)"
+            )
         orientations = nibabel.orientations
         to_ras = orientations.io_orientation(image.affine)[:, 0].astype(int)  # axes of the file along R, A and S
         plane, reason = (plane, "as asked for") if plane else _best_plane(image.affine, spatial, to_ras)

@@ -17,9 +17,13 @@ from csmri_ext.bridge.acquisition import Acquisition
 from csmri_ext.bridge.arrays.axes import MAPS_NAME, array_acquisition, choose_array
 from csmri_ext.bridge.arrays.order import NUMPY_AXES, order_of
 from csmri_ext.bridge.arrays.unpacked import unpack
+from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.maps import attach_maps
 from csmri_ext.bridge.size_limits import read_small, require_plausible
 from csmri_ext.bridge.slice_checks import format_errors
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0}
+PICKLED = "it holds Python objects, such as a dict or a list, and no array of numbers: save the arrays with np.savez"
 
 
 def read_npy(
@@ -52,6 +56,11 @@ def read_npy(
     """
     path = Path(path)
     with format_errors(path, "npy"):
+        with path.open("rb") as stream:
+            version = np.lib.format.read_magic(stream)
+            read_header = _HEADERS.get(version, np.lib.format.read_array_header_2_0)
+            if read_header(stream)[2].hasobject:
+                raise FileFormatError(f"{path}: {PICKLED}")
         array = np.load(path, mmap_mode="r")
     order = order_of(array.shape, NUMPY_AXES, path, "", axes, dtype=array.dtype, force=force)
     read_index = partial(_read_npy, path)
@@ -144,9 +153,7 @@ def npz_contents(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, np.d
             name = member.removesuffix(".npy")
             with archive.open(member) as stream:
                 version = np.lib.format.read_magic(stream)
-                read_header = (
-                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                )
+                read_header = _HEADERS.get(version, np.lib.format.read_array_header_2_0)
                 shapes[name], _, dtypes[name] = read_header(stream)
                 start = stream.tell()
             promised = start + math.prod(shapes[name]) * dtypes[name].itemsize

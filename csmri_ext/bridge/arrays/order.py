@@ -18,8 +18,9 @@ NUMPY_AXES = {2: "yx", 3: "syx", 4: "scyx"}  # fastMRI's order
 MATLAB_AXES = {2: "yx", 3: "yxs", 4: "yxcs"}
 
 # CMRxRecon's variables, as MATLAB shows them: https://cmrxrecon.github.io
-_CMRXRECON = re.compile(r"kspace(?:_single)?_(?:full|sub\d*)")
-_CMRXRECON_AXES = {4: "yxst", 5: "yxcst"}
+# MATLAB drops a last axis of one frame: four axes are those of several coils unless the name says single.
+_CMRXRECON = re.compile(r"kspace(_single)?_(?:full|sub\d*)|kus")
+_CMRXRECON_AXES = {(True, 4): "yxst", (False, 4): "yxcs", (False, 5): "yxcst"}
 _MOST_COILS = 64
 
 
@@ -86,8 +87,10 @@ def order_of(
                 f"{what}, which does not fit axes {axes!r}: {len(letters)} words for {len(shape)} axes"
             )
         return Order(letters, FROM_USER, certain=True)
-    if _CMRXRECON.fullmatch(name) and len(shape) in _CMRXRECON_AXES:
-        return Order(_CMRXRECON_AXES[len(shape)], f"the name {name}, which is CMRxRecon's", certain=True)
+    known = _CMRXRECON.fullmatch(name)
+    if known and (bool(known[1]), len(shape)) in _CMRXRECON_AXES:
+        letters = _CMRXRECON_AXES[bool(known[1]), len(shape)]
+        return Order(letters, f"the name {name}, which is CMRxRecon's", certain=len(shape) == 5 or bool(known[1]))
     if len(shape) not in defaults:
         expected = " or ".join(f"({', '.join(axes_in_words(order).split())})" for order in defaults.values())
         raise FileFormatError(f"{what}; expected axes {expected}; {suggestion(shape, dtype)}")

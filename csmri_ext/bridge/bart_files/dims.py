@@ -21,8 +21,8 @@ from csmri_ext.bridge.bart_files.header import N_DIMS, CflError
 COIL_DIM, MAPS_DIM, SLICE_DIM = 3, 4, 13
 TIME_DIM, BATCH_DIM = 10, 15
 SLICE_DIMS = (TIME_DIM, SLICE_DIM, BATCH_DIM)
-FRAME_DIMS = (10, 11, 12, 14, 15)
-"""Dimensions of images that are reconstructed one by one: time, levels, averages, batches."""
+FRAME_DIMS = (5, 10, 11, 12, 14, 15)
+"""Dimensions of images that are reconstructed one by one: echoes, time, levels, averages, batches."""
 BART_NAMES = (
     *("READ", "PHS1", "PHS2", "COIL", "MAPS", "TE", "COEFF", "COEFF2"),
     *("ITER", "CSHIFT", "TIME", "TIME2", "LEVEL", "SLICE", "AVG", "BATCH"),
@@ -97,7 +97,10 @@ def from_bart(array: NDArray[Any], ndim: int = 4, *, x_dim: int | None = None) -
     rest = [dim for dim in range(N_DIMS) if dim not in kept]
     extra = [f"{dim} (size {array.shape[dim]})" for dim in rest if array.shape[dim] > 1]
     if extra:
-        raise CflError(f"BART dimensions {', '.join(extra)} have no place in (slices, maps, coils, ny, nx)")
+        raise CflError(
+            f"BART dimensions {', '.join(extra)} have no place in (slices, maps, coils, ny, nx): "
+            "choose one with `bart slice`"
+        )
     array = array.transpose(*kept, *rest).squeeze(tuple(range(len(kept), N_DIMS)))
     dropped = {2: (0, 1, 2), 3: (0, 1), 4: (1,), 5: ()}[ndim]
     if any(array.shape[axis] != 1 for axis in dropped):

@@ -25,6 +25,7 @@ from csmri_ext.bridge.fourier import center_crop
 from csmri_ext.bridge.from_kspace import kspace_acquisition
 from csmri_ext.bridge.ismrmrd.header import IsmrmrdHeader, parse_header
 from csmri_ext.bridge.maps import attach_maps
+from csmri_ext.bridge.mask_beside import ROUNDING
 from csmri_ext.bridge.numbers import as_float, is_complex
 from csmri_ext.bridge.reading import choose_frames, note
 from csmri_ext.bridge.size_limits import LONGEST_HEADER, read_small, require_plausible_dataset
@@ -33,6 +34,7 @@ from csmri_ext.bridge.slice_checks import CheckedSlices, format_errors
 KIND = "fastMRI HDF5"
 SINGLE_COIL_TARGET = "reconstruction_esc"
 MULTI_COIL_TARGET = "reconstruction_rss"
+_AXES = NUMPY_AXES | {5: "tscyx"}  # averages first, as in the prostate files
 _GRIDS = (None, "cartesian", "epi", "other")
 _DATASETS = ("kspace", "ismrmrd_header", "mask", "sens_maps", SINGLE_COIL_TARGET, MULTI_COIL_TARGET)
 
@@ -159,8 +161,8 @@ def read_fastmri(
         attrs["encoding_size"] = header.encoding_size
     if header_xml:
         attrs["ismrmrd_header"] = header_xml
-    if not (force or header_xml or target_name or "acquisition" in attrs or len(stored) == 5):
-        order = order_of(stored, NUMPY_AXES, path, "kspace", None, dtype=dtype)  # anybody's array, under this name
+    if not (force or header_xml or target_name or "acquisition" in attrs):
+        order = order_of(stored, _AXES, path, "kspace", None, dtype=dtype)  # anybody's array, under this name
         with format_errors(path, KIND):
             check_content(read, order.letters, stored, path)
     _add_padding(attrs, header, read, shape)
@@ -245,7 +247,8 @@ def _add_padding(
     nx = shape[3]
     left, right = max(header.padding[0], 0), min(header.padding[1], nx)
     with format_errors(read.path, KIND):
-        columns = np.flatnonzero(as_float(read(shape[0] // 2)).any(axis=(0, 1)))
+        magnitude = np.abs(as_float(read(shape[0] // 2))).max(axis=(0, 1))
+    columns = np.flatnonzero(magnitude > ROUNDING * magnitude.max())
     outside = columns[(columns < left) | (columns >= right)]
     said = (
         f"the ISMRMRD header says that columns {header.padding[0]} to {header.padding[1] - 1} of {nx} were acquired, "
