@@ -167,9 +167,4 @@ def test_pages_of_other_sizes_are_not_unpacked(tmp_path: Path) -> None:
 
     small, large = (Image.new("L", (n, n), 7) for n in (8, 7000))
     small.save(tmp_path / "p.tif", save_all=True, append_images=[large], compression="tiff_adobe_deflate")
-    acquisition = load(tmp_path / "p.tif")
-    tracemalloc.start()
-    with pytest.raises(FileFormatError, match=r"page 1 has \(7000, 7000\) pixels, page 0 has \(8, 8\)"):
-        acquisition.target[1]
-    assert tracemalloc.get_traced_memory()[1] < 40e6
-    tracemalloc.stop()
+    refused_in_little_memory(tmp_path / "p.tif", r"page 1 has \(7000, 7000\) pixels, page 0 has \(8, 8\)")
