@@ -40,7 +40,8 @@ class Command:
 
 
 def _arrays(folder: Path) -> dict[str, Any]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.npy"))}
+    """Pixels; the records of how they were made name the folder."""
+    return {str(path.relative_to(folder)): np.load(path).tobytes() for path in sorted(folder.rglob("*.npy"))}
 
 
 def _rows(folder: Path) -> dict[str, Any]:
