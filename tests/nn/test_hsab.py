@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import csmri_ext
 from csmri_ext import _core
 from csmri_ext.nn import HSAB
+from csmri_ext.ops import reference
 
 
 class OurOps(TorchDispatchMode):
@@ -68,3 +69,16 @@ def test_no_kernel_under_autocast() -> None:
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), OurOps() as ours:
         layer(x)
     assert not ours.names
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_attention_of_torch_is_the_specification(heads: int) -> None:
+    """What runs where there is no kernel, or another is faster."""
+    torch.manual_seed(0)
+    layer, x = HSAB(16, heads).double(), torch.randn(2, 16, 16, 24, dtype=torch.float64)
+    torch.nn.init.normal_(layer.norm1.weight)
+    pixels = x.permute(0, 2, 3, 1)
+    weights = layer.norm1.weight, layer.norm1.bias, layer.q.weight, layer.kv.weight, layer.out.weight, layer.out.bias
+    expected = reference.half_shuffle_attention(x, *weights, heads, layer.norm1.eps)
+    ours = pixels + layer._attention_of_torch(pixels)
+    torch.testing.assert_close(ours, expected.permute(0, 2, 3, 1))
