@@ -180,7 +180,11 @@ def test_a_kill_between_the_names_of_a_checkpoint(
             fit(small, *images, run(tmp_path))
     assert not (tmp_path / "last.ckpt").exists()
     assert torch.load(tmp_path / "previous.ckpt", weights_only=True)["global_step"] == 2
+    taken = []
+    step = ReconstructionTask.training_step
+    monkeypatch.setattr(ReconstructionTask, "training_step", lambda *args: (taken.append(1), step(*args))[1])
     assert fit(small, *images, run(tmp_path)).read_bytes() == (whole / "small.safetensors").read_bytes()
+    assert len(taken) == RECIPE.steps - 2, "from the old checkpoint, not afresh"
 
 
 @pytest.mark.parametrize("what", ["loss", "weights"])
