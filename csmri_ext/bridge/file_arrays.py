@@ -101,7 +101,7 @@ def _listed(path: Path) -> dict[str, StoredArray]:
 
 
 def choose_stored(path: str | os.PathLike[str], names: tuple[str, ...], what: str, key: str | None) -> StoredArray:
-    """Choose the array called `key`, else one of `names`, else the only one.
+    """Choose the array called `key`, else one of `names`, also inside a structure, else the only one.
 
     Raises
     ------
@@ -113,8 +113,9 @@ def choose_stored(path: str | os.PathLike[str], names: tuple[str, ...], what: st
     if key is not None and key in arrays:
         return arrays[key]
     for name in names if key is None else ():
-        if name in arrays:
-            return arrays[name]
+        inside = [full for full in arrays if full.replace("/", ".").rpartition(".")[2] == name]
+        if name in arrays or len(inside) == 1:
+            return arrays[name if name in arrays else inside[0]]
     if key is None and len(arrays) == 1:
         return next(iter(arrays.values()))
     wanted = f"no array {key!r}" if key is not None else f"which array is the {what}? Name it {names[0]}"

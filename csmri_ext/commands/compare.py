@@ -28,9 +28,9 @@ from csmri_ext.commands.shared_options import (
     add_slices_option,
 )
 from csmri_ext.commands.values import acceleration, center_fraction, positive, seed, weight_or_auto
-from csmri_ext.errors import BAD_INPUT, InputError, one_line
+from csmri_ext.errors import BAD_INPUT, InputError
 from csmri_ext.recon.bart_networks import of_bart_weights
-from csmri_ext.recon.comparison import Plan, choose_weights, run
+from csmri_ext.recon.comparison import Plan, choose_weights, failure, run
 from csmri_ext.recon.evaluate import Setup
 from csmri_ext.recon.inputs import inspect, open_volumes, phantom_volumes
 from csmri_ext.recon.methods import choose, listing
@@ -39,7 +39,6 @@ from csmri_ext.recon.regularization import has_reference
 from csmri_ext.recon.sampling import sampling_grid, samplings_of
 from csmri_ext.recon.trained_for import training_note
 from csmri_ext.report import provenance
-from csmri_ext.report.provenance import shareable
 from csmri_ext.report.report_files import PLACES, remove_report
 from csmri_ext.report.rows import Comparison
 from csmri_ext.report.seeds import over_seeds
@@ -170,7 +169,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     failed: list[tuple[str, str]] = []
 
     def leave_out(file: Path, error: Exception) -> None:
-        failed.append((shareable(file), one_line(error)))
+        failed.append(failure(file, error))
 
     if args.files:
         files = files_of(args)

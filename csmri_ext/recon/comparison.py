@@ -22,6 +22,11 @@ from csmri_ext.report.rows import ChosenWeight
 from csmri_ext.report.store import Store
 
 
+def failure(file: Path, error: Exception) -> tuple[str, str]:
+    """Name a file that cannot be used, and the reason without the file's name, with which errors begin."""
+    return shareable(file), one_line(error).removeprefix(f"{file}: ")
+
+
 @dataclass
 class Plan:
     """What runs on what.
@@ -59,7 +64,7 @@ class Plan:
 
     def leave_out(self, file: Path, error: Exception) -> None:
         """Go on without a file of several that cannot be used; it is named at the end."""
-        self.failed.append((shareable(file), one_line(error)))
+        self.failed.append(failure(file, error))
 
     def keep(self, usable: Sequence[Volume]) -> None:
         """Go on with these volumes."""

@@ -91,7 +91,7 @@ def reconstruct_folder(
                     done += 1
                     progress.line(line)
                 except expected_errors() as error:
-                    failed.append((file, one_line(error)))
+                    failed.append((file, one_line(error).removeprefix(f"{file}: ")))
                 except Exception as error:  # a defect, which must not cost the night's other files
                     traceback.print_exc()
                     failed.append((file, f"{type(error).__name__}: {one_line(error)}"))

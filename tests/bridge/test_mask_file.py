@@ -104,6 +104,8 @@ def test_the_choice_of_an_array(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_mask(tmp_path / "m.npz", key="second"), PLANE)
     with pytest.raises(FileFormatError, match="no array 'third'"):
         read_mask(tmp_path / "m.npz", key="third")
+    savemat(tmp_path / "inside.mat", {"data": {"mask": PLANE.astype(float), "kspace": PLANE * 1j}})
+    np.testing.assert_array_equal(read_mask(tmp_path / "inside.mat"), PLANE)
     (tmp_path / "m.txt").write_text("1 0 1")
     with pytest.raises(FileFormatError, match="no arrays are read from such a file"):
         read_mask(tmp_path / "m.txt")

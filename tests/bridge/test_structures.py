@@ -117,6 +117,15 @@ def test_compression_of_others_names_its_package(tmp_path: Path) -> None:
         load(tmp_path / "k.h5")
 
 
+@pytest.mark.parametrize("compression", ["Blosc", "Zstd", "LZ4"])
+def test_compression_of_hdf5plugin_is_read(tmp_path: Path, compression: str) -> None:
+    plugin = pytest.importorskip("hdf5plugin")
+    with h5py.File(tmp_path / "k.h5", "w") as file:
+        file.create_dataset("kspace", data=COILS[np.newaxis], **getattr(plugin, compression)())
+        file.attrs["acquisition"] = "made"
+    np.testing.assert_array_equal(load(tmp_path / "k.h5").kspace[0], COILS)
+
+
 @pytest.mark.parametrize(("center", "maximum", "kept"), [(0, 0, 28), (7, 13, 28), (400, 3, 28), (14, 27, 28)])
 def test_a_header_that_contradicts_the_data_is_not_believed(
     tmp_path: Path, center: int, maximum: int, kept: int

@@ -184,6 +184,7 @@ def test_one_unreadable_file_of_several_is_left_out(capsys: pytest.CaptureFixtur
     assert code == 2
     assert {row["volume"] for row in results()["rows"]} == {"good.npy", "other.npy"}
     assert "failed: in/bad.npy: " in text
+    assert all(line.count("bad.npy") == 1 for line in text.splitlines() if line.startswith("failed: in/bad"))
     assert "failed: in/nan.npy: " in text
     assert {entry["what"] for entry in results()["provenance"]["failed"]} == {"in/bad.npy", "in/nan.npy"}
     assert json.loads(Path("comparison/results.json").read_text())["provenance"]["inputs"][0]["volume"] == "good.npy"
