@@ -30,7 +30,7 @@ from csmri_ext.commands.shared_options import (
 from csmri_ext.commands.values import acceleration, center_fraction, positive, seed, weight_or_auto
 from csmri_ext.errors import BAD_INPUT, InputError
 from csmri_ext.recon.bart_networks import of_bart_weights
-from csmri_ext.recon.comparison import Plan, choose_weights, failure, run
+from csmri_ext.recon.comparison import Plan, add_error_maps, choose_weights, failure, run
 from csmri_ext.recon.evaluate import Setup
 from csmri_ext.recon.inputs import inspect, open_volumes, phantom_volumes
 from csmri_ext.recon.methods import choose, listing
@@ -144,6 +144,11 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         default="auto",
         help="images inside the page, or in files beside it that load when shown (default: inside while they fit)",
     )
+    add(
+        "--error-maps",
+        action="store_true",
+        help="estimate the error of every pixel: errors/*.cfl and a figure of the report; seven times as long",
+    )
     add("--skip-empty", action="store_true", help="leave out slices that are zero everywhere instead of the whole file")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with an earlier run in DIR (this is the default)")
@@ -234,6 +239,8 @@ def _compare(arguments: list[str], program: str) -> int:
     try:
         choose_weights(plan, store, log)
         run(plan, store, log)
+        if args.error_maps:
+            add_error_maps(plan, store, log)
     except KeyboardInterrupt as stop:
         store.provenance["stopped"] = {"at": provenance.now(), "by": str(stop) or "SIGINT"}
         if store.rows:

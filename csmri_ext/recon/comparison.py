@@ -12,6 +12,7 @@ from rich.console import Console
 
 from csmri_ext.errors import expected_errors, one_line
 from csmri_ext.progress import stage
+from csmri_ext.recon.error_map import volume_error_map
 from csmri_ext.recon.evaluate import Problems, Setup, evaluate, grouped
 from csmri_ext.recon.methods import Method, warm_up
 from csmri_ext.recon.regularization import has_reference, number_of_trials, tune, untuned
@@ -206,3 +207,24 @@ def run(plan: Plan, store: Store, log: Console) -> None:
             store.add(row, image)
             quality = "" if row.psnr is None else f"PSNR {row.psnr:.2f} dB, SSIM {row.ssim:.4f}, "
             progress.line(f"{volume.label}, {sampling.title}, {method.name}: {quality}{row.seconds:.1f} s")
+
+
+def add_error_maps(plan: Plan, store: Store, log: Console) -> None:
+    """Estimate the errors of every row that has no map of them yet; what fails stops no other."""
+    pending = [
+        (volume, sampling, method, row)
+        for volume in plan.volumes
+        for sampling in plan.samplings(volume)
+        for method in plan.methods
+        if (row := store.find(method.name, sampling.kind, sampling.acceleration, volume.label)) is not None
+        and store.error_map(row) is None
+    ]
+    problems = Problems(plan.setup)
+    with stage("estimating errors", sum(len(volume.slices) for volume, *_ in pending), log) as progress:
+        for volume, sampling, method, row in pending:
+            what = f"{method.name}, {sampling.title}, {volume.label}"
+            progress.describe(what)
+            try:
+                store.add_error_map(row, volume_error_map(method, volume, sampling, problems, progress.advance))
+            except expected_errors() as error:
+                plan.failed_rows.append((f"error map of {what}", one_line(error)))

@@ -8,7 +8,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from csmri_ext.bridge.fourier import center_crop
+from csmri_ext.recon.evaluate import Problems
+from csmri_ext.recon.methods import Method
 from csmri_ext.recon.problem import Problem
+from csmri_ext.recon.sampling import Sampling
+from csmri_ext.recon.volumes import Volume
 
 COUNT = 6
 SHARE = 0.25
@@ -61,6 +66,31 @@ def error_map(
         total += (np.abs(reconstruct(part)) - np.abs(image)) ** 2
     smooth = uniform_filter(total / count, size=(1, 5, 5))
     return (SCALE * np.sqrt(np.maximum(smooth, 0))).astype(np.float32)
+
+
+def volume_error_map(
+    method: Method, volume: Volume, sampling: Sampling, problems: Problems, advance: Callable[[int], None]
+) -> NDArray[np.float32]:
+    """Estimate the errors of all slices of a volume that a comparison looks at, see `error_map`.
+
+    Parameters
+    ----------
+    method, volume, sampling, problems, advance
+        As in `csmri_ext.recon.evaluate.evaluate`.
+
+    Returns
+    -------
+        float32 ``(slices, h, w)``, cropped as the images are.
+    """
+    errors = []
+    for slices in volume.chunks():
+        problem = problems.get(volume, sampling, slices)
+        method.load(problem)
+        whole = method.reconstruct(problem).image
+        error = error_map(lambda part: method.reconstruct(part).image, problem, whole)
+        errors.append(center_crop(error, volume.image_size))
+        advance(len(slices))
+    return np.concatenate(errors).astype(np.float32)
 
 
 def _without_some(mask: NDArray[np.bool_], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -54,7 +54,7 @@ def build_panels(
             ]
             if images:
                 positions = spread(len(volume.slices), wanted)
-                panels += [_panel(volume, sampling, seed, position, images) for position in positions]
+                panels += [_panel(store, volume, sampling, seed, position, images) for position in positions]
         if slices_shown is None and len(panels) >= MOST_PANELS:
             return panels[:MOST_PANELS]
     return panels
@@ -74,6 +74,7 @@ def _samplings(store: Store, volume: Volume, grid: Sequence[Sampling]) -> list[S
 
 
 def _panel(
+    store: Store,
     volume: Volume,
     sampling: Sampling,
     seed: int | None,
@@ -84,6 +85,7 @@ def _panel(
     target = volume.target([index])
     mask = sampling.mask(volume, seed)
     recons = {row.method: np.abs(image[position]) for row, image in images}
+    errors = {row.method: error[position] for row, _ in images if (error := store.error_map(row)) is not None}
     return Panel(
         volume=volume.label,
         slice=index,
@@ -102,4 +104,5 @@ def _panel(
             for row, _ in images
             if target is not None
         },
+        expected=errors,
     )

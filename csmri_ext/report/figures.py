@@ -86,7 +86,7 @@ def recon_figure(panel: Panel, factor: int) -> Figure:
                 _draw_error(cells[2], panel, method, base, factor)
             if band:
                 left = grid.left(1 + len(band)) + 0.02
-                _color_bar(sheet.axes(left, grid.rows(top)[2], 0.09, grid.cell_height), factor)
+                color_bar(sheet.axes(left, grid.rows(top)[2], 0.09, grid.cell_height), factor)
     return sheet.figure
 
 
@@ -171,7 +171,8 @@ def _draw_error(cell: Axes, panel: Panel, method: str, base: str | None, factor:
     cell.imshow(error, cmap=color_map(display.ERROR_COLORS), vmin=0, vmax=brightest, aspect="auto")
 
 
-def _color_bar(axes: Axes, factor: int) -> None:
+def color_bar(axes: Axes, factor: int) -> None:
+    """Draw the scale of errors that are amplified `factor` times, in percent of the white level."""
     percent = 100 / factor
     bar = axes.figure.colorbar(ScalarMappable(Normalize(0, percent), color_map(display.ERROR_COLORS)), cax=axes)
     bar.outline.set_linewidth(0.4)

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from csmri_ext.report import display
 from csmri_ext.report.box_plots import box_plots
 from csmri_ext.report.completeness import completeness
+from csmri_ext.report.error_map_figure import error_map_figure
 from csmri_ext.report.figures import recon_figure
 from csmri_ext.report.provenance_section import are_records, are_texts, provenance_context, words
 from csmri_ext.report.report_files import FIGURES, PAGE, PANELS, files_of, listed, remove_stale
@@ -193,6 +194,18 @@ def _figures(groups: Sequence[Group], panels: Sequence[Panel], factors: dict[str
                 f"enlarged, and |{kind}| on one scale, amplified {factors[panel.volume]} times.",
             }
         )
+        if panel.expected:
+            below = "" if panel.target is None else ", and below it the error itself"
+            drawn.append(
+                {
+                    "stem": _file_stem(f"error-{stem.removeprefix('recon-')}{reference}", taken),
+                    "files": _drawn(error_map_figure(panel, factors[panel.volume])),
+                    "wide": True,
+                    "alt": f"{setting.title}: estimated errors of {', '.join(panel.expected)} on {where}",
+                    "caption": f"{setting.title}. {where}. The estimated error of every pixel, from reconstructions "
+                    f"without a part of the samples{below}, on one scale, amplified {factors[panel.volume]} times.",
+                }
+            )
     boxes = box_plots(groups)
     if boxes is not None:
         drawn.append(

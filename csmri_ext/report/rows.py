@@ -71,6 +71,8 @@ class Panel:
         method name -> float32 ``(h, w)`` magnitude, all on the target's scale, in the order of the table.
     scores
         method name -> {"psnr": ..., "ssim": ..., "nmse": ...} of this slice; empty without a target.
+    expected
+        method name -> float32 ``(h, w)``, an estimate of the error of each pixel; empty where none was asked for.
     """
 
     volume: str
@@ -82,6 +84,7 @@ class Panel:
     target: NDArray[np.float32] | None
     recons: dict[str, NDArray[np.float32]]
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    expected: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass

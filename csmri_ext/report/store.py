@@ -30,7 +30,7 @@ SLICES_FILE = "slices.csv"
 SLICE_COLUMNS = ("method", "mask", "acceleration", "volume", "slice", "psnr", "ssim")
 FEW_ROWS = 64  # so many are written out at each row
 LONGEST_PART = 90  # characters of a volume's or a method's name in the name of a file
-RECON_FOLDER = "recons"
+RECON_FOLDER, ERROR_FOLDER = "recons", "errors"
 _LISTS = {"slice_psnr", "slice_ssim", "details"}  # what does not fit into a cell of a table
 
 
@@ -105,6 +105,11 @@ class Store:
         """Folder of the reconstructed images."""
         return self.folder / RECON_FOLDER
 
+    @property
+    def errors(self) -> Path:
+        """Folder of their estimated errors, where these were asked for; the files have the same names."""
+        return self.folder / ERROR_FOLDER
+
     def resume(self, or_else: str = "") -> int:
         """Claim the folder, and take over the rows of earlier runs of the same settings on the same inputs.
 
@@ -158,9 +163,9 @@ class Store:
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 return  # not ours: leave everything alone
             for name in names:
-                data = self.recons / Path(name).name
-                data.unlink(missing_ok=True)
-                data.with_suffix(".hdr").unlink(missing_ok=True)
+                for data in (self.recons / Path(name).name, self.errors / Path(name).name):
+                    data.unlink(missing_ok=True)
+                    data.with_suffix(".hdr").unlink(missing_ok=True)
             for name in (ROWS_FILE, TABLE_FILE, SLICES_FILE):
                 (self.folder / name).unlink(missing_ok=True)
             self._journal.clear()
@@ -200,6 +205,18 @@ class Store:
             self._journal.append({"row": self._jsonable(row.as_dict())})
         if len(self._rows) < FEW_ROWS or len(self._rows) >= 2 * self._rows_on_disk:  # not at every row of thousands
             self.write()
+
+    def add_error_map(self, row: Row, error: NDArray[np.float32]) -> None:
+        """Keep an estimate of the error of every pixel of a finished row, real ``(slices, h, w)``, as ``.cfl``."""
+        self.errors.mkdir(exist_ok=True)
+        history = f"estimated error of {row.method} of {row.volume}"
+        image = to_bart(error.astype(np.complex64)[:, np.newaxis])
+        write_cfl(self.errors / str(row.details["recon"]), image, history=history)
+
+    def error_map(self, row: Row) -> NDArray[np.float32] | None:
+        """Read what `add_error_map` kept; None where there is none."""
+        path = self.errors / str(row.details.get("recon"))
+        return from_bart(read_cfl(path))[:, 0].real if path.exists() else None
 
     def images(self, row: Row) -> NDArray[np.complex64] | None:
         """Map the images of a row into memory, complex64 ``(slices, h, w)``; None where the file is gone."""
