@@ -1,4 +1,4 @@
-"""What users pass, and what they call beside: masks in full shape, calls without preparation, encoding, FFT, metrics.
+"""What users pass, and what they call beside: full masks, unprepared calls, encoding, FFT, layouts, metrics.
 
 ``python -m benchmarks.as_passed`` prints one table, ours first, every way in the same run and in rotating order. Times
 are processor time of one thread, so that other work on the machine counts as little as possible.
@@ -17,7 +17,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import fft
 
 from benchmarks import timing
-from csmri_ext import metrics, ops
+from csmri_ext import metrics, nn, ops
 from csmri_ext.ops import reference
 from csmri_ext.physics import fft2c, ifft2c
 
@@ -100,6 +100,31 @@ def small() -> dict[str, Ways]:
     }
 
 
+def layouts() -> dict[str, Ways]:
+    """Time a layer between point-wise convolutions, or with a residual, on contiguous and on channels_last memory."""
+    last, wide = torch.channels_last, torch.randn(1, 64, 160, 160)
+    layer, x = nn.SplitDepthwiseConv(64), torch.randn(1, 16, 160, 160)
+    expand, project = torch.nn.Conv2d(16, 64, 1), torch.nn.Conv2d(64, 16, 1)
+
+    def block(x: torch.Tensor, back: bool = False) -> torch.Tensor:
+        inner = layer(torch.relu(expand(x)))
+        return x + project(torch.relu(inner.contiguous(memory_format=last) if back else inner))
+
+    def residual(x: torch.Tensor, back: bool = False) -> torch.Tensor:
+        inner = layer(x)
+        return torch.relu(x + (inner.contiguous(memory_format=last) if back else inner))
+
+    cases: dict[str, Ways] = {}
+    for name, function, image in (("block", block, x), ("residual", residual, wide)):
+        moved = image.contiguous(memory_format=last)
+        cases[f"SplitDepthwiseConv, {name}"] = {
+            "ours": lambda f=function, x=image: f(x),
+            "channels_last in": lambda f=function, x=moved: f(x),
+            "channels_last in and out": lambda f=function, x=moved: f(x, back=True),
+        }
+    return cases
+
+
 def image_quality() -> dict[str, Ways]:
     """One volume, 8 x 320 x 320, float32; against the formulae of fastMRI's evaluate.py, which stay in float32."""
     generator = np.random.default_rng(0)
@@ -133,7 +158,7 @@ def main() -> None:
     print(f"{timing.machine()}; 1 thread, processor time, median of {repetitions} alternating repetitions\n")
     print("| case | ours, ms | against | times our time |\n|---|---|---|---|")
     with torch.inference_mode():
-        for make in (data_steps, encoding, small, image_quality):
+        for make in (data_steps, encoding, small, layouts, image_quality):
             for case, ways in make().items():
                 measured = timing.side_by_side(ways, repetitions, clock=time.process_time)
                 first = f"| {case} | {measured.milliseconds['ours']:.3g} "

@@ -222,7 +222,7 @@ def over_volumes(values: Iterable[float]) -> Summary:
 
 
 # --- a part of a slice at a time, so that what is computed of it stays in the cache -----------------------------------
-_PART = 1 << 15  # pixels
+_PART = 1 << 16  # pixels
 _RUN = 1 << 11  # pixels whose squares are added in float32, where the images are
 _SAFE = 1e-24, 1e30  # mean squares of a part with nothing lost in float32
 _STRIP = 32  # rows
@@ -234,20 +234,17 @@ def _squared_errors(
     """``||target - recon||^2`` and, if `energy`, ``||target||^2`` of each slice."""
     errors, energies = np.zeros(len(target)), np.zeros(len(target))
     single = target.dtype == recon.dtype == np.float32
-    difference = np.empty(_PART, np.float32 if single else np.float64)
-    for i in range(len(target)):
-        pixels, others = target[i].reshape(-1), recon[i].reshape(-1)
-        for start in range(0, pixels.size, _PART):
-            part, other = pixels[start : start + _PART], others[start : start + _PART]
-            into = difference[: part.size]
-            if single:
-                np.subtract(part, other, out=into)
-            else:
-                into[:] = part
-                into -= other
-            errors[i] += _energy(into)
-            if energy:
-                energies[i] += _energy(part)
+    difference = np.empty(min(_PART, target[0].size), np.float32 if single else np.float64)
+    with np.errstate(over="ignore", under="ignore"):  # what float32 cannot hold is noticed in `_energy`
+        for i in range(len(target)):
+            pixels, others = target[i].reshape(-1), recon[i].reshape(-1)
+            for start in range(0, pixels.size, _PART):
+                part, other = pixels[start : start + _PART], others[start : start + _PART]
+                into = difference[: part.size]
+                np.subtract(part, other, out=into, dtype=into.dtype)
+                errors[i] += _energy(into)
+                if energy:
+                    energies[i] += _energy(part)
     return errors, energies
 
 
@@ -256,12 +253,9 @@ def _energy(values: NDArray[Any]) -> float:
     if values.dtype == np.float32:
         whole = values.size - values.size % _RUN
         runs = values[:whole].reshape(-1, 1, _RUN)
-        with np.errstate(over="ignore", under="ignore"):
-            sums = np.matmul(runs, runs.transpose(0, 2, 1))
-        total = float(sums.sum(dtype=np.float64))
-        if not whole or _SAFE[0] * whole < total < _SAFE[1]:
-            rest = values[whole:].astype(np.float64)
-            return total + float(rest @ rest)
+        total = float(np.matmul(runs, runs.transpose(0, 2, 1)).sum(dtype=np.float64))
+        if _SAFE[0] * whole < total < _SAFE[1]:
+            return total if whole == values.size else total + _energy(values[whole:].astype(np.float64))
     wide = values.astype(np.float64, copy=False)
     return float(wide @ wide)
 

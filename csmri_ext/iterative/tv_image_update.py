@@ -190,7 +190,7 @@ def unitary_fft(xp: ModuleType) -> tuple[Callable[..., Any], Callable[..., Any]]
 
 
 def _real(array: Any, xp: ModuleType) -> Any:
-    return array.view(xp.float32)
+    return xp.ascontiguousarray(array).view(xp.float32)  # numpy 1's transforms leave axes in another order
 
 
 def _inner(left: Any, right: Any, xp: ModuleType) -> float:

@@ -125,6 +125,17 @@ def test_channels_last_changes_nothing(name: str) -> None:
     torch.testing.assert_close(layer(*given), expected)
 
 
+@pytest.mark.parametrize("name", [name for name in LAYERS if not name.startswith("DataConsistency")])
+def test_memory_of_the_result(name: str) -> None:
+    """channels_last goes through, but for two layers whose kernels work on planes, as docs/ops.md says."""
+    layer, make, _ = build(name)
+    layer = layer.to(memory_format=torch.channels_last)
+    out = layer(*(x.contiguous(memory_format=torch.channels_last) for x in make(torch.float32)))
+    planes = name in ("PGSA", "SplitDepthwiseConv")
+    assert out.is_contiguous() == planes
+    assert out.is_contiguous(memory_format=torch.channels_last) != planes
+
+
 @every_layer
 def test_activation_in_place_may_follow(name: str) -> None:
     layer, make, _ = build(name)
