@@ -181,16 +181,23 @@ class SenseUpdate:
 
 
 def unitary_fft(xp: ModuleType) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Orthonormal FFT over the last two axes (or `axes`), and its inverse; both may overwrite their argument."""
+    """Orthonormal FFT over the last two axes (or `axes`), and its inverse; both may overwrite their argument.
+
+    Results have the argument's dtype, in C order, as what follows takes for granted; numpy 1 gives complex128.
+    """
     options: dict[str, Any] = {"axes": (-2, -1), "norm": "ortho"}
     if xp is np:  # scipy's transforms of complex64 take half the time of numpy's
         options |= {"overwrite_x": True, "workers": 1}
         return functools.partial(scipy.fft.fftn, **options), functools.partial(scipy.fft.ifftn, **options)
-    return functools.partial(xp.fft.fftn, **options), functools.partial(xp.fft.ifftn, **options)
+
+    def in_order(transform: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda array, **axes: xp.ascontiguousarray(transform(array, **(options | axes)), dtype=array.dtype)
+
+    return in_order(xp.fft.fftn), in_order(xp.fft.ifftn)
 
 
 def _real(array: Any, xp: ModuleType) -> Any:
-    return xp.ascontiguousarray(array).view(xp.float32)  # numpy 1's transforms leave axes in another order
+    return array.view(xp.float32)
 
 
 def _inner(left: Any, right: Any, xp: ModuleType) -> float:

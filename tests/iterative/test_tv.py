@@ -186,8 +186,8 @@ def test_sense_update_leaves_out_transforms_that_cancel(kind, axes):
 # --- other array modules ---------------------------------------------------------------------------------------------
 
 IN_CUPY = frozenset(
-    """abs any arange argmax asarray broadcast_to complex64 concatenate cumsum dot empty_like exp finfo float32 float64
-    isfinite maximum multiply sin sort sqrt stack sum where zeros zeros_like""".split()  # noqa: SIM905
+    """abs any arange argmax asarray ascontiguousarray broadcast_to complex64 concatenate cumsum dot empty_like exp
+    finfo float32 float64 isfinite maximum multiply sin sort sqrt stack sum where zeros zeros_like""".split()  # noqa: SIM905
 )
 FFT_IN_CUPY = frozenset(["fft2", "ifft2", "fftn", "ifftn", "fftshift", "ifftshift"])
 
