@@ -86,6 +86,7 @@ class DataConsistencyArgs:
         eta: int,
         add_image: bool,
     ) -> None: ...
+    def at(self, image: int, out: int, samples: int, weights: int, eta: int) -> DataConsistencyArgs: ...
 
 class DataConsistencyBackwardArgs:
     shape: Final[KspaceShape]
@@ -130,6 +131,7 @@ class DataConsistencyOnceArgs:
         eta: int,
         add_image: bool,
     ) -> None: ...
+    def at(self, image: int, out: int, kspace: int, mask: int, eta: int) -> DataConsistencyOnceArgs: ...
 
 class EdgeTerm:
     operation: Final[Separable]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -35,18 +36,18 @@ def cover(x: Tensor) -> bool:
     return not x.is_cuda or max(x.shape[-2:]) <= _core.MAX_CUDA_LENGTH
 
 
-def _replicas(image: Tensor) -> int:
-    return 1 if image.is_complex() else image.shape[-3] // 2
-
-
 def _batch(image: Tensor) -> int:
     return math.prod(image.shape[:-2]) if image.is_complex() else image.shape[0]
 
 
 def shape_of(image: Tensor, n_masks: int, axes: str) -> _core.KspaceShape:
     """Return KspaceShape of csrc/fft/packed_kspace.hpp."""
-    batch = _batch(image)
-    return kspace_shape(batch, image.shape, axes, _replicas(image), max(1, batch // max(1, n_masks)))
+    return _shape(image.shape, image.is_complex(), n_masks, axes)
+
+
+def _shape(size: torch.Size, is_complex: bool, n_masks: int, axes: str) -> _core.KspaceShape:
+    batch, replicas = (math.prod(size[:-2]), 1) if is_complex else (size[0], size[1] // 2)
+    return kspace_shape(batch, size, axes, replicas, max(1, batch // max(1, n_masks)))
 
 
 def addressable(image: Tensor) -> Tensor:
@@ -58,13 +59,43 @@ def addressable(image: Tensor) -> Tensor:
 
 def images_of(image: Tensor) -> _core.ComplexImages:
     """Return ComplexImages of csrc/fft/images.hpp."""
-    re, size, strides = image.data_ptr(), image.element_size(), image.stride()
-    if len(strides) == 3:  # complex
-        im, (batch, replica, row, column) = re + size // 2, (2 * strides[0], 0, 2 * strides[1], 2)
+    return _images(image.data_ptr(), image.shape, image.stride(), image.dtype)
+
+
+def _images(re: int, size: torch.Size, strides: tuple[int, ...], dtype: torch.dtype) -> _core.ComplexImages:
+    if dtype.is_complex:
+        im, (batch, replica, row, column) = re + dtype.itemsize // 2, (2 * strides[0], 0, 2 * strides[1], 2)
     else:
-        im, (batch, replica, row, column) = re + size * strides[1] * _replicas(image), (*strides[:3], 1)
+        im, (batch, replica, row, column) = re + dtype.itemsize * strides[1] * (size[1] // 2), (*strides[:3], 1)
     return _core.ComplexImages(
         re=re, im=im, batch_stride=batch, replica_stride=replica, row_stride=row, column_stride=column
+    )
+
+
+@lru_cache(maxsize=1024)
+def layout(
+    args: Callable[..., Any],
+    size: torch.Size,
+    strides: tuple[int, ...],
+    dtype: torch.dtype,
+    n_masks: int,
+    axes: str,
+    add_image: bool,
+) -> Any:
+    """Return DataConsistencyArgs or DataConsistencyOnceArgs of an `addressable` image, all of it at address 0.
+
+    Its method ``at`` makes of it the arguments of a call: they are built once for images of equal extents, which for
+    small ones costs more than the kernel.
+    """
+    data, weighting = ("samples", "weights") if args is _core.DataConsistencyArgs else ("kspace", "mask")
+    contiguous = torch.empty(size, dtype=dtype, device="meta").stride()
+    return args(
+        shape=_shape(size, dtype.is_complex, n_masks, axes),
+        image=_images(0, size, strides, dtype),
+        out=_images(0, size, contiguous, dtype),
+        **{data: 0, weighting: 0},
+        eta=0,
+        add_image=add_image,
     )
 
 
@@ -76,32 +107,20 @@ def fft_flops(image_shape: torch.Size, axes: str) -> int:
 
 
 # --- [x] + eta F^H (s - m F x) -------------------------------------------------------------------------------------
-def _apply_to(
-    out: Tensor, image: Tensor, samples: Tensor | None, weights: Tensor, eta: Tensor, axes: str, add_image: bool
-) -> None:
-    if image.numel() == 0:
-        return
-    image, eta = addressable(image), eta.contiguous()
-    samples = None if samples is None else samples.contiguous()
-    shape, weights = shape_of(image, weights.shape[0], axes), weights.contiguous()
-    args = _core.DataConsistencyArgs(
-        shape=shape,
-        image=images_of(image),
-        out=images_of(addressable(out)),
-        samples=address(samples),
-        weights=address(weights),
-        eta=address(eta),
-        add_image=add_image,
-    )
-    launch("data_consistency", image, args)
-
-
 def apply_now(
     image: Tensor, samples: Tensor | None, weights: Tensor, eta: Tensor, axes: str, add_image: bool
 ) -> Tensor:
     """Run what `apply` registers."""
     out = torch.empty_like(image, memory_format=torch.contiguous_format)
-    _apply_to(out, image, samples, weights, eta, axes, add_image)
+    if image.numel() == 0:
+        return out
+    image, weights = addressable(image), weights.contiguous()
+    samples = None if samples is None else samples.contiguous()
+    like = layout(
+        _core.DataConsistencyArgs, image.shape, image.stride(), image.dtype, weights.shape[0], axes, add_image
+    )
+    args = like.at(image.data_ptr(), out.data_ptr(), address(samples), weights.data_ptr(), eta.data_ptr())
+    launch("data_consistency", image, args)
     return out
 
 

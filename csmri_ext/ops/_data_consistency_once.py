@@ -32,17 +32,11 @@ def _once(image: Tensor, kspace: Tensor | None, mask: Tensor, eta: Tensor, add_i
             image, samples, packed.pack_mask_now(masks, axes, *image.shape[-2:]), eta, axes, add_image
         )
     out = torch.empty_like(image, memory_format=torch.contiguous_format)
-    image, eta = kernels.addressable(image), eta.contiguous()
-    kspace = None if kspace is None else kspace.contiguous()
-    args = _core.DataConsistencyOnceArgs(
-        shape=kernels.shape_of(image, masks.shape[0], axes),
-        image=kernels.images_of(image),
-        out=kernels.images_of(kernels.addressable(out)),
-        kspace=address(kspace),
-        mask=address(masks),
-        eta=address(eta),
-        add_image=add_image,
+    image, kspace = kernels.addressable(image), None if kspace is None else kspace.contiguous()
+    like = kernels.layout(
+        _core.DataConsistencyOnceArgs, image.shape, image.stride(), image.dtype, masks.shape[0], axes, add_image
     )
+    args = like.at(image.data_ptr(), out.data_ptr(), address(kspace), masks.data_ptr(), eta.data_ptr())
     launch("data_consistency_once", image, args)
     return out
 

@@ -18,6 +18,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from csmri_ext.ops._batching import Batching, register_batching
 from csmri_ext.ops._derivatives import Derivatives, VjpProblem, register_derivatives
+from csmri_ext.ops._direct import direct_where_possible
 
 try:
     from csmri_ext import _core
@@ -83,7 +84,9 @@ def register(
     batching: Batching | None = None,
     devices: Sequence[str] = ("CPU", "CUDA"),
 ) -> Callable[..., Any]:
-    """Define an op `torch.ops.csmri_ext.<name>` with all its parts, and return it.
+    """Define an op `torch.ops.csmri_ext.<name>` with all its parts, and return a function that calls it.
+
+    The function leaves the dispatcher out where nothing is left to dispatch to but the kernel (`_direct`).
 
     Parameters
     ----------
@@ -121,7 +124,7 @@ def register(
         LIBRARY, op, implementation, Derivatives(backward, setup_context, jvp, twin, gradient_of, constants or {})
     )
     register_batching(LIBRARY, op, batching or Batching())
-    return op
+    return direct_where_possible(op, implementation) if "CPU" in devices else op
 
 
 def launch(name: str, like: Tensor, args: Any) -> None:

@@ -231,8 +231,10 @@ def _check_measured(kspace: Tensor, mask: Tensor) -> None:
         raise ValueError(f"data_consistency: no gradient with respect to the mask; {packed.NO_MASK_GRADIENT}")
     if kspace.device != mask.device:
         raise ValueError(f"data_consistency: kspace is on {kspace.device}, mask on {mask.device}")
-    fits = kspace.ndim >= max(2, mask.ndim) and all(
-        n in (1, full) for n, full in zip(reversed(mask.shape), reversed(kspace.shape), strict=False)
+    size, full = mask.shape, kspace.shape
+    fits = len(full) >= max(2, len(size)) and (
+        size == full[-len(size) :]  # nearly always, and small images wait for nothing else
+        or all(n in (1, full_n) for n, full_n in zip(reversed(size), reversed(full), strict=False))
     )
     if not fits:
         raise ValueError(
@@ -244,12 +246,12 @@ def _check_measured(kspace: Tensor, mask: Tensor) -> None:
 def _check_image(image: Tensor, kspace: Tensor) -> None:
     if image.device != kspace.device:
         raise ValueError(f"data_consistency: image is on {image.device}, kspace on {kspace.device}")
+    if image.dtype is kspace.dtype and image.shape == kspace.shape:
+        return
     if image.is_complex():
         if image.dtype != kspace.dtype:
             raise TypeError(f"data_consistency: image is {image.dtype}, kspace {kspace.dtype}")
-        if image.shape != kspace.shape:
-            raise ValueError(f"data_consistency: image {tuple(image.shape)}, kspace {tuple(kspace.shape)}: they differ")
-        return
+        raise ValueError(f"data_consistency: image {tuple(image.shape)}, kspace {tuple(kspace.shape)}: they differ")
     autocast = image.is_floating_point() and autocasting(image.device)
     if image.dtype != packed.REAL_DTYPES[kspace.dtype] and not autocast:
         raise TypeError(f"data_consistency: image is {image.dtype}, kspace {kspace.dtype}")

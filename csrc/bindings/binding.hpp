@@ -109,7 +109,7 @@ CountedField<Struct, M> field(const char* name, M Struct::* member, int Struct::
 
 // A class of that name in Python, made from keyword arguments, one for each field.
 template <class Struct, class... Fields>
-void define_struct(pybind11::module_& m, const char* name, const Fields&... fields) {
+pybind11::class_<Struct> define_struct(pybind11::module_& m, const char* name, const Fields&... fields) {
   pybind11::class_<Struct> defined(m, name);
   defined.def(pybind11::init([fields...](const typename Fields::Given&... given) {
                 Struct made{};
@@ -118,6 +118,7 @@ void define_struct(pybind11::module_& m, const char* name, const Fields&... fiel
               }),
               pybind11::kw_only(), pybind11::arg(fields.name)...);
   (defined.def_property_readonly(fields.name, [fields](const Struct& self) { return fields.read(self); }), ...);
+  return defined;
 }
 
 // --- kernels ------------------------------------------------------------------------------------------------------

@@ -6,11 +6,39 @@ namespace csmri {
 namespace bindings {
 namespace {
 
+template <class T>
+void move(ComplexImages<T>& images, Address by) {
+  images.re = reinterpret_cast<T*>(reinterpret_cast<Address>(images.re) + by);
+  images.im = reinterpret_cast<T*>(reinterpret_cast<Address>(images.im) + by);
+}
+
+// Arguments at address 0 moved to where the tensors of a call are: what remains to do for a call whose extents have been
+// seen before. Building them from their names takes as long as a small image.
+template <class Struct, class Data>
+void define_at(pybind11::class_<Struct>& args, const char* data_name, Data Struct::* data, const char* mask_name,
+               Data Struct::* mask) {
+  args.def(
+      "at",
+      [data, mask](const Struct& self, Address image, Address out, Address of_data, Address of_mask, Address eta) {
+        Struct moved = self;
+        move(moved.image, image);
+        move(moved.out, out);
+        moved.*data = reinterpret_cast<Data>(of_data);
+        moved.*mask = reinterpret_cast<Data>(of_mask);
+        moved.eta = reinterpret_cast<Data>(eta);
+        return moved;
+      },
+      pybind11::arg("image"), pybind11::arg("out"), pybind11::arg(data_name), pybind11::arg(mask_name),
+      pybind11::arg("eta"));
+}
+
 void define_apply(pybind11::module_& m) {
   using A = DataConsistencyArgs<void>;
-  define_struct<A>(m, "DataConsistencyArgs", field("shape", &A::shape), field("image", &A::image),
-                   field("out", &A::out), field("samples", &A::samples), field("weights", &A::weights),
-                   field("eta", &A::eta), field("add_image", &A::add_image));
+  auto apply_args = define_struct<A>(m, "DataConsistencyArgs", field("shape", &A::shape), field("image", &A::image),
+                                     field("out", &A::out), field("samples", &A::samples),
+                                     field("weights", &A::weights), field("eta", &A::eta),
+                                     field("add_image", &A::add_image));
+  define_at(apply_args, "samples", &A::samples, "weights", &A::weights);
   define_cpu<DataConsistencyArgs>(
       m, "data_consistency",
       [](auto level, const auto& args, const Workspace& work) { data_consistency_cpu<level()>(args, work); },
@@ -20,9 +48,10 @@ void define_apply(pybind11::module_& m) {
       kNoScratch);
 
   using O = DataConsistencyOnceArgs<void>;
-  define_struct<O>(m, "DataConsistencyOnceArgs", field("shape", &O::shape), field("image", &O::image),
-                   field("out", &O::out), field("kspace", &O::kspace), field("mask", &O::mask), field("eta", &O::eta),
-                   field("add_image", &O::add_image));
+  auto once_args = define_struct<O>(m, "DataConsistencyOnceArgs", field("shape", &O::shape), field("image", &O::image),
+                                    field("out", &O::out), field("kspace", &O::kspace), field("mask", &O::mask),
+                                    field("eta", &O::eta), field("add_image", &O::add_image));
+  define_at(once_args, "kspace", &O::kspace, "mask", &O::mask);
   define_cpu<DataConsistencyOnceArgs>(
       m, "data_consistency_once",
       [](auto level, const auto& args, const Workspace& work) { data_consistency_once_cpu<level()>(args, work); },

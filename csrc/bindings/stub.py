@@ -77,7 +77,14 @@ def _struct(cls: type) -> str:
     lines += [f"    {name}: Final[{kind}]" for name, kind in fields]
     lines += ["    def __init__(", "        self,", "        *,"]
     lines += [f"        {name}: {kind}," for name, kind in fields]
-    return "\n".join([*lines, "    ) -> None: ...", ""])
+    methods = [thing for name, thing in sorted(vars(cls).items()) if not name.startswith("_") and callable(thing)]
+    return "\n".join([*lines, "    ) -> None: ...", *map(_method, methods), ""])
+
+
+def _method(method: Any) -> str:
+    parameters, result = _signature(method.__doc__)
+    given = ", ".join(["self", *[f"{name}: {kind}" for name, kind in parameters[1:]]])
+    return f"    def {method.__name__}({given}) -> {result}: ..."
 
 
 def _enum(cls: Any) -> str:

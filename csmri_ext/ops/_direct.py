@@ -1,0 +1,68 @@
+"""Calls that the dispatcher would bring to the CPU kernel and nowhere else: they need not go through it.
+
+Torch's way from Python to an op that is written in Python, with all that it could meet on the way, takes as long as the
+kernel on an image of 64 x 64. Most calls outside of training meet nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+_Parameter = torch.nn.Parameter
+_NO_TENSORS = frozenset((str, bool, int, float, type(None)))
+_autograd, _C, _compiler = torch.autograd, torch._C, torch.compiler
+_included = torch._C._dispatch_tls_local_include_set
+_Key = torch._C.DispatchKey
+# Keys that a thread adds to those of its tensors: these two outside and inside of inference mode, and nothing where no
+# mode of torch.utils._python_dispatch, transform of torch.func or trace of torch.jit is active.
+_INFERENCE = _included().from_raw_repr(0).add(_Key.BackendSelect)
+_NOTHING = {_INFERENCE.raw_repr(), _INFERENCE.add(_Key.ADInplaceOrView).raw_repr()}
+
+
+def is_direct(args: Sequence[Any]) -> bool:
+    """Whether an op of these arguments comes down to its kernel on the CPU.
+
+    Not where anything watches or changes calls: compilation and tracing, modes, transforms, forward mode, autocast, a
+    profiler, gradients that are wanted; nor where a tensor is no plain one, or must be conjugated or negated first.
+    """
+    if (
+        _compiler.is_compiling()
+        or _included().raw_repr() not in _NOTHING
+        or _C._len_torch_function_stack()
+        or forward_ad._current_level >= 0
+        or _autograd._profiler_enabled()
+        or torch.is_autocast_enabled("cpu")
+        or (torch.is_grad_enabled() and _C._any_requires_grad(*args))
+    ):
+        return False
+    return _are_plain(args)
+
+
+def _are_plain(args: Sequence[Any]) -> bool:
+    for x in args:
+        kind = type(x)
+        if kind is Tensor or kind is _Parameter:
+            if x.is_neg() or x.is_conj() or not x.is_cpu:
+                return False
+        elif kind is list or kind is tuple:
+            if not _are_plain(x):
+                return False
+        elif kind not in _NO_TENSORS:
+            return False
+    return True
+
+
+def direct_where_possible(op: Callable[..., Any], implementation: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls `implementation`, an op's on the CPU, where `is_direct`, else the op."""
+
+    @wraps(implementation)
+    def call(*args: Any) -> Any:
+        return implementation(*args) if is_direct(args) else op(*args)
+
+    return call
