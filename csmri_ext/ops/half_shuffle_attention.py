@@ -23,7 +23,10 @@ _WEIGHTS = ("norm_weight", "norm_bias", "query", "key_value", "project", "bias")
 
 
 def half_shuffle_attention_is_faster(x: Tensor) -> bool:
-    """Whether the op was measured to beat torch on inputs like `x`: in float32 on a CPU with AVX2, outside autocast."""
+    """Whether the op was measured to beat torch on inputs like `x`: in float32 on a CPU with AVX2, outside autocast.
+
+    No GPU has timed the op.
+    """
     measured = x.device.type == "cpu" and x.dtype == torch.float32 and _WIDE_REGISTERS
     return measured and not autocasting(x.device)
 
@@ -49,14 +52,14 @@ def half_shuffle_attention(
     half the pixels at the same place of all windows attend to each other. No matrix of all pairs is stored, nor
     anything else for the backward pass, which computes queries, keys, values and weights again from `x`.
 
-    Kernels run on the CPU, float32 and float64, at every instruction set. There is none for CUDA yet: there the op is
-    composed of torch's ``layer_norm``, ``linear`` and ``scaled_dot_product_attention``, forward and backward, in any
-    floating-point type.
+    Kernels run on the CPU, float32 and float64, at every instruction set, and forward on CUDA, also in bfloat16 and
+    float16, of which all sums are float32's. Backward there is no kernel for CUDA: there the gradients are composed of
+    torch's ``layer_norm``, ``linear`` and ``scaled_dot_product_attention``.
 
     Parameters
     ----------
     x
-        float32 or float64, on CUDA any floating-point type, ``(batch, channels, ny, nx)``, both sizes multiples of 8
+        float32 or float64, on CUDA also bfloat16 or float16, ``(batch, channels, ny, nx)``, both sizes multiples of 8
         (`csmri_ext.nn.HSAB` pads). channels_last is fast, any other layout is copied first. Fastest for heads of 16
         channels or more. float64 is for checks: it is slow. Under autocast float32 stays float32, and so do 16 bits on
         CUDA; on the CPU they become float32.
@@ -141,8 +144,6 @@ def _arguments(x: Tensor, weights: list[Tensor], heads: int, epsilon: float, out
 
 def _forward(x: Tensor, *arguments: Any) -> Tensor:
     *weights, heads, epsilon = arguments
-    if x.is_cuda:
-        return _pixels(_of_torch(x, *arguments))
     x, out, weights = _pixels(x), _empty(x), [w.contiguous() for w in weights]
     launch("half_shuffle_attention", x, _arguments(x, weights, heads, epsilon, out))
     return out

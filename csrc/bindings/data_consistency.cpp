@@ -12,8 +12,8 @@ void move(ComplexImages<T>& images, Address by) {
   images.im = reinterpret_cast<T*>(reinterpret_cast<Address>(images.im) + by);
 }
 
-// Arguments at address 0 moved to where the tensors of a call are: what remains to do for a call whose extents have been
-// seen before. Building them from their names takes as long as a small image.
+// Arguments at address 0 moved to where the tensors of a call are: what remains to do for a call whose extents have
+// been seen before. Building them from their names takes as long as a small image.
 template <class Struct, class Data>
 void define_at(pybind11::class_<Struct>& args, const char* data_name, Data Struct::* data, const char* mask_name,
                Data Struct::* mask) {
@@ -34,10 +34,10 @@ void define_at(pybind11::class_<Struct>& args, const char* data_name, Data Struc
 
 void define_apply(pybind11::module_& m) {
   using A = DataConsistencyArgs<void>;
-  auto apply_args = define_struct<A>(m, "DataConsistencyArgs", field("shape", &A::shape), field("image", &A::image),
-                                     field("out", &A::out), field("samples", &A::samples),
-                                     field("weights", &A::weights), field("eta", &A::eta),
-                                     field("add_image", &A::add_image));
+  auto apply_args =
+      define_struct<A>(m, "DataConsistencyArgs", field("shape", &A::shape), field("image", &A::image),
+                       field("out", &A::out), field("samples", &A::samples), field("weights", &A::weights),
+                       field("eta", &A::eta), field("add_image", &A::add_image));
   define_at(apply_args, "samples", &A::samples, "weights", &A::weights);
   define_cpu<DataConsistencyArgs>(
       m, "data_consistency",

@@ -21,6 +21,11 @@ void define_attention(pybind11::module_& m) {
         return half_shuffle_attention_scratch_bytes<level()>(args, threads);
       });
 
+  define_cuda<HalfShuffleAttentionArgs>(
+      m, "half_shuffle_attention", Stored{},
+      [](const auto& args, const Workspace& work) { half_shuffle_attention_cuda(args, work); },
+      [](const auto& args) { return half_shuffle_attention_cuda_scratch_bytes(args); });
+
   using B = HalfShuffleAttentionBackwardArgs<void>;
   define_struct<B>(m, "HalfShuffleAttentionBackwardArgs", field("grad_out", &B::grad_out),
                    field("forward", &B::forward), field("grad_x", &B::grad_x),

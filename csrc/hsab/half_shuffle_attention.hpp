@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "core/simd.hpp"
+#include "core/storage.hpp"
 #include "core/workspace.hpp"
 
 namespace csmri {
@@ -44,7 +45,7 @@ struct HalfShuffleAttentionBackwardArgs {
   T* grad_bias;
 };
 
-// T is float or double.
+// CPU: T is float or double.
 template <Simd L, class T>
 void half_shuffle_attention_cpu(const HalfShuffleAttentionArgs<T>& args, const Workspace& work);
 template <Simd L, class T>
@@ -54,5 +55,11 @@ void half_shuffle_attention_backward_cpu(const HalfShuffleAttentionBackwardArgs<
 template <Simd L, class T>
 std::int64_t half_shuffle_attention_backward_scratch_bytes(const HalfShuffleAttentionBackwardArgs<T>& args,
                                                            int threads);
+
+// CUDA, forward only, T also BFloat16 or Float16: enqueued on work.stream; no element written depends on scheduling.
+template <class T>
+void half_shuffle_attention_cuda(const HalfShuffleAttentionArgs<T>& args, const Workspace& work);
+template <class T>
+std::int64_t half_shuffle_attention_cuda_scratch_bytes(const HalfShuffleAttentionArgs<T>& args);
 
 }  // namespace csmri

@@ -16,6 +16,7 @@ from csmri_ext.ops import _library
 split_depthwise = import_module("csmri_ext.ops.split_depthwise")  # the package has functions of the same names
 pyramid_attention = import_module("csmri_ext.ops.pyramid_attention")
 hsab_feed_forward = import_module("csmri_ext.ops.hsab_feed_forward")
+half_shuffle_attention = import_module("csmri_ext.ops.half_shuffle_attention")
 separable_node = import_module("csmri_ext.ops.separable_node")
 nasn_cascade = import_module("csmri_ext.ops.nasn_cascade")
 relu_conv = import_module("csmri_ext.ops.relu_conv")
@@ -54,7 +55,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             kernel(args, _core.Workspace(scratch=0, threads=1, device=1 << 20, stream=0))
         names.append(kernel.__name__)
 
-    for module in (split_depthwise, hsab_feed_forward, pyramid_attention, separable_kernels):
+    for module in (split_depthwise, hsab_feed_forward, half_shuffle_attention, pyramid_attention, separable_kernels):
         monkeypatch.setattr(module, "launch", launch)
         monkeypatch.setattr(module, "address", lambda x: 0)
     return names
@@ -84,6 +85,19 @@ def test_arguments_of_hsab_feed_forward(
     out = hsab_feed_forward._forward(x, *(tensor(*size, dtype=dtype) for size in ((16, 8), (16, 3, 3), (8, 16))))
     assert out.shape == x.shape and out.is_contiguous(memory_format=torch.channels_last)
     assert calls == [f"hsab_feed_forward_cuda_{_library._KERNEL_SUFFIX[dtype]}"]
+
+
+@needs_cuda_build
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_arguments_of_half_shuffle_attention(
+    calls: list[str], tensor: Callable[..., torch.Tensor], dtype: torch.dtype
+) -> None:
+    """Forward; the backward pass is composed of torch's kernels."""
+    x = torch.empty(2, 4, 8, 16, dtype=dtype, device="cuda:0", memory_format=torch.channels_last)
+    weights = [tensor(*size, dtype=dtype) for size in ((4,), (4,), (4, 4), (8, 4), (4, 4), (4,))]
+    out = half_shuffle_attention._forward(x, *weights, 2, 1e-5)
+    assert out.shape == x.shape and out.is_contiguous(memory_format=torch.channels_last)
+    assert calls == [f"half_shuffle_attention_cuda_{_library._KERNEL_SUFFIX[dtype]}"]
 
 
 @needs_cuda_build

@@ -53,7 +53,7 @@ def test_plain_calls_are_direct(around: Callable[[], AbstractContextManager[Any]
         assert is_direct((x, None, "x", True, 2, 0.5, [x, parameter], parameter))
 
 
-WATCHED = {
+WATCHED: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "dispatch mode": _Calls,
     "function mode": _Functions,
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
