@@ -57,6 +57,51 @@ def replica_major(terms: Sequence[Tensor], scales: Tensor, in_chans: int, replic
     return torch.stack([x.unflatten(1, (in_chans, replicas)).transpose(1, 2) for x in scaled], 2).flatten(1, 3)
 
 
+def fuse_with_shared(
+    fusion: PGSA, terms: Sequence[Tensor], scales: Tensor, shared: int, in_chans: int, replicas: int
+) -> Tensor:
+    """Return ``fusion(replica_major(...))`` for less: one term is the same in all replicas.
+
+    Equal inputs of a convolution are one input with the sum of their weights. The finest groups, which all coarser ones
+    consist of, see the shared term once each instead of once for each of their replicas: of 16 replicas of three terms
+    in at most 8 groups 80 channels remain of 96.
+
+    Parameters
+    ----------
+    fusion
+        Its groups divide each other and the replicas.
+    terms, scales, in_chans, replicas
+        As in `replica_major`.
+    shared
+        Which of the terms has equal replicas.
+
+    Returns
+    -------
+        What `fusion` returns, to rounding.
+    """
+    finest, n_terms = max(fusion.groups), len(terms)
+    seen = replicas // finest
+    others = [k for k in range(n_terms) if k != shared]
+    own = replica_major([terms[k] for k in others], scales[others], in_chans, replicas).unflatten(1, (finest, -1))
+    once = scales[shared] * terms[shared].unflatten(1, (in_chans, replicas))[:, None, :, 0]
+    x = torch.cat([own, once.expand(-1, finest, -1, -1, -1)], 2).flatten(1, 2)
+    weights = []
+    for weight, group in zip(fusion.weights, fusion.groups, strict=True):
+        taps = weight.unflatten(1, (finest // group, seen, n_terms, in_chans))
+        of_others = taps[:, :, :, others].flatten(2, 4)
+        weights.append(torch.cat([of_others, taps[:, :, :, shared].sum(2)], 2).flatten(1, 2))
+    result: Tensor = fusion(x, weights=weights)
+    return result
+
+
+def can_share(fusion: nn.Module, replicas: int) -> bool:
+    """Whether `fuse_with_shared` applies and has fewer channels to convolve."""
+    if not isinstance(fusion, PGSA):
+        return False
+    finest = max(fusion.groups)
+    return replicas % finest == 0 and replicas > finest and all(finest % group == 0 for group in fusion.groups)
+
+
 @torch.no_grad()
 def start_as_sum(fusion: nn.Module, n_terms: int, in_chans: int, replicas: int, order: str) -> None:
     """Make a fresh fusion the plain sum of its terms for replicas that are equal, as they are at the first stage.

@@ -8,7 +8,14 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from csmri_ext.models.fusion import ORDERS, ChannelFusion, replica_major, start_as_sum
+from csmri_ext.models.fusion import (
+    ORDERS,
+    ChannelFusion,
+    can_share,
+    fuse_with_shared,
+    replica_major,
+    start_as_sum,
+)
 from csmri_ext.models.hqs import HQS
 from csmri_ext.nn import PGSA
 from csmri_ext.physics import Encoding
@@ -102,16 +109,19 @@ class GAHQS(HQS):
         eta = torch.sigmoid(self.theta[k])
         normal = self.on_replicas(encoding.normal, zhat)
         scales = torch.stack([torch.ones_like(eta), eta, -eta])
-        x = self._fuse(self.fuse_data[k], (zhat, zero_filled, normal), scales)
+        x = self._fuse(self.fuse_data[k], (zhat, zero_filled, normal), scales, shared=1)  # on all replicas alike
         following = self.denoisers[k](x)
         if self.beta is None or k >= self.extrapolations:
             return following, following
         beta = self.beta[k]
         return following, self._fuse(self.fuse_momentum[k], (following, z), torch.stack([1 + beta, -beta]))
 
-    def _fuse(self, fusion: nn.Module, terms: Sequence[Tensor], scales: Tensor) -> Tensor:
+    def _fuse(self, fusion: nn.Module, terms: Sequence[Tensor], scales: Tensor, shared: int | None = None) -> Tensor:
         if self.order == "terms":
             result: Tensor = fusion(terms, scales)
+        elif shared is not None and can_share(fusion, self.replicas):
+            assert isinstance(fusion, PGSA)
+            result = fuse_with_shared(fusion, terms, scales, shared, self.in_chans, self.replicas)
         else:
             result = fusion(replica_major(terms, scales, self.in_chans, self.replicas))
         return result

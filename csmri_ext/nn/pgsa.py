@@ -66,7 +66,12 @@ class PGSA(nn.Module):
         squeezed = self.squeeze_mean(mean.unflatten(1, branches)) + self.squeeze_maximum(maximum.unflatten(1, branches))
         return torch.sigmoid(squeezed.flatten(1))
 
-    def forward(self, x: Tensor | Sequence[Tensor], scales: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor | Sequence[Tensor],
+        scales: Tensor | None = None,
+        weights: Sequence[Tensor] | None = None,
+    ) -> Tensor:
         """Apply the layer to `x`, or to up to three tensors that stand for their concatenation.
 
         Parameters
@@ -75,12 +80,14 @@ class PGSA(nn.Module):
             ``(batch, in_channels, ny, nx)``, or tensors whose channels add up to `in_channels`.
         scales
             One factor per tensor; default ones.
+        weights
+            Of the convolutions, instead of the layer's own: made from these for an `x` in which equal channels are one.
 
         Returns
         -------
             ``(batch, out_channels, ny, nx)``, contiguous.
         """
-        return ops.pyramid_attention(x, list(self.weights), self.groups, self.gate, scales)
+        return ops.pyramid_attention(x, list(weights or self.weights), self.groups, self.gate, scales)
 
     def flops(self, *shapes: torch.Size) -> int:
         """Multiply-adds and biases, for `csmri_ext.metrics.count_flops`."""
