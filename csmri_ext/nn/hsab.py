@@ -26,11 +26,11 @@ class HSAB(nn.Module):
     the last half the pixels at the same place of all windows attend to each other. FFN is 1x1 convolution to four times
     the channels, GELU, depth-wise 3x3 convolution, GELU, 1x1 convolution.
 
-    Both halves run in kernels, `csmri_ext.ops.half_shuffle_attention` and `csmri_ext.ops.hsab_feed_forward`, forward and
-    backward, for float32 on a CPU with AVX2 or AVX-512, where they were measured to beat torch. Elsewhere the layer is
-    composed of torch's operations: in float64, 16 bits or under autocast; without AVX2; on a GPU, which no measurement
-    covers. The ops themselves run on every instruction set in float32 and float64, and on CUDA also in bfloat16 and
-    float16, there by kernels forward and composed of torch's operations backward.
+    Both halves run in kernels, `csmri_ext.ops.half_shuffle_attention` and `csmri_ext.ops.hsab_feed_forward`, forward
+    and backward, for float32 on a CPU with AVX2 or AVX-512, where they were measured to beat torch. Elsewhere the layer
+    is composed of torch's operations: in float64, 16 bits or under autocast; without AVX2; on a GPU, which no
+    measurement covers. The ops themselves run on every instruction set in float32 and float64, and on CUDA also in
+    bfloat16 and float16, there by kernels forward and composed of torch's operations backward.
 
     Parameters
     ----------
