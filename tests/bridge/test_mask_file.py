@@ -109,3 +109,12 @@ def test_the_choice_of_an_array(tmp_path: Path) -> None:
     (tmp_path / "m.txt").write_text("1 0 1")
     with pytest.raises(FileFormatError, match="no arrays are read from such a file"):
         read_mask(tmp_path / "m.txt")
+
+
+@pytest.mark.parametrize("nx", [16, 17])
+def test_a_centre_at_index_0_comes_to_n_half(nx: int) -> None:
+    mask = np.abs(np.arange(nx) - nx // 2) < 3
+    for shape in ((nx,), (10, nx)):
+        fitted, done = fit_mask(np.broadcast_to(np.fft.ifftshift(mask), shape), (10, nx))
+        np.testing.assert_array_equal(fitted, mask)
+        assert done == "shifted, as its centre was at index 0"

@@ -8,10 +8,12 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy.stats import wilcoxon
 
 from csmri_ext.report.rows import Row
 from csmri_ext.report.statistics import (
     FEWEST_VOLUMES,
+    LEVEL_OF_SIGNIFICANCE,
     as_provenance,
     best_baseline,
     conclusion,
@@ -161,3 +163,9 @@ def test_entry_of_the_provenance_is_json_with_scores_per_slice() -> None:
     assert tv["slices"] == 14
     assert tv["mean"] == pytest.approx(np.mean(per_slice))
     assert tv["quartiles"] == pytest.approx(np.percentile(per_slice, (25, 50, 75)))
+
+
+def test_fewer_volumes_could_never_be_significant() -> None:
+    """All differences of one sign is the most that there can be."""
+    for n, conclusive in ((FEWEST_VOLUMES - 1, False), (FEWEST_VOLUMES, True)):
+        assert (wilcoxon(np.arange(1.0, n + 1)).pvalue < LEVEL_OF_SIGNIFICANCE) == conclusive
