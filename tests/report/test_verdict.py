@@ -155,3 +155,8 @@ def test_a_tie_is_no_win() -> None:
         rows({"tv": (28.0, 0.83), "wavelet": (28.0, 0.8)}, volume="b"),
     )
     assert "2.50 dB above wavelet, though on only 1 of 2 volumes" in text
+
+
+def test_a_fifth_of_a_decibel_is_a_lead() -> None:
+    text = say(rows({"tv": (30.0, 0.85), "wavelet": (29.8, 0.848)}))
+    assert "tv leads in PSNR (30.00 dB, 0.20 dB above wavelet) and in SSIM (0.850, 0.002 above wavelet)" in text
