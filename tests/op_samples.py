@@ -18,6 +18,7 @@ from csmri_ext.ops import reference
 Result = Tensor | tuple[Tensor, ...]
 Inputs = tuple[Tensor, ...]
 Size = tuple[int, int]
+Make = Callable[[int, torch.dtype, Size], Inputs]
 SMALL, LARGE = (3, 4), (37, 70)
 
 
@@ -33,7 +34,7 @@ class OpSample:
     name: str
     call: Callable[..., Result]
     twin: Callable[..., Result]
-    make: Callable[[int, torch.dtype, Size], Inputs]
+    make: Make
     misfit: Callable[[Inputs], Inputs]
     n_batched: int = 1
 
@@ -77,15 +78,28 @@ def _replicas(batch: int, dtype: torch.dtype, size: Size) -> Inputs:
     return (*_random(2, dtype, (batch, 4, *size)), *_random(3, dtype.to_complex(), (batch, *size)), _step(dtype))
 
 
-def _data_consistency(axes: str) -> OpSample:
+def _sample(op: str, arguments: Callable[..., tuple[Any, ...]], make: Make, axes: str = "") -> OpSample:
+    """The op, and its twin, called with ``arguments(*tensors)``; the first two tensors have a batch axis."""
+    ours, plain = getattr(ops, op), getattr(reference, op)
     return OpSample(
-        name=f"data_consistency-{axes}",
-        call=lambda image, kspace, eta: ops.data_consistency(image, kspace, _mask(axes, kspace), eta),
-        twin=lambda image, kspace, eta: reference.data_consistency(image, kspace, _mask(axes, kspace), eta),
-        make=_images,
+        name=f"{op}-{axes}" if axes else op,
+        call=lambda *tensors: ours(*arguments(*tensors)),
+        twin=lambda *tensors: plain(*arguments(*tensors)),
+        make=make,
         misfit=_narrower,
         n_batched=2,
     )
+
+
+def _with_mask(axes: str) -> Callable[..., tuple[Any, ...]]:
+    return lambda x, maps: (x, maps, _mask(axes, maps))
+
+
+def _data_consistency(axes: str) -> OpSample:
+    def arguments(image: Tensor, kspace: Tensor, eta: Tensor) -> tuple[Any, ...]:
+        return image, kspace, _mask(axes, kspace), eta
+
+    return _sample("data_consistency", arguments, _images, axes)
 
 
 def _on_replicas(name: str, axes: str, call: Callable[..., Tensor], twin: Callable[..., Tensor]) -> OpSample:
@@ -124,17 +138,7 @@ def sense_normal_samples() -> list[OpSample]:
     def make(batch: int, dtype: torch.dtype, size: Size) -> Inputs:
         return _random(7, dtype.to_complex(), (batch, *size), (batch, 3, *size))
 
-    def sample(axes: str) -> OpSample:
-        return OpSample(
-            name=f"sense_normal-{axes}",
-            call=lambda image, maps: ops.sense_normal(image, maps, _mask(axes, maps)),
-            twin=lambda image, maps: reference.sense_normal(image, maps, _mask(axes, maps)),
-            make=make,
-            misfit=_narrower,
-            n_batched=2,
-        )
-
-    return [sample("x"), sample("xy")]
+    return [_sample("sense_normal", _with_mask(axes), make, axes) for axes in ("x", "xy")]
 
 
 def encode_samples() -> list[OpSample]:
@@ -146,27 +150,11 @@ def encode_samples() -> list[OpSample]:
     def coil_images(batch: int, dtype: torch.dtype, size: Size) -> Inputs:
         return _random(13, dtype.to_complex(), (batch, 3, *size), (batch, 3, *size))
 
-    def samples(axes: str) -> list[OpSample]:
-        return [
-            OpSample(
-                name=f"encode-{axes}",
-                call=lambda image, maps: ops.encode(image, maps, _mask(axes, maps)),
-                twin=lambda image, maps: reference.encode(image, maps, _mask(axes, maps)),
-                make=images,
-                misfit=_narrower,
-                n_batched=2,
-            ),
-            OpSample(
-                name=f"encode_adjoint-{axes}",
-                call=lambda kspace, maps: ops.encode_adjoint(kspace, maps, _mask(axes, maps)),
-                twin=lambda kspace, maps: reference.encode_adjoint(kspace, maps, _mask(axes, maps)),
-                make=coil_images,
-                misfit=_narrower,
-                n_batched=2,
-            ),
-        ]
-
-    return [*samples("x"), *samples("xy")]
+    return [
+        _sample(op, _with_mask(axes), make, axes)
+        for axes in ("x", "xy")
+        for op, make in (("encode", images), ("encode_adjoint", coil_images))
+    ]
 
 
 # --- convolutions --------------------------------------------------------------------------------------------------
@@ -279,16 +267,7 @@ def separable_cell_samples() -> list[OpSample]:
         shapes = [(2, 3), (2, 2), *separable, (2, 9), (2, 9), *separable]
         return _random(8, dtype, (batch, 3, *size), (batch, 2, *size), *shapes)
 
-    return [
-        OpSample(
-            name="separable_cell",
-            call=lambda *tensors: ops.separable_cell(*arguments(*tensors)),
-            twin=lambda *tensors: reference.separable_cell(*arguments(*tensors)),
-            make=make,
-            misfit=_narrower,
-            n_batched=2,
-        )
-    ]
+    return [_sample("separable_cell", arguments, make)]
 
 
 def supernet_node_samples() -> list[OpSample]:
@@ -302,30 +281,16 @@ def supernet_node_samples() -> list[OpSample]:
         images, weights = [(batch, 2, *size)] * 2, [(2, 3, 3), (2, 2), (2, 9), (2, 9)]
         return _random(10, dtype, *images, (2, 4), *weights, *weights)
 
-    return [
-        OpSample(
-            name="supernet_node",
-            call=lambda *tensors: ops.supernet_node(*arguments(*tensors)),
-            twin=lambda *tensors: reference.supernet_node(*arguments(*tensors)),
-            make=make,
-            misfit=_narrower,
-            n_batched=2,
-        )
-    ]
+    return [_sample("supernet_node", arguments, make)]
 
 
 def relu_conv_samples() -> list[OpSample]:
     """With a residual."""
-    return [
-        OpSample(
-            name="relu_conv",
-            call=lambda x, residual, weight: ops.relu_conv(x, weight, residual),
-            twin=lambda x, residual, weight: reference.relu_conv(x, weight, residual),
-            make=lambda batch, dtype, size: _random(9, dtype, (batch, 3, *size), (batch, 2, *size), (2, 3, 3, 3)),
-            misfit=_narrower,
-            n_batched=2,
-        )
-    ]
+
+    def make(batch: int, dtype: torch.dtype, size: Size) -> Inputs:
+        return _random(9, dtype, (batch, 3, *size), (batch, 2, *size), (2, 3, 3, 3))
+
+    return [_sample("relu_conv", lambda x, residual, weight: (x, weight, residual), make)]
 
 
 SAMPLES: list[OpSample] = [

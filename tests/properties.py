@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def inner_product(a: Tensor, b: Tensor) -> complex:
@@ -39,3 +41,16 @@ def assert_gradients(f: Callable[..., Tensor], *inputs: Any, twice: bool = True)
     assert torch.autograd.gradcheck(f, leaves, atol=1e-7)
     if twice:
         assert torch.autograd.gradgradcheck(f, leaves, atol=1e-7, fast_mode=True)
+
+
+def at_thread_counts(counts: Iterable[int], run: Callable[[], T]) -> list[T]:
+    """What `run` returns on each of these numbers of threads of torch."""
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for n in counts:
+            torch.set_num_threads(n)
+            results.append(run())
+    finally:
+        torch.set_num_threads(before)
+    return results

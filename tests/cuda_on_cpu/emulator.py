@@ -227,3 +227,9 @@ class Emulator:
             if done.returncode:
                 raise RuntimeError(f"{target.name}: {done.stderr[:6000]}")
             partial.replace(target)
+
+
+def float_variant(sources: Sequence[Path], cache: Path, *edits: tuple[Path, str, str], sanitizer: str = "") -> Emulator:
+    """Build for float32 alone, under a sanitizer or with faults planted by `edits`; see `Emulator`."""
+    optimize = "-O1" if sanitizer == "thread" else "-O0"  # quick to build; only the former is slow to run
+    return Emulator(sources, cache, sanitizer, defines=["CSMRI_ONLY_FLOAT"], optimize=optimize, edits=edits)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from cuda_on_cpu.emulator import ORDERS, ROOT, Emulator, SanitizerError
+from cuda_on_cpu.emulator import ORDERS, ROOT, Emulator, SanitizerError, float_variant
 from cuda_on_cpu.formats import Array, decode, encode, relative_error, unwritten
 
 from csmri_ext.ops import reference
@@ -106,9 +107,7 @@ def emulator(cuda_cache: Path) -> Emulator:
     return Emulator(SOURCES, cuda_cache)
 
 
-def variant(cache: Path, *edits: tuple[Path, str, str], sanitizer: str) -> Emulator:
-    optimize = "-O1" if sanitizer == "thread" else "-O0"
-    return Emulator(SOURCES, cache, sanitizer, defines=["CSMRI_ONLY_FLOAT"], optimize=optimize, edits=edits)
+variant = partial(float_variant, SOURCES)
 
 
 # A block is 8 x 16 pixels forward, 8 x 64 backward; a chunk 32 channels; a pair two outputs.

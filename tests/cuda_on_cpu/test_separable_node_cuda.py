@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cuda_on_cpu.emulator import ORDERS, ROOT, Emulator, SanitizerError
+from cuda_on_cpu.emulator import ORDERS, ROOT, Emulator, SanitizerError, float_variant
 from cuda_on_cpu.formats import Array, decode, encode, relative_error, unwritten
 
 from csmri_ext.ops import reference
@@ -126,8 +126,7 @@ class Emulators:
         self.plain = Emulator(SOURCES, self.cache)
 
     def variant(self, *edits: tuple[Path, str, str], sanitizer: str = "") -> Emulator:
-        optimize = "-O1" if sanitizer == "thread" else "-O0"
-        return Emulator(SOURCES, self.cache, sanitizer, defines=["CSMRI_ONLY_FLOAT"], optimize=optimize, edits=edits)
+        return float_variant(SOURCES, self.cache, *edits, sanitizer=sanitizer)
 
 
 @pytest.fixture(scope="module")

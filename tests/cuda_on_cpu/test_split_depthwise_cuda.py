@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from cuda_on_cpu.emulator import ORDERS, ROOT, Emulator, SanitizerError
+from cuda_on_cpu.emulator import ORDERS, ROOT, Emulator, SanitizerError, float_variant
 from cuda_on_cpu.formats import SUMS, Array, decode, encode, relative_error, unwritten
 
 from csmri_ext.ops import reference
@@ -41,9 +42,7 @@ def plain(cuda_cache: Path) -> Emulator:
     return Emulator(SOURCES, cuda_cache)
 
 
-def variant(cuda_cache: Path, *edits: tuple[Path, str, str], sanitizer: str = "") -> Emulator:
-    optimize = "-O1" if sanitizer == "thread" else "-O0"  # quick to build; only the former is slow to run
-    return Emulator(SOURCES, cuda_cache, sanitizer, defines=["CSMRI_ONLY_FLOAT"], optimize=optimize, edits=edits)
+variant = partial(float_variant, SOURCES)
 
 
 @dataclass

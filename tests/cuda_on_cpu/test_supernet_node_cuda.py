@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cuda_on_cpu.emulator import ORDERS, ROOT, Emulator, SanitizerError
+from cuda_on_cpu.emulator import ORDERS, ROOT, Emulator, SanitizerError, float_variant
 from cuda_on_cpu.formats import Array, decode, encode, relative_error, unwritten
 
 from csmri_ext import _core
@@ -122,9 +123,7 @@ def emulator(cuda_cache: Path) -> Emulator:
     return Emulator(SOURCES, cuda_cache)
 
 
-def variant(cache: Path, *edits: tuple[Path, str, str], sanitizer: str = "") -> Emulator:
-    optimize = "-O1" if sanitizer == "thread" else "-O0"
-    return Emulator(SOURCES, cache, sanitizer, defines=["CSMRI_ONLY_FLOAT"], optimize=optimize, edits=edits)
+variant = partial(float_variant, SOURCES)
 
 
 # A block is 8 x 32 pixels, a chunk 32 channels.

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from properties import assert_adjoint, assert_gradients, assert_linear, inner_product
+from properties import assert_adjoint, assert_gradients, assert_linear, at_thread_counts, inner_product
 from tolerance import assert_as_accurate, relative_error
 from torch import Tensor
 
@@ -212,14 +212,7 @@ def test_bits_do_not_depend_on_batch_or_threads(kind: str) -> None:
         out.backward(grads)
         return [out.detach(), x.grad, y.grad, eta.grad]
 
-    threads = torch.get_num_threads()
-    results = []
-    try:
-        for n in (1, 2, 3, 5):
-            torch.set_num_threads(n)
-            results.append(run(image, kspace, gradient))
-    finally:
-        torch.set_num_threads(threads)
+    results = at_thread_counts((1, 2, 3, 5), lambda: run(image, kspace, gradient))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
     for b in range(5):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from instruction_sets import results_at_every_level
 from op_samples import LARGE, SAMPLES, SMALL, OpSample, Result, Size, outputs, random_loss
-from properties import assert_gradients
+from properties import assert_gradients, at_thread_counts
 from tolerance import assert_as_accurate, relative_error
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -292,14 +292,7 @@ def test_empty_batch(op: OpSample) -> None:
 @every_op
 def test_bits_do_not_depend_on_threads_or_batch(op: OpSample) -> None:
     leaves = leaves_of(op, batch=5, size=LARGE)
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for n in (1, 2, 3):
-            torch.set_num_threads(n)
-            results.append(values_and_gradients(op.call, leaves))
-    finally:
-        torch.set_num_threads(threads)
+    results = at_thread_counts((1, 2, 3), lambda: values_and_gradients(op.call, leaves))
     assert_same(results[0], results[1])
     assert_same(results[0], results[2])
     with torch.no_grad():

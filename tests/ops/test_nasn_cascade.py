@@ -7,12 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from separable_problems import shapes_of
+from properties import at_thread_counts
+from separable_problems import assert_at_home_in_torch, shapes_of
 from tolerance import assert_as_accurate, relative_error
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-import csmri_ext
 from csmri_ext.ops import nasn_cascade, reference
 from csmri_ext.ops._library import CUDA_BUILT
 
@@ -127,18 +126,14 @@ def test_wide_image_in_strips() -> None:
 
 def test_result_does_not_depend_on_batch_threads_or_layout() -> None:
     arguments = make(GENOTYPES["space b"], (5, 2, 21, 83), 16, 3)
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for n in (1, 2, 3, 4, 7):  # rounds of whole images, then teams
-            torch.set_num_threads(n)
-            results += [nasn_cascade(*arguments) for _ in range(3)]
-        assert all(torch.equal(result, results[0]) for result in results[1:])
-        for i in range(5):
-            image = arguments[0][i : i + 1].contiguous(memory_format=torch.channels_last)
-            assert torch.equal(nasn_cascade(image, *arguments[1:]), results[0][i : i + 1])
-    finally:
-        torch.set_num_threads(threads)
+    alone = [(x.contiguous(memory_format=torch.channels_last), *arguments[1:]) for x in arguments[0].split(1)]
+
+    def run() -> list[Tensor]:
+        return [nasn_cascade(*arguments) for _ in range(3)] + [torch.cat([nasn_cascade(*image) for image in alone])]
+
+    counts = (1, 2, 3, 4, 7)  # rounds of whole images, then teams
+    first, *others = [result for of_count in at_thread_counts(counts, run) for result in of_count]
+    assert all(torch.equal(other, first) for other in others)
 
 
 def test_opcheck_compile_flops_and_reference_switch() -> None:
@@ -151,14 +146,8 @@ def test_opcheck_compile_flops_and_reference_switch() -> None:
     flat.append(last)
     table = [o for o, _ in edges], [s for _, s in edges], [2, 2], True
     torch.library.opcheck(torch.ops.csmri_ext.nasn_cascade.default, (image, flat, *table))
-    expected = reference.nasn_cascade(*arguments)
-    compiled = torch.compile(nasn_cascade, fullgraph=True, backend="aot_eager")
-    assert relative_error(compiled(*arguments), expected.double()) < 2e-6
-    with csmri_ext.reference_ops():
-        assert torch.equal(nasn_cascade(*arguments), expected)
-    with FlopCounterMode(display=False) as counter:
-        nasn_cascade(*arguments)
-    assert counter.get_total_flops() == 2 * sum(w.numel() for w in flat) * 42
+    flops = 2 * sum(w.numel() for w in flat) * 42
+    assert_at_home_in_torch(nasn_cascade, reference.nasn_cascade, arguments, flops, tolerance=2e-6)
 
 
 def test_gradients_are_refused() -> None:

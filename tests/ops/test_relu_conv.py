@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from properties import assert_gradients
+from properties import assert_gradients, at_thread_counts
 from tolerance import assert_as_accurate, relative_error
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -55,15 +55,8 @@ def test_gradients_and_opcheck() -> None:
 
 def test_result_does_not_depend_on_batch_threads_or_layout() -> None:
     case = (3, 40, 2, 70, 45)
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for n in (1, 2, 5):
-            torch.set_num_threads(n)
-            results.append(run(relu_conv, torch.float32, case))
-        assert all(torch.equal(result[name], value) for result in results[1:] for name, value in results[0].items())
-    finally:
-        torch.set_num_threads(threads)
+    results = at_thread_counts((1, 2, 5), lambda: run(relu_conv, torch.float32, case))
+    assert all(torch.equal(result[name], value) for result in results[1:] for name, value in results[0].items())
     x, weight, residual = (t.detach() for t in make(case))
     wide = torch.cat([x, x], dim=1).contiguous(memory_format=torch.channels_last)[:, 40:]
     alone = [relu_conv(wide[i : i + 1], weight, residual[i : i + 1]) for i in range(3)]

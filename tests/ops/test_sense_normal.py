@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from properties import assert_adjoint, assert_gradients, assert_linear, inner_product
+from properties import assert_adjoint, assert_gradients, assert_linear, at_thread_counts, inner_product
 from tolerance import assert_as_accurate, relative_error
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -119,14 +119,7 @@ def test_gradients_are_as_accurate_as_the_twin(axes: str) -> None:
 @pytest.mark.parametrize("axes", MASKS)
 def test_bits_do_not_depend_on_batch_or_threads(axes: str) -> None:
     image, maps, mask = random(5, 37, 48), random(5, 3, 37, 48, seed=1), make_mask(axes, 37, 48)
-    threads = torch.get_num_threads()
-    results = []
-    try:
-        for n in (1, 2, 3, 5):
-            torch.set_num_threads(n)
-            results.append(sense_normal(image, maps, mask))
-    finally:
-        torch.set_num_threads(threads)
+    results = at_thread_counts((1, 2, 3, 5), lambda: sense_normal(image, maps, mask))
     assert all(torch.equal(results[0], other) for other in results[1:])
     for b in range(5):
         assert torch.equal(sense_normal(image[b], maps[b], mask), results[0][b])

@@ -4,12 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from separable_problems import shapes_of
+from properties import at_thread_counts
+from separable_problems import assert_at_home_in_torch, shapes_of
 from tolerance import assert_as_accurate, relative_error
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-import csmri_ext
 from csmri_ext.ops import reference, separable_cell
 from csmri_ext.ops.separable_cell import _read, _slices
 
@@ -105,14 +104,8 @@ def test_only_some_gradients_are_wanted() -> None:
 
 
 def test_result_does_not_depend_on_threads() -> None:
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for n in (1, 2, 7):
-            torch.set_num_threads(n)
-            results.append(run(separable_cell, make(GENOTYPES["dilated"], (2, 32, 32, 70, 33), 32)))
-    finally:
-        torch.set_num_threads(threads)
+    case = GENOTYPES["dilated"], (2, 32, 32, 70, 33), 32
+    results = at_thread_counts((1, 2, 7), lambda: run(separable_cell, make(*case)))
     assert all(torch.equal(a, b) for result in results[1:] for a, b in zip(result, results[0], strict=True))
 
 
@@ -121,14 +114,8 @@ def test_empty_batch_compile_flops_and_reference_switch() -> None:
     assert empty[0].shape == (0, 6, 4, 6)
     assert not any(g.any() for g in empty[3:])
     arguments = make(GENOTYPES["skips"], (1, 3, 5, 9, 6), 2)
-    expected = reference.separable_cell(*arguments)
-    compiled = torch.compile(separable_cell, fullgraph=True, backend="aot_eager")
-    assert relative_error(compiled(*arguments), expected.double()) < 1e-6
-    with csmri_ext.reference_ops():
-        assert torch.equal(separable_cell(*arguments), expected)
-    with FlopCounterMode(display=False) as counter:
-        separable_cell(*arguments)
-    assert counter.get_total_flops() == 2 * sum(w.numel() for w in leaves_of(arguments)[2:]) * 54
+    flops = 2 * sum(w.numel() for w in leaves_of(arguments)[2:]) * 54
+    assert_at_home_in_torch(separable_cell, reference.separable_cell, arguments, flops, tolerance=1e-6)
 
 
 @pytest.mark.parametrize(

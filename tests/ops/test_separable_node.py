@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from instruction_sets import results_at_every_level
-from properties import assert_gradients
+from properties import assert_gradients, at_thread_counts
 from separable_problems import shapes_of
 from tolerance import assert_as_accurate, relative_error
 from torch import Tensor
@@ -109,15 +109,8 @@ def test_opcheck() -> None:
 
 def test_result_does_not_depend_on_batch_or_threads() -> None:
     case = (3, 32, 70, 45, OPERATIONS)
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for n in (1, 2, 3, 16):
-            torch.set_num_threads(n)
-            results.append(run(separable_node, torch.float32, case))
-        assert all(torch.equal(result[name], value) for result in results[1:] for name, value in results[0].items())
-    finally:
-        torch.set_num_threads(threads)
+    results = at_thread_counts((1, 2, 3, 16), lambda: run(separable_node, torch.float32, case))
+    assert all(torch.equal(result[name], value) for result in results[1:] for name, value in results[0].items())
     inputs, operations, weights = make(case)
     alone = [separable_node([x[i : i + 1] for x in inputs], operations, weights) for i in range(3)]
     assert torch.equal(torch.cat(alone), results[0]["out"])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from properties import assert_gradients
+from properties import assert_gradients, at_thread_counts
 from separable_problems import shapes_of
 from tolerance import assert_as_accurate, relative_error
 from torch import Tensor
@@ -123,15 +123,8 @@ def test_through_a_softmax() -> None:
 
 def test_result_does_not_depend_on_batch_or_threads() -> None:
     case = ("extended", 3, 3, 32, 70, 25)
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for n in (1, 2, 3, 16):
-            torch.set_num_threads(n)
-            results.append(Problem(case).results())
-        assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
-    finally:
-        torch.set_num_threads(threads)
+    results = at_thread_counts((1, 2, 3, 16), lambda: Problem(case).results())
+    assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
     problem, alone = Problem(case), []
     for i in range(3):
         inputs = [x[i : i + 1] for x in problem.inputs]
@@ -141,15 +134,8 @@ def test_result_does_not_depend_on_batch_or_threads() -> None:
 
 def test_wide_alphas_sum_in_the_same_order_on_any_number_of_threads() -> None:
     """Weights of more numbers than torch adds on one thread."""
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for n in (1, 2, 5):
-            torch.set_num_threads(n)
-            results.append(Problem((("conv_1x1",), 1, 1, 300, 2, 3)).results())
-        assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
-    finally:
-        torch.set_num_threads(threads)
+    results = at_thread_counts((1, 2, 5), lambda: Problem((("conv_1x1",), 1, 1, 300, 2, 3)).results())
+    assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
 
 
 def test_only_what_is_wanted() -> None:
