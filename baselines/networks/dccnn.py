@@ -16,8 +16,6 @@ class DCCNN(Cascade):
 
     Parameters
     ----------
-    in_chans
-        Channels of the image, 1 or 2.
     blocks
         Residual blocks of each cascade.
     cascades
@@ -26,10 +24,8 @@ class DCCNN(Cascade):
         Features.
     shared
         Use the same weights in all cascades: the NasN paper's MoDL, 56,674 and 204,642 parameters.
-    peak
-        As in `csmri_ext.nn.Reconstructor`.
-    mu, trainable_mu
-        Of the data steps, see `csmri_ext.nn.ProximalSteps`.
+    in_chans, peak, mu, trainable_mu
+        As in `baselines.networks.cascade.Cascade`.
     """
 
     def __init__(

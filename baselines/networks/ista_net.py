@@ -101,14 +101,8 @@ class ISTANetPlus(ISTANetBase):
 
     Parameters
     ----------
-    in_chans
-        Channels of the image, 1 or 2.
-    stages
-        Number of stages.
-    chans
-        Features.
-    peak
-        As in `csmri_ext.nn.Reconstructor`.
+    in_chans, stages, chans, peak
+        As in `ISTANet`.
     """
 
     def __init__(self, in_chans: int = 2, stages: int = 8, chans: int = 64, peak: float | None = 1.0) -> None:

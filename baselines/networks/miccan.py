@@ -23,18 +23,14 @@ class MICCAN(ChannelNetwork):
 
     Parameters
     ----------
-    in_chans
-        Channels of the image, 1 or 2.
     cascades
         Number of U-nets.
     chans
         Features of the first level.
     reduction
         Ratio of the bottlenecks of the channel attention.
-    peak
-        As in `csmri_ext.nn.Reconstructor`.
-    mu, trainable_mu
-        Of the data steps, see `csmri_ext.nn.ProximalSteps`.
+    in_chans, peak, mu, trainable_mu
+        As in `baselines.networks.cascade.Cascade`.
     """
 
     def __init__(

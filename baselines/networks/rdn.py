@@ -16,18 +16,14 @@ class RDN(Cascade):
 
     Parameters
     ----------
-    in_chans
-        Channels of the image, 1 or 2.
     recursions
         How often the block runs.
     cascades
         Number of cascades.
     chans
         Features.
-    peak
-        As in `csmri_ext.nn.Reconstructor`.
-    mu, trainable_mu
-        Of the data steps, see `csmri_ext.nn.ProximalSteps`.
+    in_chans, peak, mu, trainable_mu
+        As in `baselines.networks.cascade.Cascade`.
     """
 
     def __init__(

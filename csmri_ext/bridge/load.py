@@ -45,22 +45,14 @@ BY_EXTENSION: dict[str, Reader] = {
 }
 """Supported extensions and their readers."""
 
-# (offset, bytes, reader); HDF5 is below, because MATLAB writes it too.
-_SIGNATURES: tuple[tuple[int, bytes, Reader], ...] = (
-    (0, b"\x89PNG\r\n\x1a\n", read_image),
-    (0, b"II*\0", read_image),
-    (0, b"MM\0*", read_image),
-    (0, b"II+\0", read_image),
-    (0, b"\x93NUMPY", read_npy),
-    (0, b"PK\x03\x04", read_npz),
-    (0, b"MATLAB 5.0 MAT-file", read_mat),
-    (0, b"MATLAB 7.3 MAT-file", read_mat),
-    (0, b"\x1f\x8b", read_nifti),
-    (344, b"n+1\0", read_nifti),
-    (344, b"ni1\0", read_nifti),
-    (4, b"n+2\0\r\n\x1a\n", read_nifti),
-    (4, b"ni2\0\r\n\x1a\n", read_nifti),
-)
+# What a file has at an offset; HDF5 is below, because MATLAB writes it too.
+_SIGNATURES: dict[Reader, dict[int, tuple[bytes, ...]]] = {
+    read_image: {0: (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0")},
+    read_npy: {0: (b"\x93NUMPY",)},
+    read_npz: {0: (b"PK\x03\x04",)},
+    read_mat: {0: (b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file")},
+    read_nifti: {0: (b"\x1f\x8b",), 344: (b"n+1\0", b"ni1\0"), 4: (b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n")},
+}
 
 
 def load(path: str | os.PathLike[str], *, axes: str | None = None, **options: Any) -> Acquisition:
@@ -209,8 +201,8 @@ def _reader(path: Path) -> Reader:
         return load_cfl_kspace
     with path.open("rb") as file:
         start = file.read(352)
-    for offset, signature, reader in _SIGNATURES:
-        if start[offset:].startswith(signature):
+    for reader, signatures in _SIGNATURES.items():
+        if any(start[offset:].startswith(known) for offset, known in signatures.items()):
             return reader
     if start.startswith(b"\x89HDF\r\n\x1a\n"):
         if extension == ".mat":

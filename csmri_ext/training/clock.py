@@ -41,14 +41,7 @@ class Clock(Callback):
         """Start to count."""
         self._last = self._told = time.perf_counter()
 
-    def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,  # noqa: ARG002
-        outputs: Any,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,  # noqa: ARG002
-    ) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Tell the step after some seconds of silence."""
         loss = trainer.callback_metrics.get("loss_step", trainer.callback_metrics.get("loss"))
         self._tell_when_silent(trainer, "" if loss is None else f"  loss {float(loss):.4g}")
