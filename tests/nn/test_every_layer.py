@@ -132,8 +132,7 @@ def test_memory_of_the_result(name: str) -> None:
     layer = layer.to(memory_format=torch.channels_last)
     out = layer(*(x.contiguous(memory_format=torch.channels_last) for x in make(torch.float32)))
     planes = name in ("PGSA", "SplitDepthwiseConv")
-    assert out.is_contiguous() == planes
-    assert out.is_contiguous(memory_format=torch.channels_last) != planes
+    assert (out.stride(1) == 1) != planes, "channels innermost; a layer that pads returns a part of what it made"
 
 
 @every_layer
