@@ -149,15 +149,19 @@ inline void normalize_scores(const HeadScratch<T>& s, const Softmax<T>& softmax,
 }
 
 // sum_j P dP of each query, equal to sum_d G o. Where all keys are one block it is this sum, which cancels dP exactly
-// where one key has all the weight.
+// where one key has all the weight. Over sum_j P, which is 1 but for rounding: what all dP have in common, however
+// large, drops out of dS then, too.
 template <class T>
 inline void mean_of_gradient(const HeadScratch<T>& s, std::int64_t n, Vec<T>* mean) {
   for (int v = 0; v < 2; ++v) {
-    mean[v] = Vec<T>{};
+    Vec<T> products = {}, sum = {};
     for (std::int64_t j = 0; j < n; ++j) {
       const std::int64_t at = j * kBlock<T> + v * kLanes<T>;
-      mean[v] += load(s.scores + at) * load(s.grad_scores + at);
+      const Vec<T> weight = load(s.scores + at);
+      products += weight * load(s.grad_scores + at);
+      sum += weight;
     }
+    mean[v] = products / sum;
   }
 }
 

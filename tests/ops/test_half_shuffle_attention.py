@@ -106,6 +106,21 @@ def test_shuffled_heads_see_the_same_place_of_all_windows() -> None:
     assert changed.sum() == 64 + 5
 
 
+def test_gradients_of_scores_are_as_accurate_as_the_twins() -> None:
+    """On the average: dS sums up to 0 over the keys of a query, whatever all dP have in common."""
+    ratios = []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        inputs, heads = make(1, 32, 1, 32, 32)
+        twin = reference.half_shuffle_attention
+        truth = values_and_gradients(twin, [x.double() for x in inputs], heads)
+        ours, theirs = (values_and_gradients(op, inputs, heads) for op in (half_shuffle_attention, twin))
+        errors = [[float((a.double() - t).norm()) for a, t in zip(way, truth, strict=True)] for way in (ours, theirs)]
+        ratios.append([a / b for a, b in zip(*errors, strict=True)])
+    mean = dict(zip(NAMES, (sum(r) / len(r) for r in zip(*ratios, strict=True)), strict=True))
+    assert max(mean["query"], mean["norm_bias"]) < 1.5, mean
+
+
 def test_nan_stays_in_its_window() -> None:
     inputs, heads = make(1, 4, 1, 16, 24)
     inputs[0][0, 1, 4, 5] = math.nan
