@@ -56,7 +56,7 @@ def test_agrees_with_reference(shape: tuple[int, ...]) -> None:
     wide = [t.double() for t in inputs]
     truth = values_and_gradients(twin, wide, heads)
     for name, *values in zip(NAMES, kernel, plain, truth, strict=True):
-        assert_as_accurate(*values, what=name)
+        assert_as_accurate(*values, what=name, units=8)  # gradients of parameters: sums of terms that nearly cancel
     for name, ours, theirs in zip(NAMES, values_and_gradients(half_shuffle_attention, wide, heads), truth, strict=True):
         assert relative_error(ours, theirs) < 1e-13, name
 
