@@ -142,8 +142,9 @@ def run_command(command: Callable[[], int], arguments: Sequence[str] = ()) -> in
 
 
 def _say(text: str) -> None:
+    words = text.encode(errors="backslashreplace").decode()  # a name that is not UTF-8
     with suppress(OSError):  # the terminal may be what has gone (SIGHUP)
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{words}\n")
 
 
 def _give_up_lost_output() -> None:

@@ -53,7 +53,7 @@ def without_work(monkeypatch: pytest.MonkeyPatch) -> None:
         return ""
 
     parts = ("compare.choose_weights", "compare.run", "compare.publish", "reproduce.run", "reproduce.publish")
-    for name in (*parts, "reproduce._estimate", "train._next_steps"):
+    for name in (*parts, "reproduce._estimate", "train.after_training"):
         module, function = name.split(".")
         monkeypatch.setattr(import_module(f"csmri_ext.commands.{module}"), function, nothing)
     monkeypatch.setattr("csmri_ext.commands.search.run", lambda *_, **__: ((("skip", 0),),))
