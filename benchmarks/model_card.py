@@ -64,7 +64,7 @@ def card(
     lines = [
         f"# {name}",
         "",
-        f"{methods.get(name).description}. For research; **not for clinical use**.",
+        f"{methods.get(name).description}{_smaller(run)}. For research; **not for clinical use**.",
         "",
         f"- File: {name}.safetensors, {len(weights) / 1000:.0f} kB, float32, sha256 "
         f"{hashlib.sha256(weights).hexdigest()}.",
@@ -111,6 +111,11 @@ def card(
     return "\n".join(lines) + "\n"
 
 
+def _smaller(run: dict[str, Any]) -> str:
+    settings = ", ".join(f"{key} {_shown(value)}" for key, value in run.get("overrides", {}).items())
+    return f"; these weights are of one with {settings}" if settings else ""
+
+
 def _coils(recipe: dict[str, Any]) -> str:
     return "single coil (with several it may be worse too)" if recipe.get("coils", [1]) == [1] else "simulated coils"
 
@@ -126,10 +131,15 @@ def _command(run: dict[str, Any], summary: dict[str, Any]) -> str:
     name, differing = best
     words = ["csmri", "train", "--model", run["name"], *(["--recipe", name] if name != "phantom" else [])]
     for key, value in differing.items():
-        words += [f"--{key.replace('_', '-')}", *(map(str, value) if isinstance(value, list) else [f"{value}"])]
+        option = {"masks": "mask", "accelerations": "acceleration", "sizes": "size"}.get(key, key.replace("_", "-"))
+        words += [f"--{option}", *(map(str, value) if isinstance(value, list) else [f"{value}"])]
     if run.get("overrides"):
-        words += ["--set", *(f"{key}={json.dumps(value)}" for key, value in run["overrides"].items())]
+        words += ["--set", *(f"{key}={_shown(value)}" for key, value in run["overrides"].items())]
     return shlex.join([*words, "--threads", str(summary["threads"]), "--volumes", _volumes(run["data"])])
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else json.dumps(value)
 
 
 def _counted(words: Iterable[str]) -> str:

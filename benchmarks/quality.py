@@ -1,7 +1,7 @@
 """Image quality of networks against total variation whose weight is tuned on the very slices that are judged.
 
     python -m benchmarks.quality FILES... [--networks nasn_knee,FILE.safetensors] [--slices N] [--phase]
-                                 [--coils N --noise X] [--out DIR]
+                                 [--coils N --noise X] [--networks-only] [--out DIR]
 
 That favours TV: a network sees none of the slices. Six mask settings: random, equispaced_fraction and radial_golden at
 4x and 8x, centre 0.08 / 0.04 of the columns, one seed. Each slice counts as a volume of its own, so the data range of
@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument(
         "--noise", type=float, default=0.0, help="of real and imaginary parts, relative to the peak (default: 0)"
     )
+    parser.add_argument("--networks-only", action="store_true", help="no total variation, no wavelets: minutes less")
     parser.add_argument("--seed", type=int, default=0, help="of the masks (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder for quality.json, quality.md and quality.svg")
     args = parser.parse_args()
@@ -68,8 +69,9 @@ def main() -> None:
     results = {}
     for kind, acceleration in COIL_SETTINGS if args.coils > 1 else SETTINGS:
         results[kind, acceleration] = judge(
-            kind, acceleration, slices, args.networks.split(","), args.seed, args.coils, args.noise
-        )
+            kind, acceleration, slices, args.networks.split(","), args.seed, args.coils, args.noise,
+            with_tuned=not args.networks_only,
+        )  # fmt: skip
         print(*rows({(kind, acceleration): results[kind, acceleration]}), sep="\n", flush=True)
     print(table(results))
     if args.out:
@@ -96,14 +98,18 @@ def judge(
     seed: int,
     coils: int = 1,
     noise: float = 0.0,
-) -> tuple[float, Scores]:
+    *,
+    with_tuned: bool = True,
+) -> tuple[float | None, Scores]:
     """Scores of every method at one mask setting, and the weight of TV with the best mean PSNR."""
     problems = [
         undersample(image, kind, acceleration, seed, coils, noise, number) for number, image in enumerate(slices)
     ]
     found: Scores = {"zero-filled": scores("zero-filled", slices, problems)}
-    weight, found["tv"] = tuned("tv", WEIGHTS, slices, problems)
-    if bart_is_there():
+    weight = None
+    if with_tuned:
+        weight, found["tv"] = tuned("tv", WEIGHTS, slices, problems)
+    if with_tuned and bart_is_there():
         found["tv-bart"] = scores("tv-bart", slices, problems, weight)
         if coils > 1:
             found["wavelet-bart"] = tuned("wavelet-bart", WAVELET_WEIGHTS, slices, problems)[1]
@@ -163,15 +169,15 @@ def scores(
     return found
 
 
-def rows(results: dict[tuple[str, int], tuple[float, Scores]]) -> list[str]:
+def rows(results: dict[tuple[str, int], tuple[float | None, Scores]]) -> list[str]:
     lines = []
     for (kind, r), (weight, found) in results.items():
         cells = [f"{np.mean(p):.2f} / {np.mean(s):.4f}" for p, s in found.values()]
-        lines.append(f"| {kind} {r}x | {weight:g} | {' | '.join(cells)} |")
+        lines.append(f"| {kind} {r}x | {'' if weight is None else f'{weight:g}'} | {' | '.join(cells)} |")
     return lines
 
 
-def table(results: dict[tuple[str, int], tuple[float, Scores]]) -> str:
+def table(results: dict[tuple[str, int], tuple[float | None, Scores]]) -> str:
     """Mean PSNR in dB / SSIM as Markdown, with the mean over the settings."""
     names = list(next(iter(results.values()))[1])
     head = f"| mask | TV weight | {' | '.join(names)} |\n|{'---|' * (len(names) + 2)}"
@@ -185,7 +191,7 @@ def table(results: dict[tuple[str, int], tuple[float, Scores]]) -> str:
     return "\n".join([head, *rows(results), f"| mean | | {' | '.join(means)} |"])
 
 
-def draw(results: dict[tuple[str, int], tuple[float, Scores]], path: Path) -> None:
+def draw(results: dict[tuple[str, int], tuple[float | None, Scores]], path: Path) -> None:
     """Every slice as a point, the mean as a bar, PSNR above SSIM."""
     from matplotlib.figure import Figure
 

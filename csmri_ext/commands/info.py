@@ -68,6 +68,9 @@ def _info(argv: Sequence[str], program: str) -> int:
     elif args.name in networks:
         network = networks[args.name]
         told += [f"{args.name}: {methods.get(args.name).description}", f"weights: {network.weights}"]
+        if network.described is not None and network.described.overrides:
+            changed = network.described.overrides.items()
+            told.append("settings of the weights: " + ", ".join(f"{key} {words(value)}" for key, value in changed))
         if network.described is not None and network.described.data:
             told.append(f"trained on: {network.described.data}")
     else:

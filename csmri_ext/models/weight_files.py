@@ -10,11 +10,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from csmri_ext.errors import InputError
+from csmri_ext.models.description import read_description
 from csmri_ext.models.torch_files import read_checkpoint
 from csmri_ext.nn.learned_number import with_axes_of
 from csmri_ext.plugins import plugins
@@ -149,10 +150,8 @@ def shipped_settings(name: str) -> dict[str, Any]:
     InputError
         If none come with this version.
     """
-    with as_file(_shipped(name)) as path, safe_open(path, "pt") as file:
-        run = json.loads((file.metadata() or {}).get("run", "{}"))
-    settings: dict[str, Any] = run.get("overrides", {})
-    return settings
+    with as_file(_shipped(name)) as path:
+        return read_description(path).overrides
 
 
 def shipped_remark(name: str) -> str:

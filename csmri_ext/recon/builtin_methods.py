@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 MODELS: dict[str, str] = {
-    "ga_hqs": "GA-HQS: learned fusion of data step and momentum, 8 stages",
+    "ga_hqs": "GA-HQS: learned fusion of data step and momentum",
     "a_hqs": "A-HQS: half-quadratic splitting with momentum, CNN denoiser",
     "hqs": "HQS: half-quadratic splitting, CNN denoiser",
     "ga_hqs_baseline1": "GA-HQS without momentum",

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 import csmri_ext
 from csmri_ext.errors import InputError
-from csmri_ext.models import HQS, create, graphed, load_weights, names, save_weights
+from csmri_ext.models import HQS, Description, create, graphed, load_weights, names, save_weights
 
 SMALL = {"stages": 1, "replicas": 1, "denoiser": "cnn"}
 
@@ -52,6 +52,13 @@ def test_settings_of_ga_hqs_that_do_not_fit(overrides: dict[str, Any], message: 
         create("ga_hqs", stages=1, **overrides)
 
 
+def test_shipped_weights_bring_the_size_that_was_trained() -> None:
+    trained, whole = create("ga_hqs", pretrained=True), create("ga_hqs")
+    assert (trained.stages, trained.replicas, whole.stages, whole.replicas) == (4, 8, 8, 16)
+    with pytest.raises(InputError, match="weights of another model"):
+        create("ga_hqs", pretrained=True, stages=5)
+
+
 def test_pretrained_needs_a_shipped_file() -> None:
     with pytest.raises(InputError, match="no weights for hqs come with this version"):
         create("hqs", pretrained=True)
@@ -89,9 +96,10 @@ def test_equal_weights_are_equal_bytes_that_others_may_read(tmp_path: Path) -> N
 def test_shipped_weights_bring_their_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights of a smaller network than the paper's load without a word about its size."""
     (tmp_path / "weights").mkdir()
-    run = json.dumps({"overrides": {"stages": 2, "denoiser": "cnn"}})
-    trained = create("a_hqs", stages=2, denoiser="cnn")
-    save_weights(trained, tmp_path / "weights" / "a_hqs.safetensors", {"run": run})
+    overrides: dict[str, Any] = {"stages": 2, "denoiser": "cnn"}
+    trained = create("a_hqs", **overrides)
+    described = Description.of(trained, "a_hqs", overrides)
+    save_weights(trained, tmp_path / "weights" / "a_hqs.safetensors", described.metadata())
     monkeypatch.setattr("csmri_ext.models.weight_files.files", lambda _: tmp_path)
     loaded = create("a_hqs", pretrained=True)
     assert all(torch.equal(x, y) for x, y in zip(loaded.parameters(), trained.parameters(), strict=True))
