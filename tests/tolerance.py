@@ -11,7 +11,7 @@ def relative_error(value: Tensor, truth: Tensor) -> float:
     return float((value.to(truth.dtype) - truth).norm() / truth.norm().clamp_min(1e-300))
 
 
-def assert_as_accurate(kernel: Tensor, twin: Tensor, truth: Tensor, what: str = "", *, units: int = 4) -> None:
+def assert_as_accurate(kernel: Tensor, twin: Tensor, truth: Tensor, what: str = "", *, units: int = 6) -> None:
     """`kernel` and `twin` in float32, `truth` in float64, by one formula; `units` of rounding more."""
     assert kernel.shape == truth.shape, f"{what}: shape {tuple(kernel.shape)}, expected {tuple(truth.shape)}"
     floor = units * torch.finfo(kernel.dtype).eps

@@ -23,6 +23,12 @@ _Key = torch._C.DispatchKey
 # mode of torch.utils._python_dispatch, transform of torch.func or trace of torch.jit is active.
 _INFERENCE = _included().from_raw_repr(0).add(_Key.BackendSelect)
 _NOTHING = {_INFERENCE.raw_repr(), _INFERENCE.add(_Key.ADInplaceOrView).raw_repr()}
+# Keys of a dense tensor on the CPU, made outside and inside of inference mode, that is not conjugated or negated
+# lazily, nor wrapped: torch.func leaves wrappers behind that are no more than a name after their transform has ended.
+_keys = torch._C._dispatch_keys
+_PLAIN = {_keys(torch.empty(0)).raw_repr()}
+with torch.inference_mode():
+    _PLAIN.add(_keys(torch.empty(0)).raw_repr())
 
 
 def is_direct(args: Sequence[Any]) -> bool:
@@ -48,7 +54,7 @@ def _are_plain(args: Sequence[Any]) -> bool:
     for x in args:
         kind = type(x)
         if kind is Tensor or kind is _Parameter:
-            if x.is_neg() or x.is_conj() or not x.is_cpu:
+            if _keys(x).raw_repr() not in _PLAIN:
                 return False
         elif kind is list or kind is tuple:
             if not _are_plain(x):

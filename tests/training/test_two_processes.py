@@ -58,8 +58,8 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.M
     assert sorted(shared.stdout.splitlines()) == ["process 0 of 2, gloo", "process 1 of 2, gloo"]
     one, two = (load_file(f"run{devices}/toy.safetensors") for devices in (1, 2))
     assert one.keys() == two.keys()
-    for name, weights in one.items():
-        np.testing.assert_allclose(two[name], weights, rtol=1e-3, atol=2e-5, err_msg=name)
+    for name, weights in one.items():  # a step of Adam is 3e-3 even where the gradient is hardly more than rounding
+        np.testing.assert_allclose(two[name], weights, rtol=1e-3, atol=3e-4, err_msg=name)
     assert json.loads(Path("run2/summary.json").read_text())["steps"] == 4
     alone, together = (read_curves(Path(f"run{devices}")) for devices in (1, 2))
     for quantity in ("loss_epoch", "val_psnr"):
