@@ -76,12 +76,3 @@ def test_two_files_of_one_network_are_told_apart() -> None:
     Path("other").mkdir()
     second = train(Path("other/two"), "modl", epochs=1)
     assert list(of_bart_weights([first, second, "one.hdr"])) == ["modl-bart-one", "modl-bart-two"]
-
-
-@pytest.mark.slow
-def test_bart_learns_on_phantoms(without_report: list) -> None:
-    """Trained on other slices of the same kind, it is better than what it starts from."""
-    train(Path("w"), "modl", epochs=100, shape=(32, 32), rate=1e-3)
-    run(save("a.npy", seed=7), "--acceleration", "2", "--bart-weights", "w", "--methods", "zero-filled")
-    rows = {row["method"]: row for row in results()["rows"]}
-    assert rows["modl-bart"]["psnr"] > rows["zero-filled"]["psnr"]
