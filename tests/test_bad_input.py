@@ -48,8 +48,7 @@ def everything() -> dict[Path, int | None]:
 
 
 def kspace(shape: tuple[int, ...] = (2, 1, 32, 40)) -> np.ndarray:
-    real, imaginary = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
-    noise = real + 1j * imaginary
+    noise = np.random.default_rng(0).normal(size=(*shape, 2)).astype(np.float32).view(np.complex64)[..., 0]
     noise[..., shape[-2] // 2, shape[-1] // 2] += 30  # as of an image: without a peak it is doubted
     return noise
 
@@ -356,8 +355,7 @@ def test_full_disk_while_compare_writes(full_disk: None, capsys: pytest.CaptureF
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 kB."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
+    (folder := tmp_path / "tiny").mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True).returncode:
         pytest.skip("this user or container may not mount a file system")
     yield folder
