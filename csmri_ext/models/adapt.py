@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from csmri_ext.errors import InputError
+from csmri_ext.models.own_terms import with_own_terms
 from csmri_ext.physics.held_back import hold_back, kspace_error
 
 LOSS_SHARE = 0.3  # of the samples of a step
@@ -133,9 +134,7 @@ def adapt(
         network.train()
         seen, judged = hold_back(known, LOSS_SHARE, generator)
         l2, l1 = predicted(done % len(kspace), seen, judged)
-        loss = (l2 + l1) / 2
-        own = getattr(network, "extra_loss", lambda: None)()
-        loss = loss if own is None else loss + own
+        loss = with_own_terms((l2 + l1) / 2, network)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trainable, 1.0)

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from csmri_ext.data.measurement import Sample
 from csmri_ext.errors import InputError
+from csmri_ext.models.own_terms import with_own_terms
 from csmri_ext.training.recipes import Recipe
 
 SSIM_WINDOW = 7
@@ -91,8 +92,7 @@ class ReconstructionTask(lightning.LightningModule):
     def training_step(self, batch: Any, _: int) -> Tensor:
         """Loss of one batch; InputError where it is not finite, for nothing after it would be."""
         loss = self.loss_of(batch)
-        own = getattr(self.network, "extra_loss", lambda: None)()
-        loss = loss if own is None else loss + own
+        loss = with_own_terms(loss, self.network)
         self._stop_unless(bool(loss.detach().isfinite()), "the loss is not a finite number")
         self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(batch.target), sync_dist=True)
         return loss

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from cuda_on_cpu.emulator import ORDERS, ROOT, Emulator, SanitizerError
+from cuda_on_cpu.emulator import ORDERS, ROOT, Emulator, SanitizerError, float_variant
 from cuda_on_cpu.formats import Array, decode, encode, relative_error, unwritten
 
 from csmri_ext.ops import reference
@@ -63,9 +64,7 @@ def plain(cuda_cache: Path) -> Emulator:
     return Emulator(SOURCES, cuda_cache)
 
 
-def variant(cuda_cache: Path, *edits: tuple[Path, str, str], sanitizer: str = "") -> Emulator:
-    optimize = "-O1" if sanitizer == "thread" else "-O0"
-    return Emulator(SOURCES, cuda_cache, sanitizer, defines=["CSMRI_ONLY_FLOAT"], optimize=optimize, edits=edits)
+variant = partial(float_variant, SOURCES)
 
 
 @shapes
