@@ -24,6 +24,7 @@ from rich.table import Column
 
 INTERVAL = 10.0  # seconds of silence after which a log gets a line
 _silent = False
+_told: set[str] = set()
 
 
 @contextmanager
@@ -45,6 +46,21 @@ def is_silent() -> bool:
 def log() -> Console:
     """Make the console of stderr for progress and notes."""
     return Console(stderr=True, quiet=_silent)
+
+
+def note_once(text: str, about: str | None = None) -> None:
+    """Say something in one line of stderr, once in this process.
+
+    Parameters
+    ----------
+    text
+        The line.
+    about
+        What counts as the same; None: the text.
+    """
+    if (about or text) not in _told:
+        _told.add(about or text)
+        log().print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 class Stage:

@@ -40,7 +40,8 @@ ROOMS = {
     },
     "csmri_ext.bridge": {"numpy", "h5py"},
     "csmri_ext.phantom": BASE | {"scipy", "csmri_ext.bridge", "csmri_ext.physics"},
-    "csmri_ext.data": BASE | {"torch", "csmri_ext.bridge", "csmri_ext.physics", "csmri_ext.phantom"},
+    "csmri_ext.data": BASE
+    | {"torch", "csmri_ext.bridge", "csmri_ext.physics", "csmri_ext.phantom", "csmri_ext.progress"},
     "csmri_ext.iterative": BASE | {"scipy"},
     "csmri_ext.training": BASE
     | {

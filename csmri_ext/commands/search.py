@@ -34,6 +34,7 @@ from csmri_ext.data import (
     UndersampledImages,
     split_by_volume,
 )
+from csmri_ext.data.images import first_filled
 from csmri_ext.errors import InputError, blaming_input, unknown
 from csmri_ext.models.genotypes import Genotype
 from csmri_ext.progress import INTERVAL, log, remaining
@@ -186,9 +187,10 @@ def _halves(images: Images, args: argparse.Namespace) -> tuple[UndersampledImage
     """Disjoint halves by volume, with as many samples each."""
     halves = split_by_volume(images, (1, 1), args.seed)
     steps = min(map(len, halves)) if args.steps_per_epoch is None else args.steps_per_epoch
+    ny, nx = first_filled(images, range(len(images)))[1].shape[-2:]
     with blaming_input():
         masks = Masks(tuple(args.masks), tuple(args.accelerations))
-        masks.require_drawable([(images[0].shape[-2], images[0].shape[-1])], [args.size], 0)
+        masks.require_drawable([(ny, nx)], [args.size], 0)
         measurement = Measurement(
             tuple(args.coils), phase=args.phase, echo_shift=args.echo_shift, noise=tuple(args.noise)
         )

@@ -38,6 +38,7 @@ from csmri_ext.commands.values import (
     weight,
 )
 from csmri_ext.data import Images, Masks, evenly_spaced, split_by_volume
+from csmri_ext.data.images import first_filled
 from csmri_ext.errors import InputError, blaming_input, one_line, unknown
 from csmri_ext.models.weight_files import read_weights
 from csmri_ext.progress import log
@@ -179,10 +180,9 @@ def _train(arguments: list[str], program: str) -> int:
     without_reference = recipe.loss == LOSS
     train, validation, held = _scans(args) if without_reference else _images(args, coils=recipe.coils != (1,))
     if not without_reference:
+        ny, nx = first_filled(train, range(len(train)))[1].shape[-2:]
         with blaming_input():
-            Masks(recipe.masks, recipe.accelerations).require_drawable(
-                [(train[0].shape[-2], train[0].shape[-1])], recipe.sizes, recipe.strip
-            )
+            Masks(recipe.masks, recipe.accelerations).require_drawable([(ny, nx)], recipe.sizes, recipe.strip)
     run = Run(
         folder=args.out or Path("runs") / name,
         name=name,

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from csmri_ext.bridge import FileFormatError
 from csmri_ext.bridge.mask_file import fit_mask, is_mask_file, read_mask
+from csmri_ext.data.images import first_filled
 from csmri_ext.data.measurement import Measurement, Sample
 from csmri_ext.data.transforms import Augmentation, Size, lower_size, section
 from csmri_ext.errors import InputError
@@ -233,7 +234,7 @@ class UndersampledImages(Dataset[Sample]):
     def _form(self, i: int) -> tuple[_Form, NDArray[np.complex64]]:
         """Draw what the batch of sample i shares, and its first image, which has a say in it."""
         rng = np.random.default_rng([self.seed, 11, self._epoch, i // self.batch_size])
-        image = self.images[i if self.length is None else int(rng.integers(len(self.images)))]
+        image = self.images[i] if self.length is None else self._drawn(rng)
         n_coils = int(rng.choice(self.measurement.coils))
         masks, rows, size = self.masks, None, (self.size, self.size)
         if self.strip:
@@ -247,10 +248,14 @@ class UndersampledImages(Dataset[Sample]):
             size = lower_size(image.shape, fraction)
         return _Form(masks, n_coils, size, fraction, rows), image
 
+    def _drawn(self, rng: np.random.Generator) -> NDArray[np.complex64]:
+        """Draw an image; one that is zero everywhere is drawn again."""
+        return first_filled(self.images, (int(rng.integers(len(self.images))) for _ in range(_MOST_TRIES)))[1]
+
     def _alike(self, first: NDArray[np.complex64], rng: np.random.Generator) -> NDArray[np.complex64]:
         """Draw an image with as many coils as the first of the batch; after some misses that one serves again."""
         for _ in range(_MOST_TRIES):
-            image = self.images[int(rng.integers(len(self.images)))]
+            image = self._drawn(rng)
             if image.shape[:-2] == first.shape[:-2]:
                 return image
         return first

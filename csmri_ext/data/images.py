@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge import FileFormatError
 from csmri_ext.bridge.acquisition import Acquisition, middle_slices
+from csmri_ext.bridge.file_errors import EmptySliceError
 from csmri_ext.bridge.fourier import center_crop, ifft2c
 from csmri_ext.bridge.load import BY_EXTENSION, Files
+from csmri_ext.progress import note_once
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -136,15 +141,62 @@ def files_of(paths: Sequence[str | os.PathLike[str]]) -> list[tuple[Path, str]]:
 def evenly_spaced(images: Images, most: int) -> list[NDArray[np.complex64]]:
     """Read at most so many slices, evenly spaced over all: a set to validate on.
 
+    In the place of one that is zero everywhere comes the next one that is not, if there is one before the next place.
+
     Parameters
     ----------
     images
         The slices.
     most
         At least 1.
+
+    Raises
+    ------
+    EmptySliceError
+        Every slice is zero everywhere.
     """
     step = max(len(images) // most, 1)
-    return [images[i] for i in range(0, len(images), step)[:most]]
+    chosen, empty = [], None
+    for i in range(0, len(images), step)[:most]:
+        try:
+            chosen.append(first_filled(images, range(i, min(i + step, len(images))))[1])
+        except EmptySliceError as error:
+            empty = error
+    if empty is not None and not chosen:
+        raise empty
+    return chosen
+
+
+def first_filled(images: Sequence[Item], indices: Iterable[int]) -> tuple[int, Item]:
+    """Read the first of these slices that is not zero everywhere: the others teach nothing. Each is named once.
+
+    Parameters
+    ----------
+    images
+        Slices: arrays, or `csmri_ext.data.scans.Scan`.
+    indices
+        In the order in which they are tried; at least one.
+
+    Returns
+    -------
+        Its index, and the slice.
+
+    Raises
+    ------
+    EmptySliceError
+        All of them are zero everywhere.
+    """
+    for index in indices:
+        try:
+            item = images[index]
+            values: Any = getattr(item, "kspace", item)
+            if values.any():
+                return index, item
+            empty = EmptySliceError(f"slice {index} (counted from 0, over all volumes) is zero everywhere")
+        except EmptySliceError as error:
+            empty = error
+        note_once(f"{empty}: left out")
+    raise empty
 
 
 def split_by_volume(

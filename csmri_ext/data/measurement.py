@@ -13,6 +13,7 @@ from torch import Tensor
 
 from csmri_ext.phantom.coil_maps import loop_sensitivities
 from csmri_ext.physics import estimate_sens_maps, fft2c, ifft2c, rss
+from csmri_ext.progress import note_once
 
 TARGETS = ("combined", "rss")
 _FIELD_OF_VIEW_MM = 232.0  # of the longer side of an image, times what is drawn below; the coils stand around a head
@@ -177,7 +178,8 @@ def _random_maps(shape: tuple[int, ...], n_coils: int, rng: np.random.Generator)
 def _estimated(kspace: Tensor, mask: Tensor, otherwise: Tensor) -> Tensor:
     try:
         return estimate_sens_maps(kspace, mask)
-    except ValueError:  # too few lines in the centre, which a drawn mask may have
+    except ValueError as error:  # too few lines in the centre, which a drawn mask may have
+        note_once(f"where sensitivities cannot be estimated, the true ones serve: {error}", "true sensitivities")
         return otherwise
 
 

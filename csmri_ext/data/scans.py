@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from csmri_ext.bridge.acquisition import Acquisition, middle_slices
 from csmri_ext.bridge.load import Files
 from csmri_ext.data.dataset import Masks
-from csmri_ext.data.images import Images, ImageVolume, files_of
+from csmri_ext.data.images import Images, ImageVolume, files_of, first_filled
 from csmri_ext.errors import InputError
 from csmri_ext.physics import calibration_shortfall, estimate_sens_maps, fft2c, ifft2c
 from csmri_ext.physics.held_back import hold_back
@@ -176,24 +176,26 @@ class HeldBackSamples(Dataset[HeldBackSample]):
             raise IndexError(i)
         if self.length is None:
             return self._sample(i, self.scans[i], np.random.default_rng([self.seed, 13, i]), VALIDATION_SHARE, 0, 1)
-        lead = int(self._rng(12, i // self.batch_size).integers(len(self.scans)))
+        number, scan = lead = self._drawn(self._rng(12, i // self.batch_size))
         rng = self._rng(13, i)
-        number, scan = lead, self.scans[lead]
         if i % self.batch_size:
-            number, scan = self._alike(lead, scan, rng)
+            number, scan = self._alike(lead, rng)
         return self._sample(number, scan, rng, self.share, self.strip, self.splits)
 
     def _rng(self, stream: int, i: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stream, self.epoch, i])
 
-    def _alike(self, lead: int, first: Scan, rng: np.random.Generator) -> tuple[int, Scan]:
+    def _drawn(self, rng: np.random.Generator) -> tuple[int, Scan]:
+        """Draw a scan and its number; one that is zero everywhere is drawn again."""
+        return first_filled(self.scans, (int(rng.integers(len(self.scans))) for _ in range(_MOST_TRIES)))
+
+    def _alike(self, lead: tuple[int, Scan], rng: np.random.Generator) -> tuple[int, Scan]:
         """Draw a scan of the shape of the first of the batch; after some misses that one serves again."""
         for _ in range(_MOST_TRIES):
-            number = int(rng.integers(len(self.scans)))
-            scan = self.scans[number]
-            if scan.kspace.shape == first.kspace.shape:
+            number, scan = self._drawn(rng)
+            if scan.kspace.shape == lead[1].kspace.shape:
                 return number, scan
-        return lead, first
+        return lead
 
     def _sample(
         self, number: int, scan: Scan, rng: np.random.Generator, share: float, strip: int, splits: int

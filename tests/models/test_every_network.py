@@ -12,7 +12,8 @@ from torch._dynamo.testing import CompileCounter
 from baselines import networks
 from csmri_ext import models
 from csmri_ext.nn import Reconstructor
-from csmri_ext.physics import fft2c
+from csmri_ext.phantom import coil_maps, phantom
+from csmri_ext.physics import fft2c, make_mask
 
 SMALLER: dict[str, dict[str, Any]] = {  # the same code with less of what repeats
     **{name: {"stages": 1} for name in models.names()},
@@ -47,6 +48,30 @@ def problem(coils: int = 0, batch: int = 1, ny: int = 32, nx: int = 35) -> tuple
     maps = torch.randn(coils, ny, nx, generator=generator, dtype=torch.complex64)
     maps = maps / maps.abs().square().sum(0).sqrt()
     return (fft2c(maps * image[:, None]) * mask[:, None], mask[:, None], maps), image
+
+
+@pytest.mark.parametrize(
+    ("name", "coils"),
+    [(name, coils) for coils, listed in ((0, KINDS), (3, NAMES)) for name in listed if name != "e2e_varnet"],
+)
+@torch.no_grad()
+def test_an_echo_beside_the_centre_means_nothing(name: str, coils: int) -> None:
+    """K-space that lies some samples off with its mask is the same image under a phase that rises linearly."""
+    size, shift = 48, (3, -7)
+    clean = torch.from_numpy(phantom(size, 3, n_coils=max(coils, 1), noise=0)).reshape(-1, size, size)
+    maps = torch.from_numpy(coil_maps(size, coils, 3)) if coils else None
+    mask = make_mask("random", (size,), 3, 0.2, seed=0).expand(size, size)
+    kspace = fft2c(clean if coils else clean[0])[None] * mask
+    network = small(name).eval()
+    for parameter in network.parameters():
+        if not parameter.any():  # where a start hides what lies before it
+            parameter.normal_(std=0.05)
+    centred = network(kspace, mask, maps)
+    shifted = network(kspace.roll(shift, (-2, -1)), mask.roll(shift, (-2, -1)), maps)
+    position = (torch.arange(size) - size // 2) / size
+    turns = shift[0] * position[:, None] + shift[1] * position
+    expected = centred * torch.exp(2j * torch.pi * turns)
+    assert ((shifted - expected).norm() / expected.norm()).item() < 1e-5
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
