@@ -19,16 +19,10 @@ from csmri_ext.bridge.acquisition import Acquisition
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.from_kspace import kspace_acquisition
 from csmri_ext.bridge.ismrmrd.header import IsmrmrdHeader, parse_header
+from csmri_ext.bridge.ismrmrd.lines import FRAME_COUNTERS, KIND, flagged, image_lines, read_lines, say_repeated
 from csmri_ext.bridge.reading import choose_frames, note
 from csmri_ext.bridge.size_limits import LONGEST_HEADER, require_plausible_dataset
 from csmri_ext.bridge.slice_checks import format_errors
-
-KIND = "ISMRMRD raw"
-_NOT_IMAGING = (
-    *("NOISE_MEASUREMENT", "NAVIGATION_DATA", "PHASECORR_DATA", "DUMMYSCAN_DATA", "HPFEEDBACK_DATA"),
-    *("RTFEEDBACK_DATA", "SURFACECOILCORRECTIONSCAN_DATA", "PHASE_STABILIZATION", "PHASE_STABILIZATION_REFERENCE"),
-)
-_FRAME_COUNTERS = ("repetition", "phase", "contrast", "set")
 
 
 def is_raw(path: str | os.PathLike[str]) -> bool:
@@ -44,9 +38,10 @@ def read_raw(path: str | os.PathLike[str], *, frames: Sequence[int] | None = Non
     """Read a Cartesian 2-D scan, one or several slices.
 
     Lines go to column ``step - center + ny / 2`` of the encoded matrix, partial echoes to the place of their centre;
-    averages are averaged, reversed readouts turned. Noise scans, where there are any, pre-whiten the coils:
-    ``W = L^-1 sqrt(trace(C) / coils)`` with ``C = L L^H`` their covariance. Readout oversampling is removed: the
-    field of view along the readout becomes that of the reconstructed image.
+    averages are averaged, reversed readouts turned. Lines that repeat without a counter of averages are averaged where
+    they are alike. Noise scans, where there are any, pre-whiten the coils: ``W = L^-1 sqrt(trace(C) / coils)`` with
+    ``C = L L^H`` their covariance. Readout oversampling is removed: the field of view along the readout becomes that of
+    the reconstructed image. ``attrs["prepared"]`` and ``attrs["warnings"]`` say what was averaged and left out.
 
     Parameters
     ----------
@@ -56,7 +51,7 @@ def read_raw(path: str | os.PathLike[str], *, frames: Sequence[int] | None = Non
         Which repetitions, heart phases, contrasts and sets, counted together; default all, the slices of the first one
         first.
     force
-        Take a trajectory that is not Cartesian.
+        Take a trajectory that is not Cartesian, and average repeated lines that are not alike.
 
     Returns
     -------
@@ -65,7 +60,8 @@ def read_raw(path: str | os.PathLike[str], *, frames: Sequence[int] | None = Non
     Raises
     ------
     FileFormatError
-        No image lines, a 3-D or non-Cartesian encoding, lines of several lengths, or a damaged file.
+        No image lines, a 3-D or non-Cartesian encoding, compressed samples, repeated lines that are not alike, or a
+        damaged file.
     FramesDifferError
         The frames were sampled differently: choose with `frames`.
     ImportError
@@ -73,7 +69,7 @@ def read_raw(path: str | os.PathLike[str], *, frames: Sequence[int] | None = Non
     """
     path = Path(path)
     try:
-        import ismrmrd
+        import ismrmrd  # noqa: F401
     except ImportError as error:
         raise ImportError(
             f'{path}: ISMRMRD raw data need the package ismrmrd: pip install "csmri_ext[ismrmrd]"'
@@ -90,13 +86,11 @@ def read_raw(path: str | os.PathLike[str], *, frames: Sequence[int] | None = Non
         heads = file[group]["data"].fields("head")[:]
     xml = xml.decode(errors="replace") if isinstance(xml, bytes) else str(xml)
     header = _header(xml, path, force=force)
-    flags = {
-        name.removeprefix("ACQ_IS_"): getattr(ismrmrd, name) for name in dir(ismrmrd) if name.startswith("ACQ_IS_")
-    }
     attrs: dict[str, Any] = {"ismrmrd_header": xml, "axes": "slice coil y x", "axes_from": "ISMRMRD's counters"}
-    lines = _image_lines(heads, flags, header, path)
+    lines, left_out = image_lines(heads, header, path, attrs)
     columns, nx = _columns(heads["idx"]["kspace_encode_step_1"][lines], header, attrs)
-    keys = np.stack([heads["idx"][counter][lines] for counter in _FRAME_COUNTERS], axis=1)
+    say_repeated(heads, lines, np.abs(columns - nx // 2), path, group, attrs, force=force)
+    keys = np.stack([heads["idx"][counter][lines] for counter in FRAME_COUNTERS], axis=1)
     all_frames = sorted(set(map(tuple, keys.tolist())))
     slices = sorted(set(heads["idx"]["slice"][lines].tolist()))
     chosen = choose_frames(frames, len(all_frames), str(path))
@@ -111,21 +105,18 @@ def read_raw(path: str | os.PathLike[str], *, frames: Sequence[int] | None = Non
     if missing:
         raise FileFormatError(f"{path}: slice {missing[0]} of {len(place)} (slices and frames) has no lines")
     n_coils = int(heads["active_channels"][lines[0]])
-    width = (header.encoding_size or (int(heads["number_of_samples"][lines].max()), 0, 1))[0]
-    if int(heads["number_of_samples"][lines].max()) > width:
-        note(
-            attrs, f"lines have {heads['number_of_samples'][lines].max()} samples, the header says {width}: it is wrong"
-        )
-        width = int(heads["number_of_samples"][lines].max())
+    n_samples = int(heads["number_of_samples"][lines].max())
+    width = _width(heads[lines], header, attrs)
     kept = _without_oversampling(width, header)
-    whitening = _whitening(path, group, np.flatnonzero(_flagged(heads, flags["NOISE_MEASUREMENT"])), n_coils)
-    read = _RawSlices(path, group, tuple(map(tuple, sorted_lines)), width, nx, kept, flags["REVERSE"], whitening)
+    noise = np.flatnonzero(flagged(heads, "NOISE_MEASUREMENT"))
+    whitening = _whitening(path, group, noise, n_coils, attrs)
+    read = _RawSlices(path, group, tuple(map(tuple, sorted_lines)), width, nx, kept, whitening)
     n_averages = len(set(heads["idx"]["average"][lines].tolist()))
     done = ["readout oversampling removed"] * (kept < width) + ["noise pre-whitened"] * (whitening is not None)
-    done += [f"{n_averages} averages"] * (n_averages > 1)
+    done += [f"lines of {n_samples} samples placed among {width}"] * (n_samples < width)
+    done += [f"mean of {n_averages} averages"] * (n_averages > 1) + [left_out] * bool(left_out)
     attrs |= {"n_frames": len(chosen), "prepared": ", ".join(done)}
-    recon = header.recon_size
-    recon_size = (kept, min(nx, recon[1])) if recon else None
+    recon_size = _recon_size(header, (kept, nx), attrs)
     shape = (len(place), n_coils, kept, nx)
     return kspace_acquisition(read, shape, path, KIND, recon_size=recon_size, force=force, attrs=attrs)
 
@@ -151,28 +142,6 @@ def _header(xml: str, path: Path, *, force: bool) -> IsmrmrdHeader:
     return header
 
 
-def _flagged(heads: NDArray[Any], flag: int) -> NDArray[np.bool_]:
-    return (heads["flags"] & np.uint64(1 << (flag - 1))) != 0
-
-
-def _image_lines(heads: NDArray[Any], flags: dict[str, int], header: IsmrmrdHeader, path: Path) -> NDArray[np.intp]:
-    other = np.zeros(len(heads), bool)
-    for name in _NOT_IMAGING:
-        if name in flags:
-            other |= _flagged(heads, flags[name])
-    if header.calibration in ("separate", "external"):  # other lines of the same numbers; embedded ones belong here
-        also = _flagged(heads, flags["PARALLEL_CALIBRATION_AND_IMAGING"])
-        other |= _flagged(heads, flags["PARALLEL_CALIBRATION"]) & ~also
-    lines = np.flatnonzero(~other & (heads["encoding_space_ref"] == 0))
-    if not lines.size:
-        raise FileFormatError(f"{path}: {len(heads)} acquisitions, none of them a line of an image")
-    if len(set(heads["idx"]["kspace_encode_step_2"][lines].tolist())) > 1:
-        raise FileFormatError(f"{path}: a 3-D encoding; this package reads 2-D scans of one or several slices")
-    if len(set(heads["active_channels"][lines].tolist())) > 1:
-        raise FileFormatError(f"{path}: lines with different numbers of coils")
-    return lines
-
-
 def _columns(steps: NDArray[np.integer], header: IsmrmrdHeader, attrs: dict[str, Any]) -> tuple[NDArray[Any], int]:
     """Column of every line, and the number of columns: by the header's centre where all lines then fit."""
     steps = np.asarray(steps, np.int64)
@@ -191,6 +160,33 @@ def _columns(steps: NDArray[np.integer], header: IsmrmrdHeader, attrs: dict[str,
     return steps, nx
 
 
+def _width(heads: NDArray[Any], header: IsmrmrdHeader, attrs: dict[str, Any]) -> int:
+    """Count the samples of a whole line: by the header, or those of the longest line where that has more."""
+    longest = heads[heads["number_of_samples"].argmax()]
+    n = int(longest["number_of_samples"])
+    width = header.encoding_size[0] if header.encoding_size else n
+    if n > width:
+        note(attrs, f"lines have {n} samples, the header says {width}: it is wrong")
+        return n
+    if n < width and not 0 < int(longest["center_sample"]) < n:
+        note(attrs, f"lines have {n} of {width} samples and do not say where their echo is: put in the middle")
+    elif n < width and abs(int(longest["center_sample"]) - n // 2) <= 1:
+        note(attrs, f"lines have {n} samples about their echo, the header says {width}: filled with zeros")
+    return width
+
+
+def _recon_size(header: IsmrmrdHeader, matrix_size: tuple[int, int], attrs: dict[str, Any]) -> tuple[int, int] | None:
+    """Size of images: the reconSpace where it is as k-space, or larger along both axes; fewer columns crop."""
+    if header.recon_size is None:
+        return None
+    (h, w), (ny, nx) = header.recon_size[:2], matrix_size
+    if h > ny and w >= nx:
+        return h, w
+    if h > ny or w > nx:
+        note(attrs, f"the header asks for images of {h} x {w}; k-space has {ny} x {nx}, which is not filled")
+    return ny, min(nx, w)
+
+
 def _without_oversampling(width: int, header: IsmrmrdHeader) -> int:
     """Count the samples along the readout whose field of view is that of the image."""
     if header.readout_fov and 0 < header.readout_fov[1] < header.readout_fov[0]:
@@ -200,9 +196,14 @@ def _without_oversampling(width: int, header: IsmrmrdHeader) -> int:
     return width
 
 
-def _whitening(path: Path, group: str, noise: NDArray[np.intp], n_coils: int) -> NDArray[np.complex64] | None:
+def _whitening(
+    path: Path, group: str, noise: NDArray[np.intp], n_coils: int, attrs: dict[str, Any]
+) -> NDArray[np.complex64] | None:
     """Matrix that makes the coils' noise equal and independent, at its mean strength; None without noise scans."""
-    samples = [line for line in (_line(path, group, int(i))[1] for i in noise) if line.shape[0] == n_coils]
+    scans = [samples for _, samples in read_lines(path, group, noise)]
+    samples = [scan for scan in scans if scan.shape[0] == n_coils]
+    if scans and not samples:
+        note(attrs, f"the noise scan has {scans[0].shape[0]} coils, the image {n_coils}: noise is not pre-whitened")
     if not samples:
         return None
     values = np.concatenate(samples, axis=1).astype(np.complex128)
@@ -213,19 +214,6 @@ def _whitening(path: Path, group: str, noise: NDArray[np.intp], n_coils: int) ->
         raise FileFormatError(f"{path}: the noise scan has a coil without noise, or fewer samples than coils") from None
     scale = np.sqrt(np.trace(covariance).real / n_coils)
     return (np.linalg.inv(lower) * scale).astype(np.complex64)
-
-
-def _line(path: Path, group: str, number: int) -> tuple[Any, NDArray[np.complex64]]:
-    """Head of an acquisition, and its samples (coils, samples)."""
-    import ismrmrd
-
-    with format_errors(path, KIND):
-        dataset = ismrmrd.Dataset(os.fspath(path), group, mode="r")
-        try:
-            acquisition = dataset.read_acquisition(number)
-        finally:
-            dataset.close()
-    return acquisition, np.asarray(acquisition.data, np.complex64)
 
 
 @dataclass(frozen=True)
@@ -242,8 +230,6 @@ class _RawSlices:
         Encoded matrix.
     kept
         Samples along the readout after oversampling is removed.
-    reverse
-        Flag of lines that were read backwards.
     whitening
         (coils, coils), or None.
     """
@@ -254,38 +240,34 @@ class _RawSlices:
     width: int
     nx: int
     kept: int
-    reverse: int
     whitening: NDArray[np.complex64] | None
 
     def __call__(self, i: int) -> NDArray[np.complex64]:
-        import ismrmrd
-
         total: NDArray[np.complex64] | None = None
         counts = np.zeros(self.nx, np.int64)
-        dataset = ismrmrd.Dataset(os.fspath(self.path), self.group, mode="r")
-        try:
-            for number, column in self.lines[i]:
-                acquisition = dataset.read_acquisition(number)
-                if total is None:
-                    total = np.zeros((acquisition.data.shape[0], self.width, self.nx), np.complex64)
-                total[:, :, column] += self._placed(acquisition)
-                counts[column] += 1
-        finally:
-            dataset.close()
+        places = self.lines[i]
+        found = read_lines(self.path, self.group, [number for number, _ in places])
+        for (_, column), (acquisition, samples) in zip(places, found, strict=True):
+            if total is None:
+                total = np.zeros((samples.shape[0], self.width, self.nx), np.complex64)
+            total[:, :, column] += self._placed(acquisition, samples)
+            counts[column] += 1
         assert total is not None
         total /= np.maximum(counts, 1)
         if self.whitening is not None:
             total = np.einsum("ab,byx->ayx", self.whitening, total)
         return total if self.kept == self.width else _cropped(total, self.kept)
 
-    def _placed(self, acquisition: Any) -> NDArray[np.complex64]:
+    def _placed(self, acquisition: Any, measured: NDArray[np.complex64]) -> NDArray[np.complex64]:
         """Put samples into (coils, width), with the centre of the echo in the middle."""
-        samples = np.array(acquisition.data, np.complex64)
+        import ismrmrd
+
+        samples = measured.copy()
         n = samples.shape[1]
         samples[:, : acquisition.discard_pre] = 0
         samples[:, n - acquisition.discard_post :] = 0
         center = int(acquisition.center_sample)
-        if acquisition.is_flag_set(self.reverse):
+        if acquisition.is_flag_set(ismrmrd.ACQ_IS_REVERSE):
             samples, center = samples[:, ::-1], n - 1 - center
         start = self.width // 2 - center if 0 < center < n else (self.width - n) // 2
         start = min(max(start, 0), self.width - n)
