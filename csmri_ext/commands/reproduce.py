@@ -37,6 +37,7 @@ from csmri_ext.recon.sampling import Sampling
 from csmri_ext.report import provenance
 from csmri_ext.report.completeness import completeness
 from csmri_ext.report.rows import ChosenWeight
+from csmri_ext.report.sheet import FORMATS
 from csmri_ext.report.store import ROWS_FILE, Store, require_writable
 
 if TYPE_CHECKING:
@@ -357,8 +358,10 @@ def publish(
         *draw_sweep(experiment, store.rows, store.folder, real=images.real),
         *draw_panels(experiment, store, volumes, lambda i: [_sampling(setting, i) for setting in experiment.settings]),
     ]
-    for path in [table, store.folder / "results.json", store.folder / "results.csv", *filter(None, figures)]:
-        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+    others = "".join(f", .{kind}" for kind in FORMATS[1:])
+    shown = [table, store.folder / "results.json", store.folder / "results.csv"]
+    for text in [*map(str, shown), *(f"{path}{others}" for path in filter(None, figures))]:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 main = main_of(_reproduce, PROGRAM)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from csmri_ext.experiments.experiment import FLOPS_SIZE, Experiment
@@ -20,7 +21,7 @@ from csmri_ext.report.box_plots import box_plots
 from csmri_ext.report.display import error_factor
 from csmri_ext.report.figures import recon_figure
 from csmri_ext.report.rows import Row
-from csmri_ext.report.sheet import METHOD_COLORS, SCREEN_DPI, Sheet, png, style
+from csmri_ext.report.sheet import FORMATS, METHOD_COLORS, SCREEN_DPI, Sheet, every_format, style
 from csmri_ext.report.store import Store, write_bytes
 from csmri_ext.report.summary import Setting, summarise
 
@@ -31,20 +32,22 @@ _WIDTH, _HEIGHT = 5.2, 3.2  # inches, of a panel
 _QUALITY = (("psnr", "PSNR (dB)"), ("ssim", "SSIM"))
 
 
-FIGURE_FILES = ("box_plots.png", "convergence.png", "quality.png", "flops.png", "panels_*.png")
+FIGURE_FILES = tuple(
+    f"{stem}.{kind}" for stem in ("box_plots", "convergence", "quality", "flops", "panels_*") for kind in FORMATS
+)
 """Names of all figures that an experiment may have."""
 
 
 def draw_box_plots(store: Store) -> Path | None:
-    """Draw PSNR and SSIM per slice of everything in the store to ``box_plots.png``; None without rows."""
+    """Draw PSNR and SSIM per slice of everything in the store to ``box_plots.png, pdf, svg``; None without rows."""
     figure = box_plots(summarise(store.rows))
     if figure is None:
         return None
-    return write_bytes(store.folder / "box_plots.png", png(figure, SCREEN_DPI))
+    return _write(figure, store.folder, "box_plots")
 
 
 def draw_convergence(experiment: Experiment, training: Training, folder: Path) -> Path | None:
-    """Draw PSNR and SSIM of the validation slices over the steps, one row per setting, to ``convergence.png``.
+    """Draw PSNR and SSIM of the validation slices over the steps, one row per setting, to ``convergence.png`` etc.
 
     Parameters
     ----------
@@ -55,7 +58,7 @@ def draw_convergence(experiment: Experiment, training: Training, folder: Path) -
 
     Returns
     -------
-        The figure, or None where no run has been validated yet.
+        The figure as PNG, or None where no run has been validated yet.
     """
     from csmri_ext.training.curves import read_curves
 
@@ -82,11 +85,11 @@ def draw_convergence(experiment: Experiment, training: Training, folder: Path) -
                         )
                 if axes.get_lines():
                     axes.legend(fontsize=8, loc="lower right", facecolor="white", framealpha=0.85, edgecolor="none")
-    return write_bytes(folder / "convergence.png", png(sheet.figure, SCREEN_DPI))
+    return _write(sheet.figure, folder, "convergence")
 
 
 def draw_sweep(experiment: Experiment, rows: Sequence[Row], folder: Path, *, real: bool = False) -> list[Path]:
-    """Draw quality and operations over the number of cascades or cells, to ``quality.png`` and ``flops.png``.
+    """Draw quality and operations over the number of cascades or cells, to ``quality`` and ``flops`` in every format.
 
     Parameters
     ----------
@@ -110,12 +113,12 @@ def draw_sweep(experiment: Experiment, rows: Sequence[Row], folder: Path, *, rea
         for column, (key, label) in enumerate(_QUALITY):
             axes = _axes(sheet, 0, column, "quality", f"number of {experiment.sweep}", label)
             _over(axes, counts, {name: float(np.mean([getattr(r, key) for r in own])) for name, own in scored.items()})
-        written.append(write_bytes(folder / "quality.png", png(sheet.figure, SCREEN_DPI)))
+        written.append(_write(sheet.figure, folder, "quality"))
         sheet = Sheet(_WIDTH, _HEIGHT)
         label = f"FLOPs at {FLOPS_SIZE} x {FLOPS_SIZE} (1e9)"
         axes = _axes(sheet, 0, 0, "cost", f"number of {experiment.sweep}", label)
         _over(axes, counts, {name: cost(experiment, name, real=real).flops / 1e9 for name in counts})
-        written.append(write_bytes(folder / "flops.png", png(sheet.figure, SCREEN_DPI)))
+        written.append(_write(sheet.figure, folder, "flops"))
     return written
 
 
@@ -137,7 +140,7 @@ def draw_panels(
 
     Returns
     -------
-        ``panels_MASK_R4.png`` and so on.
+        ``panels_MASK_R4.png`` and so on; the same as ``.pdf`` and ``.svg`` beside.
     """
     order = [*experiment.methods, *experiment.networks]
     written: dict[Setting, Path] = {}
@@ -149,9 +152,16 @@ def draw_panels(
             setting = Setting(panel.mask, panel.acceleration)
             if setting not in written:
                 panel.recons = {name: panel.recons[name] for name in order if name in panel.recons}
-                path = store.folder / f"panels_{panel.mask}_R{panel.acceleration:g}.png"
-                written[setting] = write_bytes(path, png(recon_figure(panel, error_factor([panel])), SCREEN_DPI))
+                stem = f"panels_{panel.mask}_R{panel.acceleration:g}"
+                written[setting] = _write(recon_figure(panel, error_factor([panel])), store.folder, stem)
     return list(written.values())
+
+
+def _write(figure: Figure, folder: Path, stem: str) -> Path:
+    """Write a figure in every format, and return the path of its PNG."""
+    for kind, content in every_format(figure, SCREEN_DPI).items():
+        write_bytes(folder / f"{stem}.{kind}", content)
+    return folder / f"{stem}.png"
 
 
 def _axes(sheet: Sheet, row: int, column: int, title: str, across: str, up: str) -> Axes:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from csmri_ext.report import display
 from csmri_ext.report.box_plots import box_plots
@@ -23,7 +22,7 @@ from csmri_ext.report.report_files import FIGURES, PAGE, PANELS, files_of, liste
 from csmri_ext.report.results_table import as_latex, table_as_csv, table_context
 from csmri_ext.report.rows import Comparison, Panel
 from csmri_ext.report.seeds import over_seeds
-from csmri_ext.report.sheet import ALL_COLORS, png, vector
+from csmri_ext.report.sheet import ALL_COLORS, every_format
 from csmri_ext.report.statistics import HOW, Difference, conclusion, paired_differences
 from csmri_ext.report.store import write_bytes
 from csmri_ext.report.summary import Group, Setting, summarise
@@ -187,7 +186,7 @@ def _figures(groups: Sequence[Group], panels: Sequence[Panel], factors: dict[str
         drawn.append(
             {
                 "stem": _file_stem(stem + reference, taken),
-                "files": _drawn(recon_figure(panel, factors[panel.volume])),
+                "files": every_format(recon_figure(panel, factors[panel.volume])),
                 "wide": True,
                 "alt": f"{setting.title}: {methods} on {where}, with details and {kind} maps",
                 "caption": f"{setting.title}. {where}{why}. Top to bottom: reconstructions, the marked region "
@@ -199,7 +198,7 @@ def _figures(groups: Sequence[Group], panels: Sequence[Panel], factors: dict[str
             drawn.append(
                 {
                     "stem": _file_stem(f"error-{stem.removeprefix('recon-')}{reference}", taken),
-                    "files": _drawn(error_map_figure(panel, factors[panel.volume])),
+                    "files": every_format(error_map_figure(panel, factors[panel.volume])),
                     "wide": True,
                     "alt": f"{setting.title}: estimated errors of {', '.join(panel.expected)} on {where}",
                     "caption": f"{setting.title}. {where}. The estimated error of every pixel, from reconstructions "
@@ -211,7 +210,7 @@ def _figures(groups: Sequence[Group], panels: Sequence[Panel], factors: dict[str
         drawn.append(
             {
                 "stem": _file_stem("boxplots", taken),
-                "files": _drawn(boxes),
+                "files": every_format(boxes),
                 "wide": False,
                 "alt": "Box plots of PSNR and SSIM per slice, one box per method and setting",
                 "caption": "PSNR and SSIM of every slice. Boxes span the quartiles, the thick line is the median, "
@@ -243,11 +242,6 @@ def _representatives(panels: Sequence[Panel]) -> list[tuple[Panel, str]]:
 def _mean_psnr(panel: Panel) -> float:
     values = [scores["psnr"] for scores in panel.scores.values() if math.isfinite(scores.get("psnr", math.nan))]
     return sum(values) / len(values) if values else 0.0
-
-
-def _drawn(figure: Figure) -> dict[str, bytes]:
-    """Render a figure in every format, by ending."""
-    return {"png": png(figure), "pdf": vector(figure, "pdf"), "svg": vector(figure, "svg")}
 
 
 def _file_stem(stem: str, taken: set[str]) -> str:

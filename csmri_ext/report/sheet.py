@@ -19,6 +19,7 @@ from matplotlib.font_manager import get_font_names
 from csmri_ext.report import display
 
 PRINT_DPI, SCREEN_DPI = 300, 150
+FORMATS = ("png", "pdf", "svg")
 QUIET = "0.35"  # grey of labels
 ACCENT = "#ffb000"
 METHOD_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b6b")  # Okabe and Ito, 2008
@@ -93,6 +94,11 @@ def vector(figure: Figure, kind: str) -> bytes:
     with style(), mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "csmri_ext"}), _missing_glyphs_allowed():
         figure.savefig(buffer, format=kind, dpi=PRINT_DPI, metadata={**undated, "Creator": None})
     return buffer.getvalue()
+
+
+def every_format(figure: Figure, dpi: int = PRINT_DPI) -> dict[str, bytes]:
+    """Render a figure in each of `FORMATS`, by ending; `dpi` is that of the PNG."""
+    return {"png": png(figure, dpi), "pdf": vector(figure, "pdf"), "svg": vector(figure, "svg")}
 
 
 @cache

@@ -88,8 +88,11 @@ def test_knees_from_files_to_tables(capsys: pytest.CaptureFixture[str]) -> None:
     split = found["provenance"]["settings"]["split"]
     assert sorted(name for names in split.values() for name in names) == [f"{i}.h5" for i in range(7)]
     assert {row["volume"] for row in found["rows"]} == set(split["test"])
-    for name in ("results.csv", "box_plots.png", "convergence.png", "panels_random_R4.png", "panels_random_R8.png"):
-        assert Path("out", name).stat().st_size > 500
+    assert Path("out/results.csv").stat().st_size > 500
+    starts = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
+    for stem in ("box_plots", "convergence", "panels_random_R4", "panels_random_R8"):
+        assert all(Path(f"out/{stem}.{kind}").read_bytes().startswith(start) for kind, start in starts.items())
+        assert f"out/{stem}.png, .pdf, .svg\n" in told.out
     # Again: everything is there, nothing is trained or tested.
     before = {path: path.stat().st_mtime_ns for path in Path("out/networks").rglob("*")}
     assert cli.main(words) == 0
@@ -98,13 +101,14 @@ def test_knees_from_files_to_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*words, "--seed", "1"]) == 2
     said = capsys.readouterr().err
     assert "made with other settings" in said and "choose another --out, or replace it with --overwrite" in said
-    Path("out/panels_poisson_R3.png").write_bytes(b"of an earlier table")
+    for kind in starts:
+        Path(f"out/panels_poisson_R3.{kind}").write_bytes(b"of an earlier table")
     Path("out/mine.txt").touch()
     assert cli.main([*words, "--seed", "1", "--overwrite"]) == 0
     assert "0 results from before" in capsys.readouterr().err
     assert json.loads(Path("out/results.json").read_text())["provenance"]["settings"]["seed"] == 1
     assert all(path.stat().st_mtime_ns != time for path, time in before.items() if path.is_file())
-    assert not Path("out/panels_poisson_R3.png").exists() and Path("out/mine.txt").exists()
+    assert not list(Path("out").glob("panels_poisson*")) and Path("out/mine.txt").exists()
 
 
 def test_brains_from_nifti_killed_and_continued(capsys: pytest.CaptureFixture[str]) -> None:
@@ -380,9 +384,10 @@ def test_every_table_at_toy_size(name: str, capsys: pytest.CaptureFixture[str]) 
     for network, published in experiment.networks.items():
         assert f" {network} " in told
         assert published.parameters.rstrip("?") in told and published.flops.rstrip("?") in told
-    figures = {path.stem.partition("_R")[0] for path in Path("out").glob("*.png")}
     kinds = {f"panels_{setting.mask}" for setting in experiment.settings}
-    assert figures == {"box_plots", "convergence", *kinds, *(("quality", "flops") if experiment.sweep else ())}
+    for ending in ("png", "pdf", "svg"):
+        figures = {path.stem.partition("_R")[0] for path in Path("out").glob(f"*.{ending}")}
+        assert figures == {"box_plots", "convergence", *kinds, *(("quality", "flops") if experiment.sweep else ())}
 
 
 def test_like_ours_trains_with_phase_and_coils(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from made_comparison import made_comparison
 from rich.console import Console
 
-from csmri_ext.report import page as report
+from csmri_ext.report import sheet
 from csmri_ext.report.completeness import completeness
 from csmri_ext.report.page import write_report
 from csmri_ext.report.rows import Comparison
@@ -30,8 +30,8 @@ def planned(comparison: Comparison) -> list[dict]:
 @pytest.fixture
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> Comparison:
     """Two volumes at two settings; stopped in the second volume of the first setting."""
-    monkeypatch.setattr(report, "png", lambda figure: png(figure, dpi=40))
-    monkeypatch.setattr(report, "vector", lambda figure, kind: b"")
+    monkeypatch.setattr(sheet, "png", lambda figure, dpi: png(figure, 40))
+    monkeypatch.setattr(sheet, "vector", lambda figure, kind: b"")
     comparison = made_comparison(slices=1)
     comparison.provenance["planned"] = planned(comparison)
     comparison.provenance["stopped"] = {"at": "2026-01-31T12:00:05+00:00", "by": "SIGINT"}

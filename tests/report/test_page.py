@@ -12,8 +12,7 @@ import pytest
 from made_comparison import made_comparison
 from PIL import Image
 
-from csmri_ext.report import page as report
-from csmri_ext.report import viewer
+from csmri_ext.report import sheet, viewer
 from csmri_ext.report.page import write_report
 from csmri_ext.report.report_files import files_of, remove_report
 from csmri_ext.report.rows import Comparison
@@ -66,9 +65,9 @@ def page(written: Path) -> Page:
 def coarse_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures at 40 dpi, since these tests look at the page around them."""
     if request.node.name != "test_size_of_a_typical_report":
-        monkeypatch.setattr(report, "png", lambda figure: png(figure, dpi=40))
+        monkeypatch.setattr(sheet, "png", lambda figure, dpi: png(figure, 40))
     if request.node.name != "test_files":
-        monkeypatch.setattr(report, "vector", lambda figure, kind: b"")
+        monkeypatch.setattr(sheet, "vector", lambda figure, kind: b"")
 
 
 def squeezed(text: str) -> str:
