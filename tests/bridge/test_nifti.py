@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from csmri_ext.bridge import FileFormatError
+from csmri_ext.bridge import FileFormatError, load
 from csmri_ext.bridge.arrays.nifti import PLANES, read_nifti
 
 nibabel = pytest.importorskip("nibabel")
@@ -47,6 +47,18 @@ def test_every_orientation_gives_the_same_slices(tmp_path: Path, codes: str) -> 
         position = volume.attrs["affine"] @ (s, y, x, 1)
         i, j, k = np.rint(np.linalg.solve(RAS_AFFINE, position))[:3].astype(int)
         assert volume.target[s][y, x] == RAS[i, j, k]
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_exchanged_axes_lie_where_they_did(tmp_path: Path, plane: str) -> None:
+    nibabel.save(stored_as("PIR"), tmp_path / "v.nii")
+    volume = load(tmp_path / "v.nii", plane=plane, phase_encoding="y")
+    s, y, x = 1, 3, 2
+    i, j, k = np.rint(np.linalg.solve(RAS_AFFINE, volume.attrs["affine"] @ (s, y, x, 1)))[:3].astype(int)
+    assert volume.target[s][y, x] == RAS[i, j, k]
+    straight = load(tmp_path / "v.nii", plane=plane)
+    assert volume.matrix_size == volume.target.shape[1:] == straight.matrix_size[::-1]
+    assert volume.attrs["recon_size"] == straight.attrs["recon_size"][::-1]
 
 
 def test_oblique_volumes_turn_to_the_closest_axes(tmp_path: Path) -> None:

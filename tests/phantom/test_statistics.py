@@ -37,6 +37,14 @@ def test_noise_is_found_in_air_and_in_tissue(sigma: float) -> None:
     assert numbers["zeros"] == 0
 
 
+def test_air_is_the_darkest_twentieth_of_the_blocks_without_a_zero() -> None:
+    """Its power has two parts, real and imaginary."""
+    levels = np.arange(64.0).reshape(8, 8)  # one block is 0, 63 are not: the darkest three count
+    found = statistics.air_noise(np.kron(levels, np.ones((8, 8))))
+    assert found == pytest.approx(np.sqrt((1 + 4 + 9) / 3 / 2))
+    assert statistics.air_noise(np.zeros((64, 64))) == 0
+
+
 def test_spectrum_of_noise_is_flat_and_of_a_power_law_has_its_slope() -> None:
     rng = np.random.default_rng(1)
     white = rng.standard_normal((256, 256))

@@ -88,6 +88,15 @@ def test_kspace_is_cropped_from_a_finer_object() -> None:
     assert np.ptp(np.angle(image)[50:78, 50:78]) > 0.05  # and the image has a phase
 
 
+@pytest.mark.parametrize("size", [(64, 48), (63, 41)])
+def test_an_even_object_keeps_its_brightness(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transforms there and back are of two sizes."""
+    monkeypatch.setattr(
+        "csmri_ext.phantom.subjects._fine_image", lambda subject, i, y, x: np.ones((y.size, x.size), np.complex64)
+    )
+    np.testing.assert_allclose(phantom(size, 0, noise=0, processed=False), 1, atol=1e-5)
+
+
 def test_noise() -> None:
     clean, noisy = (phantom(96, 1, noise=noise, processed=False) for noise in (0, 0.05))
     noise = noisy - clean

@@ -63,7 +63,10 @@ GAINS = [1.7, 1.1, 2.4, 0.9, 2.0, -0.3, 1.5]
 def test_difference_interval_and_test_by_hand() -> None:
     both = {"tv": TV, "net": [a + b for a, b in zip(TV, GAINS, strict=True)]}
     differences = paired_differences(summarise(rows(both)))
-    (psnr,) = (one for one in differences if one.metric == "psnr")
+    psnr, ssim = differences
+    assert (psnr.metric, ssim.metric) == ("psnr", "ssim")
+    assert ssim.mean == pytest.approx(np.mean(GAINS) / 50)
+    assert ssim.spread == pytest.approx(psnr.spread / 50)
     assert (psnr.method, psnr.baseline, psnr.volumes) == ("net", "tv", 7)
     assert psnr.mean == pytest.approx(np.mean(GAINS))
     assert (psnr.lowest, psnr.highest) == pytest.approx((-0.3, 2.4))
@@ -158,11 +161,13 @@ def test_entry_of_the_provenance_is_json_with_scores_per_slice() -> None:
     groups = summarise(rows({"tv": TV, "net": [value + 1 for value in TV]}))
     entry = json.loads(json.dumps(as_provenance(groups, paired_differences(groups)), allow_nan=False))
     assert {one["metric"] for one in entry["differences"]} == {"psnr", "ssim"}
-    (tv,) = (one for one in entry["slices"] if (one["method"], one["metric"]) == ("tv", "psnr"))
+    tv, tv_ssim = (one for one in entry["slices"] if one["method"] == "tv")
+    assert (tv["metric"], tv_ssim["metric"]) == ("psnr", "ssim")
     per_slice = [value + step for value in TV for step in (-1, 1)]
     assert tv["slices"] == 14
     assert tv["mean"] == pytest.approx(np.mean(per_slice))
     assert tv["quartiles"] == pytest.approx(np.percentile(per_slice, (25, 50, 75)))
+    assert tv_ssim["mean"] == pytest.approx(np.mean(TV) / 50)
 
 
 def test_fewer_volumes_could_never_be_significant() -> None:
