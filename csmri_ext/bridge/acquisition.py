@@ -113,7 +113,8 @@ class Acquisition:
     name
         File name without folder; it seeds the mask, as in fastMRI (so it includes the extension).
     attrs
-        Whatever else the file says: ``format``, ``path``, ``acquisition``, ``recon_size``, ``padding``, ``affine``...
+        Whatever else the file says: ``format``, ``path``, ``acquisition``, ``recon_size``, ``affine``... The first and
+        one past the last column that was acquired are ``padding``, and of the rows ``row_padding``.
     """
 
     kspace: NDArray[np.complex64] | LazyStack
@@ -137,3 +138,22 @@ class Acquisition:
     def matrix_size(self) -> tuple[int, int]:
         """``(ny, nx)`` of k-space; nx is the phase-encode axis."""
         return self.kspace.shape[2], self.kspace.shape[3]
+
+    @property
+    def measured(self) -> NDArray[np.bool_]:
+        """What was acquired before any mask, bool ``(nx,)`` or ``(ny, nx)``.
+
+        False in rows and columns of zeros at the border, as of partial Fourier and zero padding, and outside of a
+        coverage such as an ellipse.
+        """
+        ny, nx = self.matrix_size
+        measured: NDArray[np.bool_] = _between(self.attrs.get("padding"), nx)
+        if self.attrs.get("row_padding"):
+            measured = _between(self.attrs["row_padding"], ny)[:, np.newaxis] & measured
+        coverage = self.attrs.get("coverage")
+        return measured if coverage is None else measured & coverage
+
+
+def _between(padding: tuple[int, int] | None, n: int) -> NDArray[np.bool_]:
+    first, stop = padding or (0, n)
+    return (np.arange(n) >= first) & (np.arange(n) < stop)

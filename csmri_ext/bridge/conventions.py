@@ -84,6 +84,34 @@ def looks_like_spokes(kspace: NDArray[Any]) -> bool:
     return any(_are_spokes(lines) for lines in (magnitude, magnitude.T))
 
 
+def image_axis(kspace: NDArray[Any]) -> int | None:
+    """Guess which axis, if one, is image space already, as where data were transformed along one direction only.
+
+    Along the strongest line of the other axis, the energy of an image is spread over many samples, ``(sum e)^2 / sum
+    e^2 / n`` is 0.3 to 0.8, and its neighbours correlate; that of k-space is in a few samples, 0.01 to 0.1.
+
+    Parameters
+    ----------
+    kspace
+        Complex, (..., ny, nx); leading axes are coils.
+
+    Returns
+    -------
+        0 for y, 1 for x, None where neither or both are.
+    """
+    coils = np.abs(kspace).astype(np.float64).reshape(-1, *kspace.shape[-2:])
+    energy = (coils**2).sum(axis=0)
+    if min(energy.shape) < 16 or not energy.any() or not np.isfinite(energy).all():
+        return None
+    lines = [energy[:, energy.sum(axis=0).argmax()], energy[energy.sum(axis=1).argmax()]]  # along y, along x
+    spread = [float(line.sum() ** 2 / (line**2).sum() / line.size) for line in lines]
+    axis = int(np.argmax(spread))
+    values = np.moveaxis(np.asarray(kspace).reshape(coils.shape), axis + 1, -1)
+    values = values[:, energy.sum(axis=axis).argmax()].astype(np.complex128)
+    alike = float(abs((values[:, 1:] * values[:, :-1].conj()).sum())) / float((np.abs(values) ** 2).sum())
+    return axis if spread[axis] > 0.25 and spread[1 - axis] < spread[axis] / 4 and alike > 0.8 else None
+
+
 FEWEST_SPOKES = 5  # of a frame of fast imaging; a grid has more lines than that
 
 
@@ -104,9 +132,8 @@ def looks_like_coils(kspace: NDArray[Any]) -> bool | None:
     """Guess whether the first axis are coils that see one object, or images of different objects.
 
     Coil images are one image times smooth sensitivities: within a small neighbourhood their covariance has rank one,
-    over the whole field of view it has not. With ``l`` and ``g`` the largest eigenvalue's share of the trace, locally
-    (5 x 5 pixels of an image of 48 x 48, mean weighted with energy) and globally, ``(1 - l) / (1 - g)`` is 0.02 to 0.05
-    for coils, measured or simulated, and 0.25 to 0.65 for slices.
+    over the whole field of view it has not. With ``l`` and ``g`` from `likeness`, ``(1 - l) / (1 - g)`` is 0.02 to 0.05
+    for coils, measured or simulated, and 0.25 to 0.65 for slices. Noise raises it, up to 0.45 for coils.
 
     Parameters
     ----------
@@ -115,8 +142,35 @@ def looks_like_coils(kspace: NDArray[Any]) -> bool | None:
 
     Returns
     -------
-        None where this cannot be told: fewer than two images, a fully sampled centre below 24 x 24, noise only, or
+        None where this cannot be told: fewer than two images, a fully sampled centre below 24 x 24, much noise, or
         images that differ by factors.
+    """
+    found = likeness(kspace)
+    if found is None or found[0] < 0.8 or found[1] > 0.9985:
+        return None
+    local, whole = found
+    ratio = (1 - local) / (1 - whole)
+    if whole > NEARLY_ONE:
+        return False if ratio > 0.4 else None
+    return True if ratio < 0.12 else False if ratio > 0.2 + 2 * max(0.0, 0.98 - local) else None
+
+
+NEARLY_ONE = 0.995  # of the energy in one image and its multiples: neighbouring slices, or one slice again
+
+
+def likeness(kspace: NDArray[Any]) -> tuple[float, float] | None:
+    """Compute how alike images are: the largest eigenvalue's share of their covariance, locally and globally.
+
+    Locally is within 5 x 5 pixels of images of 48 x 48, from the centre of k-space, mean weighted with energy.
+
+    Parameters
+    ----------
+    kspace
+        As `looks_like_coils` takes it.
+
+    Returns
+    -------
+        Both shares, or None: fewer than two images, or a fully sampled centre below 24 x 24.
     """
     size = _sampled_center(np.asarray(kspace.any(axis=0)), 48)
     corner = [n // 2 - m // 2 for n, m in zip(kspace.shape[-2:], size, strict=True)]
@@ -131,13 +185,21 @@ def looks_like_coils(kspace: NDArray[Any]) -> bool | None:
     for axis in (0, 1):
         covariance = np.sum([np.roll(covariance, shift, axis) for shift in range(-2, 3)], axis=0)
     eigenvalues = np.linalg.eigvalsh(covariance)
-    local = float(eigenvalues[..., -1].sum() / eigenvalues.sum())
-    if local < 0.8 or whole > 0.9985:
-        return None
-    ratio = (1 - local) / (1 - whole)
-    if whole > 0.995:  # nearly one image: neighbouring slices, or noise
-        return False if ratio > 0.4 else None
-    return True if ratio < 0.12 else False if ratio > 0.2 else None
+    return float(eigenvalues[..., -1].sum() / eigenvalues.sum()), whole
+
+
+def has_peak(energy: NDArray[np.float64]) -> bool:
+    """Whether a sample stands out, as the zero frequency of an image does: noise reaches ten times its mean, not more.
+
+    Parameters
+    ----------
+    energy
+        ``|k|^2``, summed over coils: (ny, nx).
+    """
+    return bool(energy.max() >= PEAK * energy.mean() > 0)
+
+
+PEAK = 20.0  # times the mean energy
 
 
 def _sampled_center(sampled: NDArray[np.bool_], most: int) -> list[int]:

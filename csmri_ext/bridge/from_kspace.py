@@ -103,15 +103,12 @@ def kspace_acquisition(
         if not force and looks_like_spokes(first):
             raise FileFormatError(
                 f"{path}: every row or column has its peak at one place, equally strong: these look like spokes, and "
-                "this package is Cartesian. Grid them first, for example with `bart nufft -i`; --force goes on"
+                "this package is Cartesian. Grid them first, for example with `bart nufft -i`; or one axis is an image "
+                "already: apply a centred FFT along it. --force goes on"
             )
         mask = sampling_pattern(first)
         _require_one_pattern(checked, mask, n_slices, attrs.get("n_frames", 1), path)
-        columns = np.asarray(first.any(axis=(0, 1)))
-        if mask is None and not columns.all():  # zero-filled, or partial Fourier: not measured
-            left, right = attrs.get("padding") or (0, nx)
-            attrs["padding"] = (max(left, int(columns.argmax())), min(right, nx - int(columns[::-1].argmax())))
-        checked = CheckedSlices(read, path, kind, mask=columns if mask is None and not columns.all() else mask)
+        checked = CheckedSlices(read, path, kind, mask=_without_margins(first, mask, attrs))
     if mask is not None and mask.ndim == 2 and is_coverage(mask):
         attrs["coverage"], mask = mask, None
     stack = LazyStack(checked, n_slices, shape[1:], np.complex64)
@@ -135,6 +132,29 @@ def kspace_acquisition(
         target=target,
         attrs={"recon_size": size, **attrs},
     )
+
+
+def _without_margins(
+    first: NDArray[Any], mask: NDArray[np.bool_] | None, attrs: dict[str, Any]
+) -> NDArray[np.bool_] | None:
+    """Take rows and columns of zeros at the border, zero-filled or partial Fourier, as not measured.
+
+    Returns
+    -------
+        What may differ from zero in every slice; None: everything.
+    """
+    rows, columns = (np.asarray(first.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    margins = [("padding", columns)] if mask is None else []
+    if mask is None or mask.ndim == 1:
+        margins.append(("row_padding", rows))
+    for name, lines in margins:
+        if not lines.all():
+            begin, end = attrs.get(name) or (0, lines.size)
+            attrs[name] = (max(begin, int(lines.argmax())), min(end, lines.size - int(lines[::-1].argmax())))
+    if mask is None and columns.all() and rows.all():
+        return None
+    sampled: NDArray[np.bool_] = columns if mask is None else mask
+    return sampled if rows.all() or sampled.ndim == 2 else rows[:, np.newaxis] & sampled
 
 
 def _first_slice(checked: CheckedSlices, n_slices: int) -> NDArray[Any]:
@@ -185,6 +205,10 @@ def _zero_filled(
     first, stop = attrs.get("padding") or (0, nx)
     if size[1] > nx:
         attrs["padding"] = (first + left, stop + left)
+    if size[0] > ny:
+        above = size[0] // 2 - ny // 2
+        first, stop = attrs.get("row_padding") or (0, ny)
+        attrs["row_padding"] = (first + above, stop + above)
     filled = LazyStack(_Filled(stack, size), len(stack), (stack.shape[1], *size), np.complex64)
     note(attrs, f"k-space of {ny} x {nx} is filled with zeros to the {size[0]} x {size[1]} that the file asks for")
     if mask is not None:

@@ -21,8 +21,7 @@ def swapped(acquisition: Acquisition) -> Acquisition:
 
     Returns
     -------
-        Everything transposed: k-space, mask, sensitivities, target, sizes, affine. Zero-padded columns become
-        zero-padded rows, which count as acquired.
+        Everything transposed: k-space, mask, sensitivities, target, sizes, affine.
     """
     ny, nx = acquisition.matrix_size
     attrs = dict(acquisition.attrs)
@@ -33,7 +32,8 @@ def swapped(acquisition: Acquisition) -> Acquisition:
     for name in ("recon_size", "image_dims"):
         if name in attrs:
             attrs[name] = tuple(attrs[name])[::-1]
-    attrs.pop("padding", None)
+    paddings = (("padding", attrs.pop("row_padding", None)), ("row_padding", attrs.pop("padding", None)))
+    attrs |= {name: padding for name, padding in paddings if padding is not None}
     for name in ("coverage", "mask_beside"):
         if attrs.get(name) is not None:
             attrs[name] = np.broadcast_to(attrs[name], (ny, nx)).T.copy()

@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge import looks_dc_at_corner
-from csmri_ext.bridge.conventions import looks_like_spokes
+from csmri_ext.bridge.conventions import has_peak, image_axis, looks_like_spokes
 from csmri_ext.bridge.fourier import ifft2c
 from csmri_ext.physics import calibration_block
 
 NEAR_ZERO = 1e-7  # below this fraction of the largest sample, "not exactly zero" is rounding: float32 has 7 digits
 CLEARLY = 2.0  # one side must hold this many times the energy of the other
-PEAK = 20.0  # times the mean energy that the strongest sample of an image has at least; that of noise has ten
 SMOOTH = 0.8  # correlation of neighbours in an image
 FAR = 0.03  # of an axis: echoes of measured data lie a sample or two beside the centre, not further
 ONE_SIDED = 0.05  # of an axis: zero padding is alike on both sides but for a few lines
@@ -49,7 +48,7 @@ def check_center(kspace: NDArray[Any], axes: tuple[str, str] = ("y", "x")) -> Fi
     """Find the strongest sample: it should be the zero frequency, at ``(ny // 2, nx // 2)``."""
     energy = _energy(kspace)
     ny, nx = energy.shape
-    if energy.max() < PEAK * energy.mean():
+    if not has_peak(energy):
         if _is_smooth(kspace):
             text = (
                 "no sample stands out and neighbours are alike: a complex image, not k-space? Apply a centred FFT first"
@@ -132,6 +131,18 @@ def check_spokes(kspace: NDArray[Any]) -> Iterator[Finding]:
             "problem",
             "trajectory",
             "every row or column has its peak at one place, as spokes have: not a Cartesian grid",
+        )
+
+
+def check_hybrid(kspace: NDArray[Any], axes: tuple[str, str]) -> Iterator[Finding]:
+    """Look whether one axis is image space already: data that were transformed along the other one only."""
+    axis = image_axis(kspace)
+    if axis is not None:
+        yield Finding(
+            "problem",
+            "hybrid space",
+            f"{axes[axis]} looks like an image already and {axes[1 - axis]} like k-space: apply a centred FFT along "
+            f"{axes[axis]} first",
         )
 
 

@@ -16,6 +16,7 @@ from csmri_ext.data.checks import (
     Finding,
     check_center,
     check_coils,
+    check_hybrid,
     check_image_center,
     check_mask,
     check_padding,
@@ -92,10 +93,12 @@ def _content(acquisition: Acquisition, chosen: Sequence[int]) -> Iterator[Findin
         return
     mask, dims = acquisition.mask, acquisition.attrs.get("image_dims")
     axes = ("y", "x") if dims is None else (f"y ({BART_NAMES[dims[0]]})", f"x ({BART_NAMES[dims[1]]})")
-    yield from check_spokes(kspace)
-    yield check_center(kspace, axes)
-    yield from check_image_center(kspace, undersampled=mask is not None)
-    yield from check_readout(kspace, axes, simulated=bool(acquisition.attrs.get("simulated")), mask=mask)
+    not_kspace = list(check_spokes(kspace)) or list(check_hybrid(kspace, axes))
+    yield from not_kspace
+    if not not_kspace:
+        yield check_center(kspace, axes)
+        yield from check_image_center(kspace, undersampled=mask is not None)
+        yield from check_readout(kspace, axes, simulated=bool(acquisition.attrs.get("simulated")), mask=mask)
     yield from check_sampling(mask, axes, acquisition.attrs.get("coverage"))
     yield from check_mask(mask)
     yield from check_padding(kspace, mask)

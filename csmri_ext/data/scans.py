@@ -37,12 +37,15 @@ class Scan(NamedTuple):
         complex64 (coils, ny, nx), None where the file has none.
     name
         Of the file.
+    columns
+        bool (nx,): False in columns that were not measured before any mask; None: all were.
     """
 
     kspace: Tensor
     mask: Tensor | None
     sens_maps: Tensor | None
     name: str
+    columns: Tensor | None = None
 
 
 class HeldBackSample(NamedTuple):
@@ -120,6 +123,7 @@ def _scan(acquisition: Acquisition, first: int, i: int) -> Scan:
         None if mask is None else torch.from_numpy(np.array(mask)).broadcast_to(kspace.shape[-2:]),
         torch.from_numpy(np.array(maps[first + i], np.complex64)) if several and maps is not None else None,
         acquisition.name,
+        torch.from_numpy(np.atleast_2d(acquisition.measured).any(axis=0)),
     )
 
 
@@ -204,6 +208,8 @@ class HeldBackSamples(Dataset[HeldBackSample]):
         if mask is None:
             ny, nx = kspace.shape[-2:]
             mask = self.masks.draw(number, (ny, nx), scan.name)
+        if scan.columns is not None:  # nothing to predict there
+            mask = mask & scan.columns
         kspace = kspace * mask
         maps = scan.sens_maps
         if kspace.ndim == 3 and maps is None:

@@ -62,15 +62,8 @@ class Volume:
 
     @property
     def measured(self) -> NDArray[np.bool_]:
-        """What was acquired before any mask, bool ``(nx,)`` or ``(ny, nx)``.
-
-        False where fastMRI's files are padded with zeros, and outside of a coverage such as an ellipse.
-        """
-        nx = self.acquisition.matrix_size[1]
-        left, right = self.acquisition.attrs.get("padding") or (0, nx)
-        columns = (np.arange(nx) >= left) & (np.arange(nx) < right)
-        coverage = self.acquisition.attrs.get("coverage")
-        return columns if coverage is None else columns & coverage
+        """What was acquired before any mask, see `Acquisition.measured`."""
+        return self.acquisition.measured
 
     def chunks(self) -> Iterator[list[int]]:
         """Cut the slices into runs whose k-space fits into `CHUNK_BYTES`."""

@@ -62,6 +62,23 @@ def test_undersampled_images_may_be_slices_or_coils(tmp_path: Path) -> None:
         assert load(tmp_path / "k.npy", axes=axes).kspace.shape == (*shape, 64, 60)
 
 
+def noisy(array: np.ndarray, sigma: float) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(array.shape) + 1j * rng.standard_normal(array.shape)
+    return (array + sigma * np.abs(array).max() * noise).astype(np.complex64)
+
+
+def test_images_that_noise_hides_may_be_slices_or_coils(tmp_path: Path) -> None:
+    np.save(tmp_path / "k.npy", noisy(coils(8, 96, 80), 0.03))
+    with pytest.raises(FileFormatError, match=r"8 noisy images of which .*--axes 'coil y x' or --axes 'slice y x'"):
+        load(tmp_path / "k.npy")
+    assert load(tmp_path / "k.npy", axes="coil y x").kspace.shape == (1, 8, 96, 80)
+    np.save(tmp_path / "k.npy", noisy(volume(8, 1, 96, 80)[:, 0], 0.01))
+    assert load(tmp_path / "k.npy").kspace.shape == (8, 1, 96, 80)
+    np.save(tmp_path / "k.npy", noisy(np.ones((8, 96, 80)), 1))  # nothing but noise: doctor says so
+    assert load(tmp_path / "k.npy").kspace.shape == (8, 1, 96, 80)
+
+
 @pytest.mark.parametrize("lines", [24, 26, 40])
 def test_a_centre_of_fewer_lines_tells_coils_from_slices(tmp_path: Path, lines: int) -> None:
     mask = (np.arange(96) % 4 == 0) | (np.abs(np.arange(96) - 47.5) < lines / 2)

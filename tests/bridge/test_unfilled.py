@@ -48,6 +48,32 @@ def test_columns_that_are_zero_were_not_measured(tmp_path: Path) -> None:
         load(write(tmp_path / "k.h5", data)).kspace[1]
 
 
+def test_rows_that_are_zero_were_not_measured(tmp_path: Path) -> None:
+    data = kspace(shape=(48, 40))
+    data[..., :9, :] = 0
+    data[..., 45:, :] = 0
+    volume = load(write(tmp_path / "k.h5", data))
+    assert volume.mask is None
+    rows = np.repeat((np.arange(48) >= 9) & (np.arange(48) < 45), 40).reshape(48, 40)
+    np.testing.assert_array_equal(volume.measured, rows)
+    np.testing.assert_array_equal(load(tmp_path / "k.h5", phase_encoding="y").measured, rows[:, 0])
+    mask = np.arange(40) % 2 == 0
+    volume = load(write(tmp_path / "u.h5", data * mask), axes="slice coil y x")
+    np.testing.assert_array_equal(volume.mask, mask)
+    np.testing.assert_array_equal(volume.mask & volume.measured, rows & mask)
+    data[1, :, 2] = 1
+    with pytest.raises(FileFormatError, match=r"slice 1 .* was sampled elsewhere than slice 0"):
+        load(write(tmp_path / "k.h5", data)).kspace[1]
+
+
+def test_zeros_that_fill_kspace_were_not_measured(tmp_path: Path) -> None:
+    volume = load(write(tmp_path / "k.h5", kspace(shape=(32, 32)), make_header((32, 32), (48, 40), 2, 3)))
+    assert volume.kspace.shape[-2:] == (48, 40)
+    expected = np.zeros((48, 40), bool)
+    expected[8:40, 4:36] = True
+    np.testing.assert_array_equal(volume.measured, expected)
+
+
 def test_an_image_of_one_pixel_was_never_asked_for(tmp_path: Path) -> None:
     volume = load(write(tmp_path / "k.h5", kspace(), make_header((48, 48), (1, 1), 2, 3)))
     assert volume.target.shape == (2, 48, 48)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from csmri_ext.bridge import Acquisition, write_cfl
-from csmri_ext.bridge.fourier import fft2c
+from csmri_ext.bridge.fourier import fft2c, ifft2c
 from csmri_ext.commands import cli
 from csmri_ext.commands.doctor import FOUND_PROBLEMS
 from csmri_ext.data import examine as doctor
@@ -48,6 +48,19 @@ def test_zero_frequency_at_the_corner_is_a_problem() -> None:
     found = findings(np.fft.ifftshift(kspace(), axes=(-2, -1)))
     assert found["zero frequency"][0].level == "problem"
     assert "corner (0, 0)" in found["zero frequency"][0].text
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("every", [1, 3])
+def test_hybrid_space_is_a_problem(axis: int, every: int) -> None:
+    """One axis was transformed to the image, the other one not; also where columns are missing."""
+    data = ifft2c(kspace(3))
+    data = np.fft.fftshift(np.fft.fft(np.fft.ifftshift(data, axes=3 - axis), axis=3 - axis), axes=3 - axis)
+    keep = np.arange(data.shape[3 - axis]) % every == 0
+    found = findings(data * (keep if axis == 0 else keep[:, None]))
+    assert [f.level for f in found["hybrid space"]] == ["problem"]
+    assert f"apply a centred FFT along {'yx'[axis]} first" in found["hybrid space"][0].text
+    assert "zero frequency" not in found
 
 
 @pytest.mark.parametrize("axes", [(-1,), (-2,), (-2, -1)])

@@ -73,6 +73,16 @@ def test_samples_are_split_reproducibly_and_batches_have_one_shape(scans: Path) 
     assert len(kinds) == 6, "two splits of each of three slices"
 
 
+def test_columns_that_were_not_measured_are_never_predicted(tmp_path: Path) -> None:
+    image = phantom_volume(1, (48, 40), 0, processed=False, noise=0.002)[0]
+    kspace = fft2c(image).astype(np.complex64)
+    kspace[:, :13] = 0
+    write_cfl(tmp_path / "a.cfl", np.ascontiguousarray(kspace.T))
+    (sample,) = list(HeldBackSamples(open_scans([tmp_path]), Masks()))  # type: ignore[arg-type]
+    assert sample.target.any()
+    assert not (sample.mask | sample.target)[:, :13].any()
+
+
 def test_the_validation_set_stays(scans: Path) -> None:
     opened = open_scans([scans])
     a, b = (list(HeldBackSamples(opened, Masks(), epoch=epoch)) for epoch in (0, 3))  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.arrays.order import suggestion
-from csmri_ext.bridge.conventions import is_kspace_profile, looks_like_coils
+from csmri_ext.bridge.conventions import NEARLY_ONE, has_peak, is_kspace_profile, likeness, looks_like_coils
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.reading import axes_in_words
 
@@ -36,7 +36,8 @@ def check_content(read_slice: ReadSlice, letters: str, shape: tuple[int, ...], p
     ------
     FileFormatError
         The energy along slices or coils has the peak of k-space in the middle; the slices look like coil images of one
-        slice, or the coils like images of different ones; or one cannot tell because the centre is undersampled.
+        slice, or the coils like images of different ones; or one cannot tell because the centre is undersampled, or of
+        noise.
     """
     size = dict(zip(letters, shape, strict=True))
     n_slices, n_coils = size.get("s", 1), size.get("c", 1)
@@ -67,11 +68,21 @@ def check_content(read_slice: ReadSlice, letters: str, shape: tuple[int, ...], p
             f"{before}the {n_coils} coils look like images of different slices or frames: say which axes they are, "
             f"for example --axes '{axes_in_words(letters.replace('c', 't'))}', or --axes '{read_as}' if this is right"
         )
-    if slices_like is None and "c" not in letters and n_slices > 1 and _center_is_missing(some):
-        raise FileFormatError(
-            f"{path}: {n_slices} undersampled images of which one cannot tell whether they are slices or coils: say "
-            f"--axes '{exchanged}' or --axes '{read_as}'"
-        )
+    if slices_like is None and "c" not in letters and n_slices > 1:
+        missing = _center_is_missing(some)
+        if missing or _are_unclear(some):
+            what = "undersampled" if missing else "noisy"
+            raise FileFormatError(
+                f"{path}: {n_slices} {what} images of which one cannot tell whether they are slices or coils: say "
+                f"--axes '{exchanged}' or --axes '{read_as}'"
+            )
+
+
+def _are_unclear(images: NDArray[Any]) -> bool:
+    """Whether images are neither alike, nor different, nor one image again, nor nothing but noise."""
+    found = likeness(images)
+    energy = (np.abs(images).astype(np.float64) ** 2).sum(axis=0)
+    return found is not None and found[1] <= NEARLY_ONE and has_peak(energy)
 
 
 def _along_slices(read_slice: ReadSlice, n_slices: int) -> tuple[str, NDArray[np.float64], int]:
