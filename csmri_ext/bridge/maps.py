@@ -17,6 +17,7 @@ from csmri_ext.bridge.reading import axes_in_words, note
 from csmri_ext.bridge.slice_checks import CheckedSlices
 
 # In the order in which they are tried; m are the sets of maps, as ESPIRiT makes several.
+_LEFT_OUT = ("", "t", "i", "ti", "s", "st", "sti", "st1", "sti1")  # axes of k-space that its maps may lack
 _ORDERS = ("yx", "cyx", "scyx", "mcyx", "smcyx", "mscyx", "yxc", "yxcs", "yxcm", "yxcms", "yxcsm")
 
 
@@ -28,6 +29,7 @@ def attach_maps(
     path: Path,
     *,
     letters: str | None = None,
+    name: str = "sens_maps",
 ) -> None:
     """Give an acquisition the sensitivities that fit it: of each slice, or one set for all.
 
@@ -45,7 +47,9 @@ def attach_maps(
     path
         The file, for errors.
     letters
-        Axes of k-space in its own file, see `reading.AXES`.
+        Axes of k-space in its own file, see `reading.AXES`; maps without slices or frames have the others in order.
+    name
+        Of the array.
 
     Raises
     ------
@@ -53,8 +57,10 @@ def attach_maps(
         The maps are no numbers or fit in no order; when they are read: NaN, infinite or all zero.
     """
     n_slices, n_coils, ny, nx = acquisition.kspace.shape
-    wanted = {"s": (1, n_slices), "c": (n_coils,), "y": (ny,), "x": (nx,)}
-    tried = ([letters] if letters and "t" not in letters and "i" not in letters else []) + list(_ORDERS)
+    per_frame = n_slices // int(acquisition.attrs.get("n_frames", 1))
+    wanted = {"s": (1, per_frame, n_slices), "c": (n_coils,), "y": (ny,), "x": (nx,)}
+    tried = [letters.translate(dict.fromkeys(map(ord, left_out))) for left_out in _LEFT_OUT] if letters else []
+    tried = [order for order in tried if not set(order) & set("ti")] + list(_ORDERS)
     for order in tried:
         sizes = dict(zip(order, shape, strict=False))
         fits = len(order) == len(shape) and is_number(dtype) and ("c" in order or n_coils == 1)
@@ -62,16 +68,17 @@ def attach_maps(
             break
     else:
         raise FileFormatError(
-            f"{path}: sens_maps of shape {shape} ({dtype}) do not fit kspace "
+            f"{path}: {name} of shape {shape} ({dtype}) do not fit kspace "
             f"(slices, coils, ny, nx) = {acquisition.kspace.shape}"
         )
     if sizes.get("m", 1) > 1:
         note(acquisition.attrs, f"{path.name} holds {sizes['m']} sets of coil sensitivities: the first is used")
-    in_order = _MapsOfSlice(read, order, one_for_all=sizes.get("s", 1) == 1)
+    in_order = _MapsOfSlice(read, order, sizes.get("s", 1))
     checked = CheckedSlices(in_order, path, "sensitivity")
     acquisition.sens_maps = LazyStack(checked, n_slices, (n_coils, ny, nx), np.complex64)
     first = f", the first of {sizes['m']} sets" if sizes.get("m", 1) > 1 else ""
-    acquisition.attrs["maps_from"] = f"{path.name}{first}, axes {axes_in_words(order.replace('m', ''))}"
+    which = "" if name == "sens_maps" else f" ({name})"
+    acquisition.attrs["maps_from"] = f"{path.name}{which}{first}, axes {axes_in_words(order.replace('m', ''))}"
 
 
 @dataclass(frozen=True)
@@ -80,10 +87,10 @@ class _MapsOfSlice:
 
     read: Callable[[Any], NDArray[Any]]
     order: str
-    one_for_all: bool
+    n_slices: int
 
     def __call__(self, i: int) -> NDArray[np.complex64]:
-        place: dict[str, int] = {"s": 0 if self.one_for_all else i, "m": 0, "1": 0}
+        place: dict[str, int] = {"s": i % self.n_slices, "m": 0, "1": 0}
         item = as_float(self.read(tuple(place.get(axis, slice(None)) for axis in self.order)))
         left = [axis for axis in self.order if axis not in place]
         item = item.transpose([left.index(axis) for axis in "cyx" if axis in left])

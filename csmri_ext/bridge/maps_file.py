@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from csmri_ext.bridge.acquisition import Acquisition
 from csmri_ext.bridge.bart_files.cfl import read_cfl
 from csmri_ext.bridge.bart_files.dims import from_bart
+from csmri_ext.bridge.beside import MAPS_NAMES
 from csmri_ext.bridge.file_arrays import choose_stored, is_bart
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.maps import attach_maps
-
-MAPS_NAMES = ("sens_maps", "maps", "sensitivities", "smaps", "csm", "coilmaps", "sens", "mps")
 
 
 def load_maps(path: str | os.PathLike[str], acquisition: Acquisition, *, key: str | None = None) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from csmri_ext.bridge import beside
 from csmri_ext.bridge.bart_files.cfl import read_cfl
 from csmri_ext.bridge.bart_files.dims import from_bart
 from csmri_ext.bridge.conventions import looks_dc_at_corner
 from csmri_ext.bridge.file_arrays import ENDINGS, choose_stored, is_bart
 from csmri_ext.bridge.file_errors import FileFormatError
 
-MASK_NAMES = ("mask", "Mask", "masks", "umask", "sampling", "pattern", "M", "Q1")
+MASK_NAMES = (*beside.MASK_NAMES, "Mask", "masks", "sampling", "pattern", "M", "Q1")
 _LARGEST = 2**26  # samples
 _TWO_LEVELS = 0.01  # of the pixels of a picture that may lie between black and white
 

@@ -8,7 +8,7 @@ import pytest
 from made_slices import make_slice
 from scipy.io import savemat
 
-from csmri_ext.bridge import FileFormatError, load, to_bart, write_cfl
+from csmri_ext.bridge import FileFormatError, load, reading, to_bart, write_cfl
 
 MADE = make_slice((32, 28), n_coils=4)
 MAPS = MADE.sens_maps
@@ -59,6 +59,47 @@ def test_maps_beside_kspace_are_used(tmp_path: Path) -> None:
     )
     for name, options in (("k.npz", {}), ("k.mat", {}), ("s.mat", {"key": "data.kspace"})):
         np.testing.assert_allclose(load(tmp_path / name, **options).sens_maps[1], MAPS, rtol=1e-6)
+
+
+def test_maps_called_otherwise_and_chosen_keys(tmp_path: Path) -> None:
+    turned = MAPS.swapaxes(-2, -1)
+    np.savez(tmp_path / "k.npz", ksp=KSPACE[0], smaps=MAPS, sampling_mask=np.ones(28))
+    np.savez(tmp_path / "t.npz", ksp=KSPACE.swapaxes(-2, -1), csm=turned)
+    savemat(tmp_path / "k.mat", {"ksp": KSPACE.transpose(2, 3, 1, 0), "Csm": MAPS.transpose(1, 2, 0)})
+    with h5py.File(tmp_path / "k.h5", "w") as file:
+        file["scan/kspace"], file["scan/maps"], file["sens_maps"] = KSPACE, MAPS, 0 * MAPS
+    cases = {
+        "k.npz": ("smaps", {"key": "ksp", "axes": "coil y x"}),
+        "t.npz": ("csm", {"axes": "slice coil x y"}),
+        "k.mat": ("Csm", {}),
+        "k.h5": ("scan/maps", {"key": "scan/kspace"}),
+    }
+    for name, (array, options) in cases.items():
+        volume = load(tmp_path / name, **options)
+        np.testing.assert_allclose(volume.kspace[0], KSPACE[0], rtol=1e-6)
+        np.testing.assert_allclose(volume.sens_maps[0], MAPS, rtol=1e-6)
+        assert f"sensitivities from {name} ({array})" in reading(volume)
+
+
+def test_maps_of_square_slices_have_the_order_of_their_kspace(tmp_path: Path) -> None:
+    made = make_slice((32, 32), n_coils=4)
+    np.savez(tmp_path / "k.npz", kspace=made.kspace.swapaxes(-2, -1)[None], sens_maps=made.sens_maps.swapaxes(-2, -1))
+    volume = load(tmp_path / "k.npz", axes="slice coil x y")
+    np.testing.assert_array_equal(volume.sens_maps[0], made.sens_maps)
+    frames = np.stack([KSPACE, 3 * KSPACE])
+    np.savez(tmp_path / "f.npz", kspace=frames, sens_maps=np.stack([MAPS, 1j * MAPS]))
+    volume = load(tmp_path / "f.npz", axes="frame slice coil y x")
+    for i, factor in enumerate((1, 1j, 1, 1j)):
+        np.testing.assert_allclose(volume.sens_maps[i], factor * MAPS, rtol=1e-6)
+
+
+def test_what_only_sounds_like_maps_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "k.npz", kspace=KSPACE, maps=np.ones((5, 6)))
+    volume = load(tmp_path / "k.npz")
+    assert volume.sens_maps is None
+    assert volume.attrs["warnings"] == [
+        "maps of shape (5, 6) beside k-space does not fit as sensitivities: it is not used"
+    ]
 
 
 def test_maps_turn_with_the_phase_encoding(tmp_path: Path, kspace: Path) -> None:

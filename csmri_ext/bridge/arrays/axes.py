@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from csmri_ext.bridge.acquisition import Acquisition
 from csmri_ext.bridge.arrays.content import check_content
 from csmri_ext.bridge.arrays.order import Order, suggestion
+from csmri_ext.bridge.beside import is_beside
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.from_images import image_acquisition
 from csmri_ext.bridge.from_kspace import kspace_acquisition
@@ -23,8 +24,6 @@ from csmri_ext.bridge.slice_checks import format_errors
 
 KSPACE_NAMES = ("kspace",)
 IMAGE_NAMES = ("images", "image")
-MAPS_NAME = "sens_maps"
-BESIDE = ("mask", MAPS_NAME)  # arrays that belong to k-space
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,7 @@ def choose_array(
     for name in (*KSPACE_NAMES, *IMAGE_NAMES):
         if name in top:
             return name
-    candidates = [name for name, shape in top.items() if sum(n > 1 for n in shape) >= 2 and name not in BESIDE]
+    candidates = [name for name, shape in top.items() if sum(n > 1 for n in shape) >= 2 and not is_beside(name)]
     if not candidates and nested:
         inside = [name for name in nested if sum(n > 1 for n in shapes[name]) >= 2] or list(nested)
         extents = " x ".join(map(str, shapes[inside[0]]))

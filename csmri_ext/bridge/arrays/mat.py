@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition
-from csmri_ext.bridge.arrays.axes import MAPS_NAME, array_acquisition, choose_array
+from csmri_ext.bridge.arrays.axes import array_acquisition, choose_array
 from csmri_ext.bridge.arrays.mat5 import list_variables
 from csmri_ext.bridge.arrays.order import MATLAB_AXES, order_of
-from csmri_ext.bridge.maps import attach_maps
+from csmri_ext.bridge.beside import MAPS_NAMES, MASK_NAMES, attach_beside, find_beside
 from csmri_ext.bridge.numbers import is_number
 from csmri_ext.bridge.size_limits import read_small, require_plausible_dataset
 from csmri_ext.bridge.slice_checks import format_errors
@@ -33,7 +33,7 @@ def read_mat(
     frames: Sequence[int] | None = None,
     force: bool = False,
 ) -> Acquisition:
-    """Read one variable of a MATLAB file; variables ``mask`` and ``sens_maps`` beside k-space belong to it.
+    """Read one variable of a MATLAB file; ``mask`` and ``sens_maps`` beside k-space, or called alike, belong to it.
 
     Complex variables are k-space, zero frequency in the centre; real ones are magnitude images, from which k-space is
     simulated. Slices are read when they are indexed; compressed variables of version 7 are unpacked to a temporary
@@ -67,20 +67,19 @@ def read_mat(
     name = choose_array(shapes, path, key, [name for name in arrays if "." in name])
     shape, dtype, read = arrays[name]
     order = order_of(shape, MATLAB_AXES, path, name.rpartition(".")[2], axes, dtype=dtype, force=force)
-    folder = name.rpartition(".")[0]
-    beside = {word: arrays.get(f"{folder}.{word}" if folder else word) for word in ("mask", MAPS_NAME)}
-    mask = None
-    if beside["mask"] and not name.endswith("mask"):
-        mask_shape, mask_dtype, read_mask = beside["mask"]
+    mask, beside = None, find_beside(name, arrays, MASK_NAMES)
+    if beside is not None:
+        mask_shape, mask_dtype, read_mask = arrays[beside]
         with format_errors(path, KIND):
             mask = read_small(read_mask, mask_shape, mask_dtype, shape, path, "mask")
     with format_errors(path, KIND):
         acquisition = array_acquisition(
             read, shape, dtype, order, path, KIND, name=name, mask=mask, frames=frames, force=force
         )
-    maps = beside[MAPS_NAME]
-    if maps and name != MAPS_NAME and not acquisition.attrs.get("simulated"):
-        attach_maps(acquisition, maps[2], maps[0], maps[1], path, letters=order.letters)
+    maps = find_beside(name, arrays, MAPS_NAMES)
+    if maps is not None:
+        maps_shape, maps_dtype, read_maps = arrays[maps]
+        attach_beside(acquisition, maps, read_maps, maps_shape, maps_dtype, order.letters)
     return acquisition
 
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition
-from csmri_ext.bridge.arrays.axes import MAPS_NAME, array_acquisition, choose_array
+from csmri_ext.bridge.arrays.axes import array_acquisition, choose_array
 from csmri_ext.bridge.arrays.order import NUMPY_AXES, order_of
 from csmri_ext.bridge.arrays.unpacked import unpack
+from csmri_ext.bridge.beside import MAPS_NAMES, MASK_NAMES, attach_beside, find_beside
 from csmri_ext.bridge.file_errors import FileFormatError
-from csmri_ext.bridge.maps import attach_maps
 from csmri_ext.bridge.size_limits import read_small, require_plausible
 from csmri_ext.bridge.slice_checks import format_errors
 
@@ -75,7 +75,7 @@ def read_npz(
     frames: Sequence[int] | None = None,
     force: bool = False,
 ) -> Acquisition:
-    """Read one array of an npz file; arrays ``mask`` and ``sens_maps`` beside k-space belong to it.
+    """Read one array of an npz file; arrays ``mask`` and ``sens_maps`` beside k-space, or called alike, belong to it.
 
     The array is unpacked to a temporary file when its first slice is read, so that memory holds one slice.
 
@@ -99,9 +99,10 @@ def read_npz(
     name = choose_array(shapes, path, key)
     order = order_of(shapes[name], NUMPY_AXES, path, name, axes, dtype=dtypes[name], force=force)
     mask = None
-    if "mask" in shapes and name != "mask":
-        read_mask = partial(read_npz_array, path, "mask")
-        mask = read_small(read_mask, shapes["mask"], dtypes["mask"], shapes[name], path, "mask")
+    beside = find_beside(name, shapes, MASK_NAMES)
+    if beside is not None:
+        read_mask = partial(read_npz_array, path, beside)
+        mask = read_small(read_mask, shapes[beside], dtypes[beside], shapes[name], path, "mask")
     acquisition = array_acquisition(
         partial(read_npz_array, path, name),
         shapes[name],
@@ -114,9 +115,10 @@ def read_npz(
         frames=frames,
         force=force,
     )
-    if MAPS_NAME in shapes and name != MAPS_NAME and not acquisition.attrs.get("simulated"):
-        read_maps = partial(read_npz_array, path, MAPS_NAME)
-        attach_maps(acquisition, read_maps, shapes[MAPS_NAME], dtypes[MAPS_NAME], path, letters=order.letters)
+    maps = find_beside(name, shapes, MAPS_NAMES)
+    if maps is not None:
+        read_maps = partial(read_npz_array, path, maps)
+        attach_beside(acquisition, maps, read_maps, shapes[maps], dtypes[maps], order.letters)
     return acquisition
 
 

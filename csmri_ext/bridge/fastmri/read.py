@@ -20,11 +20,11 @@ from csmri_ext.bridge.acquisition import Acquisition, LazyStack
 from csmri_ext.bridge.arrays.axes import array_acquisition, pairs_hint
 from csmri_ext.bridge.arrays.content import check_content
 from csmri_ext.bridge.arrays.order import NUMPY_AXES, order_of, suggestion
+from csmri_ext.bridge.beside import MAPS_NAMES, MASK_NAMES, attach_beside, find_beside
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.fourier import center_crop
 from csmri_ext.bridge.from_kspace import kspace_acquisition
 from csmri_ext.bridge.ismrmrd.header import IsmrmrdHeader, parse_header
-from csmri_ext.bridge.maps import attach_maps
 from csmri_ext.bridge.mask_beside import ROUNDING
 from csmri_ext.bridge.numbers import as_float, is_complex
 from csmri_ext.bridge.reading import choose_frames, note
@@ -133,18 +133,21 @@ def read_fastmri(
         written = file[name].id.get_storage_size() > 0 or bool(as_float(np.asarray(file[name].fillvalue)).any())
         if file[name].size and not written:
             raise FileFormatError(f"{path}: {name} of shape {stored} announces data, and none were written")
-        mask = None
-        if "mask" in file and name != "mask":
-            mask = read_small(file["mask"].__getitem__, file["mask"].shape, file["mask"].dtype, stored, path, "mask")
+        names = _names(file)
+        mask_name, maps_name = (find_beside(name, names, words) for words in (MASK_NAMES, MAPS_NAMES))
+        mask, maps = None, None
+        if mask_name is not None:
+            found = file[mask_name]
+            mask = read_small(found.__getitem__, found.shape, found.dtype, stored, path, "mask")
+        if maps_name is not None:
+            maps = maps_name, _Dataset(path, maps_name), file[maps_name].shape, file[maps_name].dtype
         if axes is not None or name != "kspace":
-            return _bare_array(path, name, stored, dtype, mask, axes, frames, force)
+            return _bare_array(path, name, stored, dtype, mask, maps, axes, frames, force)
         layout = _layout(stored, dtype, path)
         header_xml = _header_text(file, path)
         header = _header(header_xml, path)
         target_name = _target_name(file, single_coil=len(stored) == 3)
         target_shape = file[target_name].shape if target_name else None
-        has_maps = "sens_maps" in file
-        maps_shape, maps_dtype = (file["sens_maps"].shape, file["sens_maps"].dtype) if has_maps else ((), dtype)
         attrs = {name: _plain(value) for name, value in file.attrs.items()}
 
     if header.trajectory not in _GRIDS and not force:
@@ -180,10 +183,8 @@ def read_fastmri(
     acquisition = kspace_acquisition(
         read, shape, path, KIND, mask=mask, target=target, recon_size=recon_size, force=force, attrs=attrs
     )
-    if has_maps:
-        letters = {3: "syx", 4: "scyx"}.get(len(stored))
-        read_maps = _Dataset(path, "sens_maps")
-        attach_maps(acquisition, read_maps, maps_shape, maps_dtype, path, letters=letters)
+    if maps is not None:
+        attach_beside(acquisition, *maps, _AXES[len(stored)])
     return acquisition
 
 
@@ -210,9 +211,15 @@ def _layout(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> _Layout
     return _Layout(words, n_frames, n_slices, (coils[0] if coils else 1, ny, nx))
 
 
-def _kspace_name(file: h5py.File, path: Path, key: str | None) -> str:
+def _names(file: h5py.File) -> list[str]:
+    """List the datasets of a file, those in groups too."""
     names: list[str] = []
     file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return names
+
+
+def _kspace_name(file: h5py.File, path: Path, key: str | None) -> str:
+    names = _names(file)
     name = key or "kspace"
     if name in names:
         return name
@@ -229,13 +236,19 @@ def _bare_array(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     mask: NDArray[Any] | None,
+    maps: tuple[str, _Dataset, tuple[int, ...], np.dtype[Any]] | None,
     axes: str | None,
     frames: Sequence[int] | None,
     force: bool,
 ) -> Acquisition:
     order = order_of(shape, NUMPY_AXES, path, name, axes, dtype=dtype, force=force)
     read = _Dataset(path, name)
-    return array_acquisition(read, shape, dtype, order, path, "HDF5", name=name, mask=mask, frames=frames, force=force)
+    acquisition = array_acquisition(
+        read, shape, dtype, order, path, "HDF5", name=name, mask=mask, frames=frames, force=force
+    )
+    if maps is not None:
+        attach_beside(acquisition, *maps, order.letters)
+    return acquisition
 
 
 def _add_padding(
