@@ -13,6 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from csmri_ext.bridge.atomic import clear_leftovers
+from csmri_ext.bridge.folder_lock import working_alone
 from csmri_ext.commands.image_options import add_image_options, chosen_images
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.model_options import add_set_option, typed
@@ -159,15 +161,17 @@ def _search(argv: Sequence[str], program: str) -> int:
         raise InputError("one volume: the search needs at least two, one for the weights and one for the alphas")
     for_weights, for_alphas = _halves(images, args)
     steps = len(for_weights)
-    folder = SearchFolder(args.out, _description(args, images, steps))
-    resumed = folder.resume(search)
-    at = f"epoch {len(search.history) + 1}, step {search.done + 1}" if resumed else "the beginning"
-    console.print(
-        f"{len(images)} slices of {len(images.parts)} volumes, {steps} steps in an epoch; from {at}",
-        highlight=False,
-    )
-    with _progress(console, settings, steps) as report:
-        genotype = run(search, for_weights, for_alphas, folder, report=report)
+    with working_alone(args.out):
+        clear_leftovers(args.out, recursive=True)
+        folder = SearchFolder(args.out, _description(args, images, steps))
+        resumed = folder.resume(search)
+        at = f"epoch {len(search.history) + 1}, step {search.done + 1}" if resumed else "the beginning"
+        console.print(
+            f"{len(images)} slices of {len(images.parts)} volumes, {steps} steps in an epoch; from {at}",
+            highlight=False,
+        )
+        with _progress(console, settings, steps) as report:
+            genotype = run(search, for_weights, for_alphas, folder, report=report)
     why = f"unchanged for {search.unchanged} epochs" if search.unchanged >= settings.patience else "all epochs are over"
     print_cell = Console(highlight=False, soft_wrap=True).print
     print_cell(f"after {len(search.history)} epochs ({why}):", *_lines(genotype), sep="\n", markup=False)

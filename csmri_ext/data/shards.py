@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from csmri_ext.bridge.atomic import replacing
+from csmri_ext.bridge.atomic import clear_leftovers, replacing
 from csmri_ext.data.images import Images, ImageVolume
 from csmri_ext.phantom.subjects import phantom_volume
 
@@ -91,6 +91,7 @@ def phantom_shards(
         raise ValueError(f"{n_volumes} phantom volumes: expected at least 1")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(folder)
     _claim(folder, settings)
     paths = [folder / f"{settings.name(number)}.npy" for number in range(n_volumes)]
     missing = [number for number, path in enumerate(paths) if not path.is_file()]

@@ -7,6 +7,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import nn
 
-from csmri_ext.bridge.atomic import replacing
+from csmri_ext.bridge.atomic import clear_leftovers, replacing
+from csmri_ext.bridge.folder_lock import working_alone
 from csmri_ext.bridge.mask_file import is_mask_file, read_mask
 from csmri_ext.data.images import Images
 from csmri_ext.errors import InputError, one_line
@@ -119,9 +121,18 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
     InputError
         The folder holds a run with other settings; the first one that differs is named. Or the loss or the weights are
         not finite: the checkpoints of before are kept.
+    OSError
+        Another process trains in the folder, or it cannot be written.
     ValueError
         A batch that the devices cannot share.
     """
+    first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # the others are of the same training
+    with working_alone(run.folder) if first else nullcontext():
+        clear_leftovers(run.folder)
+        return _fit(create, train, validation, run)
+
+
+def _fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDArray[np.complex64]], run: Run) -> Path:
     run.folder.mkdir(parents=True, exist_ok=True)
     _claim(run)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

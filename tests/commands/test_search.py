@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from held_folders import left_behind
 from search_samples import draw_nothing
 
 from csmri_ext.commands import search as command
@@ -39,7 +40,9 @@ def test_files_give_a_cell(capsys: pytest.CaptureFixture[str]) -> None:
     assert "10 slices of 5 volumes, 2 steps in an epoch" in shown.err
     assert len(read_genotype("here/genotype.json")) == 1
     assert Path("here/cells/epoch_002.svg").is_file()
+    leftover = left_behind(Path("here/cells/epoch_001.png"))
     assert search("--out here --steps 2") == 0  # finished: nothing to do
+    assert not leftover.exists()
     assert "epoch 3" in capsys.readouterr().err
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from held_folders import left_behind
 
 from csmri_ext.data import PhantomSettings, phantom_shards
 from csmri_ext.phantom import phantom_volume
@@ -24,9 +25,11 @@ def test_only_what_is_missing_is_drawn(tmp_path: Path) -> None:
     kept = tmp_path / "brain_000005.npy"
     before = kept.stat().st_mtime_ns
     (tmp_path / "body_000006.npy").unlink()
+    leftover = left_behind(tmp_path / "body_000006.npy")
     told: list[int] = []
     phantom_shards(tmp_path, 3, SMALL, progress=told.append)
     assert told == [2, 3]
+    assert not leftover.exists()
     assert kept.stat().st_mtime_ns == before
 
 

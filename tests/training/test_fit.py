@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from held_folders import left_behind
 from lightning.pytorch.loggers import CSVLogger
 from safetensors.torch import load_file
 
@@ -140,7 +141,9 @@ def test_a_finished_run_keeps_its_averaged_weights(
     weights, summary = (whole / "small.safetensors").read_bytes(), (whole / "summary.json").read_text()
     copy = tmp_path / "copy"
     shutil.copytree(whole, copy)
+    leftover = left_behind(copy / "last.ckpt")
     assert fit(small, *images, run(copy)).read_bytes() == weights
+    assert not leftover.exists()
     again = json.loads((copy / "summary.json").read_text())
     assert again == json.loads(summary)
     assert again["val_psnr"] is not None
