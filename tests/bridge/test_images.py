@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from csmri_ext.bridge import FileFormatError, load, stack_slices
 from csmri_ext.bridge.arrays.images import read_image
 from csmri_ext.bridge.fourier import ifft2c
+from csmri_ext.bridge.from_images import image_acquisition
 
 
 def gray(shape: tuple[int, int] = (9, 12), dtype: type = np.uint8, seed: int = 0) -> np.ndarray:
@@ -134,3 +136,20 @@ def test_brain_slices(shared_data: Path) -> None:
         volume = load(path)
         assert volume.target.shape == (1, 256, 256)
         assert 0 < volume.target[0].max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("share", "depth", "told"),
+    [(0.03, 0.9, "2 % of the energy is in"), (0.3, 0.05, "30 % are"), (0.03, 0.1, None), (0.3, 0.01, None)],
+)
+def test_a_little_below_zero_is_ringing_and_more_is_no_magnitude(share: float, depth: float, told: str | None) -> None:
+    """Few pixels far below zero, or many a little: each alone gives z-scores away."""
+    image = np.ones((10, 10), np.float32)
+    image.flat[: round(100 * share)] = -depth
+    make = partial(image_acquisition, lambda _: image, 1, (10, 10), Path("v.nii"), "NIfTI")
+    if told is None:
+        assert make().target[0].min() == np.float32(depth)
+    else:
+        with pytest.raises(FileFormatError, match=told):
+            make()
+        assert make(force=True).target[0].min() == np.float32(depth)
