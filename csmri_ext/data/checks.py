@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge import looks_dc_at_corner
-from csmri_ext.bridge.conventions import has_peak, image_axis, looks_like_spokes
+from csmri_ext.bridge.conventions import has_peak, image_axis, looks_like_coils, looks_like_spokes
 from csmri_ext.bridge.fourier import ifft2c
 from csmri_ext.physics import calibration_block
 
@@ -272,10 +272,15 @@ def check_zeros(kspace: NDArray[Any]) -> Iterator[Finding]:
 
 
 def check_coils(kspace: NDArray[Any]) -> Iterator[Finding]:
-    """Compare the energy of the coils: a dead or overwhelming one harms sensitivity estimates."""
+    """Look whether coils see one object, and compare their energy: a dead or overwhelming one harms estimates."""
     if kspace.shape[1] == 1:
         return
     energy = (np.abs(kspace).astype(np.float64) ** 2).sum(axis=(0, 2, 3))
+    if looks_like_coils(kspace[0]) is False:
+        text = (
+            f"the {energy.size} coils look like images of different slices or frames, which would be mixed: say --axes"
+        )
+        yield Finding("warning", "coils", text)
     dead = np.flatnonzero(energy < 1e-6 * np.median(energy))
     if dead.size:
         yield Finding("note", "coils", f"no signal in coil {', '.join(str(i) for i in dead)}")

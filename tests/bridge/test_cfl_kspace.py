@@ -171,6 +171,15 @@ def test_one_slice_at_a_time(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
+def test_an_array_in_the_order_of_numpy_is_no_scan_of_four_columns(tmp_path: Path) -> None:
+    kspace = random_kspace(4, 64, 60)
+    write_cfl(tmp_path / "x", kspace[np.newaxis])
+    with pytest.raises(CflError, match=r"1 x 4 x 64 x 60, x would have 4 samples: coils belong on dimension 3"):
+        load(tmp_path / "x")
+    assert load(tmp_path / "x", force=True).kspace.shape == (1, 60, 64, 4)
+    np.testing.assert_array_equal(load(tmp_path / "x", axes="1 coil y x").kspace[0], kspace)
+
+
 def test_goes_to_other_processes(tmp_path: Path) -> None:
     kspace = random_kspace(2, 3, 9, 8)
     write_cfl(tmp_path / "x", to_bart(kspace))

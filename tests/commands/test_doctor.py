@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_slices import make_slice
 
-from csmri_ext.bridge import Acquisition, write_cfl
+from csmri_ext.bridge import Acquisition, load, write_cfl
 from csmri_ext.bridge.fourier import fft2c, ifft2c
 from csmri_ext.commands import cli
 from csmri_ext.commands.doctor import FOUND_PROBLEMS
@@ -133,6 +134,18 @@ def test_dead_coil_is_named() -> None:
     (finding,) = findings(data)["coils"]
     assert finding.level == "note"
     assert finding.text.endswith("coil 2")
+
+
+def test_slices_in_the_place_of_coils_are_doubted(tmp_path: Path) -> None:
+    slices = np.stack([make_slice((64, 60), seed=seed).kspace[0] for seed in range(6)])
+    write_cfl(tmp_path / "x", slices.transpose(1, 2, 0)[:, :, np.newaxis])
+    (first, *_) = [f for f in doctor.examine(load(tmp_path / "x")) if f.topic == "coils"]
+    assert (first.level, first.text) == (
+        "warning",
+        "the 6 coils look like images of different slices or frames, which would be mixed: say --axes",
+    )
+    coils = make_slice((64, 60), n_coils=6).kspace
+    assert [f.level for f in findings(coils[np.newaxis])["coils"]] == ["OK"]
 
 
 def test_scale_outside_float32_is_a_problem() -> None:

@@ -96,17 +96,29 @@ def order_of(
         raise FileFormatError(f"{what}; expected axes {expected}; {suggestion(shape, dtype)}")
     letters = defaults[len(shape)]
     size = dict(zip(letters, shape, strict=True))
-    smallest, largest = min(size["y"], size["x"]), max(size.values())
-    others = min(max(size["y"], size["x"]), max(size.get("s", 1), size.get("c", 1)))
-    tiny = (smallest < 8 and largest >= 8 * smallest) or (smallest < 48 and others >= 3 * smallest)
-    if tiny and smallest > 0 and not force:
-        axis = "x" if size["x"] == smallest else "y"
+    axis = tiny_axis(size)
+    if axis and not force:
+        smallest = size[axis]
         pair = "; 2 could be real and imaginary part" if smallest == 2 and not is_complex(np.dtype(dtype)) else ""
         raise FileFormatError(
             f"{what}: in the usual order, {axes_in_words(letters)}, {axis} would have {smallest} samples{pair}; "
             f"{suggestion(shape, dtype)}"
         )
     return Order(letters, FROM_ORDER, certain=False)
+
+
+def tiny_axis(size: Mapping[str, int]) -> str | None:
+    """Name the axis of the image that has so few samples that it will be coils, slices or a pair; None for none.
+
+    Parameters
+    ----------
+    size
+        Extents by letter, see `reading.AXES`.
+    """
+    smallest, largest = min(size["y"], size["x"]), max(size.values())
+    others = min(max(size["y"], size["x"]), max(size.get("s", 1), size.get("c", 1)))
+    tiny = (smallest < 8 and largest >= 8 * smallest) or (smallest < 48 and others >= 3 * smallest)
+    return ("x" if size["x"] == smallest else "y") if tiny and smallest > 0 else None
 
 
 def suggestion(shape: tuple[int, ...], dtype: DTypeLike) -> str:

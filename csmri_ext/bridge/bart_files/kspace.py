@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition, LazyStack
 from csmri_ext.bridge.arrays.axes import array_acquisition
-from csmri_ext.bridge.arrays.order import order_of
+from csmri_ext.bridge.arrays.order import order_of, tiny_axis
 from csmri_ext.bridge.bart_files.cfl import read_cfl, read_cfl_header
 from csmri_ext.bridge.bart_files.dims import (
     BART_NAMES,
@@ -96,6 +96,13 @@ def load_cfl_kspace(
     if phase_encoding is not None:
         x_dim = phase_encoding_dim(phase_encoding, array.shape, os.fspath(path))
     kspace, dims, shape = _described(path, x_dim, "k-space")
+    tiny = tiny_axis(dict(zip("scyx", shape, strict=True)))
+    if tiny and not force:
+        raise CflError(
+            f"{file}: by BART's dimensions, {' x '.join(map(str, dims[: _last_used(dims) + 1]))}, {tiny} would have "
+            f"{shape['scyx'.index(tiny)]} samples: coils belong on dimension 3 and slices on 13 (`bart transpose`), or "
+            "say --axes; --force goes on"
+        )
     chosen = choose_frames(frames, len(kspace.places) // kspace.n_slices, str(file))
     places = tuple(kspace.places[f * kspace.n_slices + s] for f in chosen for s in range(kspace.n_slices))
     kspace = _CflSlices(path, x_dim, places, kspace.n_slices)
@@ -134,6 +141,10 @@ def _in_words(dims: tuple[int, ...], y: int, x: int) -> str:
     words = {y: f"y ({BART_NAMES[y]})", x: f"x ({BART_NAMES[x]})", 3: "coil", SLICE_DIM: "slice"}
     shown = [d for d, n in enumerate(dims) if n > 1 or d in (y, x)]
     return " ".join(words.get(d, f"frame ({BART_NAMES[d]})") for d in shown)
+
+
+def _last_used(dims: tuple[int, ...]) -> int:
+    return max((d for d, n in enumerate(dims) if n > 1), default=0)
 
 
 def _loop_dims(dims: tuple[int, ...]) -> list[tuple[int, int]]:
