@@ -33,7 +33,8 @@ def read_mask(path: str | os.PathLike[str], *, key: str | None = None) -> NDArra
 
     Returns
     -------
-        bool, ``(n,)`` or ``(n, m)``: axes of length one are dropped. For BART's files (y, x) as `from_bart` finds them.
+        bool, ``(n,)`` or ``(n, m)``: axes of length one are dropped, but that of ``(ny, 1)``, which is rows. For BART's
+        files (y, x) as `from_bart` finds them.
 
     Raises
     ------
@@ -53,7 +54,10 @@ def read_mask(path: str | os.PathLike[str], *, key: str | None = None) -> NDArra
         stored = choose_stored(path, MASK_NAMES, "mask", key)
         if stored.dtype.kind not in "biufc" or np.prod(stored.shape) > _LARGEST:
             raise FileFormatError(f"{where}: a mask is numbers, not {stored.dtype} of shape {stored.shape}")
-        values = np.squeeze(np.asarray(stored.read(())))
+        stored_values = np.asarray(stored.read(()))
+        values = np.squeeze(stored_values)
+        if stored_values.shape == (values.size, 1) != (1, 1) and Path(where).suffix.lower() != ".mat":
+            values = stored_values  # rows; MATLAB has no other vectors
     if values.ndim not in (1, 2):
         raise FileFormatError(f"{where}: a mask has shape (nx,) or (ny, nx), not {values.shape}")
     if not np.isfinite(values).all():
@@ -103,9 +107,11 @@ def fit_mask(mask: NDArray[np.bool_], matrix_size: tuple[int, int]) -> tuple[NDA
     if mask.ndim == 2 and mask.shape != (ny, nx) and mask.shape == (nx, ny):
         mask = mask.T
         done.append("transposed")
-    if mask.shape == (ny,) and ny != nx:
-        mask = np.broadcast_to(mask[:, None], (ny, nx))
-        done.append("read as rows, so that it undersamples y")
+    if mask.ndim == 2 and mask.shape[1] == 1:
+        mask = mask if mask.shape[0] == ny else mask[:, 0]
+    if mask.shape == (ny, 1) or (mask.shape == (ny,) and ny != nx):
+        mask = np.broadcast_to(mask.reshape(ny, 1), (ny, nx))
+        done.append("read as rows")
     if mask.shape not in ((nx,), (ny, nx)):
         raise ValueError(f"the mask of shape {mask.shape} does not fit k-space of (ny, nx) = {(ny, nx)}")
     if looks_dc_at_corner(mask):

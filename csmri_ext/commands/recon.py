@@ -296,7 +296,7 @@ def _reconstruct(
             for volume, sampling in zip(volumes, samplings, strict=True)
         },
     )
-    for text in setup.maps_notes(list(zip(volumes, samplings, strict=True))):
+    for text in setup.notes(list(zip(volumes, samplings, strict=True))):
         sys.stderr.write(f"warning: {text}\n")
     start = time.perf_counter()
     volume, acquisition, sampling = volumes[0], acquisitions[0], samplings[0]

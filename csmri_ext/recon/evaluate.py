@@ -76,10 +76,14 @@ class Setup:
         mask = sampling.mask(volume, self.seed) & volume.measured
         return calibration_shortfall(mask, volume.acquisition.matrix_size)
 
-    def maps_notes(self, pairs: Sequence[tuple[Volume, Sampling]]) -> list[str]:
-        """Say where BART's ecalib is not used although BART was asked for: one line for all alike."""
-        reasons = [(volume, sampling, self.maps_note(volume, sampling)) for volume, sampling in pairs]
-        return [f"{text}: sensitivities are estimated without BART" for text in grouped(reasons)]
+    def notes(self, pairs: Sequence[tuple[Volume, Sampling]]) -> list[str]:
+        """Say what was done to masks of files, and where BART's ecalib is not used although BART was asked for.
+
+        One line for all alike.
+        """
+        maps = [(volume, sampling, self.maps_note(volume, sampling)) for volume, sampling in pairs]
+        masks = grouped([(volume, sampling, sampling.note(volume)) for volume, sampling in pairs])
+        return masks + [f"{text}: sensitivities are estimated without BART" for text in grouped(maps)]
 
 
 def grouped(reasons: Sequence[tuple[Volume, Sampling, str | None]]) -> list[str]:

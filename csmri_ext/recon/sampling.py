@@ -92,6 +92,15 @@ class Sampling:
         except ValueError as error:
             raise InputError(f"mask {self.title} for {volume.label}: {error}") from error
 
+    def note(self, volume: Volume) -> str | None:
+        """Say what was done to the mask of a file, and whether it leaves out rows; None for neither."""
+        if self.path is None:
+            return None
+        mask, changed = self._from_file(volume)
+        rows = undersampled_axes(mask) == "y"
+        said = [f"was {changed}"] * bool(changed) + ["leaves out whole rows, along y; see --phase-encoding"] * rows
+        return f"the mask {' and '.join(said)}" if said else None
+
     def describe(self, volume: Volume, seed: int | None) -> dict[str, Any]:
         """Entry of ``provenance["masks"]``: kind, acceleration, shape, hash and sampled fraction on one volume."""
         from csmri_ext.physics import describe_mask

@@ -69,7 +69,7 @@ def test_masks_are_brought_to_the_axes_of_kspace() -> None:
     np.testing.assert_array_equal(fit_mask(np.broadcast_to(COLUMNS, (20, 30)), (20, 30))[0], COLUMNS)
     rows, done = fit_mask(COLUMNS, (30, 20))
     np.testing.assert_array_equal(rows, np.broadcast_to(COLUMNS[:, None], (30, 20)))
-    assert done == "read as rows, so that it undersamples y"
+    assert done == "read as rows"
     with pytest.raises(ValueError, match=r"mask of shape \(20, 30\) does not fit k-space of \(ny, nx\) = \(21, 30\)"):
         fit_mask(PLANE, (21, 30))
 
@@ -109,6 +109,17 @@ def test_the_choice_of_an_array(tmp_path: Path) -> None:
     (tmp_path / "m.txt").write_text("1 0 1")
     with pytest.raises(FileFormatError, match="no arrays are read from such a file"):
         read_mask(tmp_path / "m.txt")
+
+
+def test_a_column_of_numbers_is_rows_but_in_matlab(tmp_path: Path) -> None:
+    rows = (np.arange(20) % 3 > 0)[:, None]
+    np.save(tmp_path / "m.npy", rows)
+    fitted, done = fit_mask(read_mask(tmp_path / "m.npy"), (20, 20))
+    np.testing.assert_array_equal(fitted, np.broadcast_to(rows, (20, 20)))
+    assert done == "read as rows"
+    savemat(tmp_path / "m.mat", {"mask": rows.astype(float)})
+    np.testing.assert_array_equal(fit_mask(read_mask(tmp_path / "m.mat"), (20, 20))[0], rows[:, 0])
+    np.testing.assert_array_equal(fit_mask(rows, (30, 20))[0], rows[:, 0])
 
 
 @pytest.mark.parametrize("nx", [16, 17])

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from csmri_ext.bridge import Acquisition
 from csmri_ext.errors import InputError
 from csmri_ext.physics import make_mask, mask_hash
+from csmri_ext.recon.evaluate import Setup
 from csmri_ext.recon.sampling import OWN_MASK, Sampling, sampling_grid, samplings_of
 from csmri_ext.recon.volumes import Volume
 
@@ -64,6 +67,26 @@ def test_scanner_mask_replaces_the_grid() -> None:
     (own,) = samplings_of(volume(mask=mask), grid)
     assert own == Sampling(OWN_MASK)
     np.testing.assert_array_equal(own.mask(volume(mask=mask), 5), mask)
+
+
+def test_what_was_done_to_a_mask_of_a_file_is_said(tmp_path: Path) -> None:
+    columns = np.arange(64) % 3 == 0
+    columns[24:40] = True
+    stored = {
+        "x.npy": (columns, None),
+        "shifted.npy": (np.fft.ifftshift(columns), "the mask was shifted, as its centre was at index 0"),
+        "y.npy": (
+            np.broadcast_to(columns[:40, None], (40, 64)),
+            "the mask leaves out whole rows, along y; see --phase-encoding",
+        ),
+    }
+    for name, (mask, said) in stored.items():
+        np.save(tmp_path / name, mask)
+        (sampling,) = sampling_grid([str(tmp_path / name)], [4], None)
+        assert sampling.note(volume()) == said
+        expected = [] if said is None else [f"file1000001.h5, {name}: {said}"]
+        assert Setup().notes([(volume(), sampling)]) == expected
+    assert Sampling("random", 4).note(volume()) is None
 
 
 def test_description_has_hash_and_sampled_fraction() -> None:
