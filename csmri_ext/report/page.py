@@ -81,7 +81,7 @@ def write_report(out_dir: Path, comparison: Comparison) -> Path:
     differences = paired_differences(groups)
     headline = completeness(comparison.rows, comparison.provenance).headline()
     tables = {
-        "table.tex": as_latex(comparison, groups, headline).encode(errors="backslashreplace"),
+        "table.tex": as_latex(comparison, groups, differences, headline).encode(errors="backslashreplace"),
         "table.csv": table_as_csv(comparison, groups, differences),
     }
     for figure in drawn:

@@ -20,6 +20,7 @@ from csmri_ext.report.summary import (
     shown_columns,
 )
 
+_TO_BASELINE, _COIL_MAPS = "PSNR to baseline", "Coil maps"
 _EMPTY = {"text": "–", "sd": "", "note": "", "sort": "", "best": False}
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -30,6 +31,10 @@ _LATEX = {
     "±": r"$\pm$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
+    "<": "$<$",  # which is another character in LaTeX's default encoding of text
+    ">": "$>$",
+    "[": "{[}",  # after the end of a line it would be an argument, like the star
+    "*": "{*}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 
@@ -56,13 +61,12 @@ def table_context(comparison: Comparison, groups: Sequence[Group], differences: 
         for column in numbers
     ]
     if compared:
-        columns.append({"heading": "PSNR to baseline", "mark": "", "note": "", "descending": True, "text": False})
+        columns.append({"heading": _TO_BASELINE, "mark": "", "note": "", "descending": True, "text": False})
     if with_maps:
-        columns.append({"heading": "Coil maps", "mark": "", "note": "", "descending": False, "text": True})
+        columns.append({"heading": _COIL_MAPS, "mark": "", "note": "", "descending": False, "text": True})
     blocks = []
     for group in groups:
-        own = {one.method: one for one in differences if one.metric == "psnr" and one.setting == group.setting}
-        own = own if group.has_reference else {}
+        own = _in_psnr(group, differences)
         lines = []
         for line in best_first(group.lines):
             cells = [_cell(line, column) for column in numbers]
@@ -75,12 +79,14 @@ def table_context(comparison: Comparison, groups: Sequence[Group], differences: 
     return {"columns": columns, "groups": blocks}
 
 
-def as_latex(comparison: Comparison, groups: Sequence[Group], headline: str) -> str:
+def as_latex(comparison: Comparison, groups: Sequence[Group], differences: Sequence[Difference], headline: str) -> str:
     """Write the table for a paper: packages booktabs, best values bold, arrows where a direction is better.
+
+    Paired differences, with interval and p, and the source of the coil maps have columns where the page has them.
 
     Parameters
     ----------
-    comparison, groups
+    comparison, groups, differences
         What to write.
     headline
         What a reader must know first; a comment at the top, and no table looks finished that is not.
@@ -88,20 +94,23 @@ def as_latex(comparison: Comparison, groups: Sequence[Group], headline: str) -> 
     columns = [column for column in shown_columns(comparison.rows) if column.key not in ("mse", "kspace_residual")]
     if not any(group.has_reference for group in groups):
         columns = shown_columns(comparison.rows)
-    head = " & ".join(["Method", *(_latex(f"{column.heading} {column.mark}".strip()) for column in columns)])
+    compared = any(difference.metric == "psnr" for difference in differences)
+    with_maps = any(line.sens_maps for group in groups for line in group.lines)
+    headings = ["Method", *(f"{column.heading} {column.mark}".strip() for column in columns)]
+    headings += [_TO_BASELINE] * compared + [_COIL_MAPS] * with_maps
+    shape = "l" + "r" * (len(columns) + compared) + "l" * with_maps
     text = [f"% {headline}"] if headline else []
-    text += [f"\\begin{{tabular}}{{l{'r' * len(columns)}}}", "\\toprule", f"{head} \\\\"]
+    text += [f"\\begin{{tabular}}{{{shape}}}", "\\toprule", f"{' & '.join(map(_latex, headings))} \\\\"]
     for group in groups:
+        own = _in_psnr(group, differences)
         title = group.setting.title + (f" ({group.words()})" if group.partial else "")
-        text += ["\\midrule", f"\\multicolumn{{{len(columns) + 1}}}{{l}}{{\\textit{{{_latex(title)}}}}} \\\\"]
+        text += ["\\midrule", f"\\multicolumn{{{len(headings)}}}{{l}}{{\\textit{{{_latex(title)}}}}} \\\\"]
         for line in best_first(group.lines):
             remark = line.remark(group)
             cells = [_latex(f"{line.method} ({remark})" if remark else line.method)]
-            for column in columns:
-                cell = _cell(line, column)
-                value = _latex(cell["text"])
-                value = f"\\textbf{{{value}}}" if cell["best"] else value
-                cells.append(f"{value} {{\\small$\\pm$ {_latex(cell['sd'])}}}" if cell["sd"] else value)
+            cells += [_latex_cell(_cell(line, column)) for column in columns]
+            cells += [_latex_cell(_difference_cell(line, own))] * compared
+            cells += [_latex(line.sens_maps or "–")] * with_maps
             text.append(" & ".join(cells) + " \\\\")
     return "\n".join([*text, "\\bottomrule", "\\end{tabular}", ""])
 
@@ -139,6 +148,12 @@ def table_as_csv(comparison: Comparison, groups: Sequence[Group], differences: S
     return as_csv(names, records)
 
 
+def _in_psnr(group: Group, differences: Sequence[Difference]) -> dict[str, Difference]:
+    """Differences of one setting by method."""
+    own = {one.method: one for one in differences if one.metric == "psnr" and one.setting == group.setting}
+    return own if group.has_reference else {}
+
+
 def _words(comparison: Comparison, group: Group) -> str:
     facts = [sampling_words(sampled_fraction(comparison, group.setting))]
     if not group.has_reference:
@@ -168,6 +183,13 @@ def _difference_cell(line: Line, differences: dict[str, Difference]) -> dict[str
     if any(one.baseline == line.method for one in differences.values()):
         return {**_EMPTY, "text": "baseline", "sort": "0"}
     return dict(_EMPTY)
+
+
+def _latex_cell(cell: dict[str, Any]) -> str:
+    value = _latex(cell["text"])
+    value = f"\\textbf{{{value}}}" if cell["best"] else value
+    spread = f"$\\pm$ {_latex(cell['sd'])}" if cell["sd"] else _latex(cell["note"])
+    return f"{value} {{\\small {spread}}}" if spread else value
 
 
 def _latex(text: str) -> str:

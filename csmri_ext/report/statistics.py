@@ -151,7 +151,7 @@ def conclusion(groups: Sequence[Group], differences: Sequence[Difference]) -> st
             f"With {count(fewest, 'volume')} nothing can be concluded about other subjects: "
             f"a test needs {FEWEST_VOLUMES} at least."
         )
-    parts = []
+    parts: list[str] = []
     for group in groups:
         own = [difference for difference in in_psnr if difference.setting == group.setting]
         best = max(own, key=lambda difference: difference.mean, default=None)
@@ -163,7 +163,8 @@ def conclusion(groups: Sequence[Group], differences: Sequence[Difference]) -> st
             doubt = "" if best.conclusive else " (may be chance)"
         where = f"{best.method} against {best.baseline} at {group.setting.title}"
         if best.mean <= 0:
-            where = f"nothing is above {best.baseline} at {group.setting.title}, the nearest is {best.method}"
+            first = "Nothing" if parts else "nothing"  # of a sentence, or after a colon
+            where = f"{first} is above {best.baseline} at {group.setting.title}, the nearest is {best.method}"
         parts.append(f"{where}: {best.words()}{doubt}")
     shown = parts if len(parts) <= 3 else [*parts[:3], f"{len(parts) - 3} more settings in the table"]
     return "PSNR, paired: " + ". ".join(shown) + "."

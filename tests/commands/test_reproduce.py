@@ -268,12 +268,27 @@ def test_every_published_score_is_there() -> None:
         if name == "ga-hqs-table1"
     }
     assert ours == ga_hqs
-    tables = {"nasn-table1": "table1 knee", "nasn-nodes": "table2 nodes", "nasn-brain": "table4 brain"}
+    ablation = collected["GA-HQS"]["table2 (IXI equispaced 4x)"]
+    of_ablation = [one for one in held if one[0] == "ga-hqs-ablation"]
+    assert {(network, metric): score.value for *_, network, metric, score in of_ablation} == {
+        (network, metric): value for metric, values in ablation.items() for network, value in values.items()
+    }
+    tables = {"nasn-table1": "table1 knee", "nasn-nodes": "table2 nodes", "nasn-space": "table3 spaces"}
+    tables |= {"nasn-brain": "table4 brain", "nasn-cross-knees": "table5 cross", "nasn-cross-brains": "table5 cross"}
+    lines = {
+        (table, network.replace(" (A)", "")): line
+        for table, networks in collected["NasN"].items()
+        for network, line in networks.items()
+    }
+    of_part = {"nasn-cross-knees": "knee: ", "nasn-cross-brains": "brain: "}
+    compared = set()
     for name, _, _, network, metric, score in held:
         if name in tables:
-            line = collected["NasN"][tables[name]][network]
-            key = {"mse": "mse_e-10", "nmse": "nmse_e-2"}.get(metric, metric)
-            assert (float(score.mean), float(score.sd)) == (line[key], line[f"{metric}_sd"]), (name, network, metric)
+            key = tables[name], of_part.get(name, "") + network
+            unit = {"mse": "mse_e-10", "nmse": "nmse_e-2"}.get(metric, metric)
+            assert (float(score.mean), float(score.sd)) == (lines[key][unit], lines[key][f"{metric}_sd"]), key
+            compared |= {(key, unit), (key, f"{metric}_sd")}
+    assert compared == {(key, cell) for key, line in lines.items() for cell in line}
 
 
 def test_scores_are_written_as_printed() -> None:

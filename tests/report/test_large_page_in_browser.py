@@ -95,6 +95,10 @@ def test_a_full_table_is_never_clipped(browser: Chrome, tmp_path: Path, width: i
             )
             assert labels[0].startswith('"PSNR (dB)')
             assert "↑" in labels[0]
+            notes = every(page, "#results td .note")
+            assert notes, "seven volumes: differences have an interval"
+            cell = notes[0].find_element(By.XPATH, "..")
+            assert cell.rect["height"] < 3 * notes[0].rect["height"], "the interval is close below its difference"
 
 
 def test_a_partial_comparison_says_so_at_the_top(browser: Chrome, tmp_path: Path) -> None:

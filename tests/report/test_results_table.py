@@ -23,7 +23,8 @@ def comparison() -> Comparison:
 
 
 def latex(comparison: Comparison, headline: str = "") -> str:
-    return as_latex(comparison, summarise(comparison.rows), headline)
+    groups = summarise(comparison.rows)
+    return as_latex(comparison, groups, paired_differences(groups), headline)
 
 
 def records(comparison: Comparison, folder: Path) -> list[dict[str, str]]:
@@ -47,6 +48,8 @@ def test_latex_has_one_cell_per_column(comparison: Comparison) -> None:
 
 def test_names_cannot_break_latex() -> None:
     text = latex(made_comparison(slices=1, methods=("zero-filled", r"100%_\evil{#&$~^}")))
+    for name in ("[a]", "*"):  # after the end of a line they would be arguments
+        assert f"\n{{{name[0]}}}{name[1:]} & " in latex(made_comparison(slices=1, methods=("zero-filled", name)))
     assert r"100\%\_\textbackslash{}evil\{\#\&\$\textasciitilde{}\textasciicircum{}\}" in text
 
 
@@ -79,6 +82,15 @@ def test_differences_and_sensitivities_have_columns() -> None:
     assert lines["tv-bart"][0]["text"] == "baseline"
     assert re.fullmatch(r"−\d+\.\d\d dB", lines["tv"][0]["text"])
     assert re.fullmatch(r"\[−\d+\.\d\d, −\d+\.\d\d\], p = 0\.031", lines["tv"][0]["note"])
+    text = latex(comparison)
+    assert r"& PSNR to baseline & Coil maps \\" in text
+    assert re.search(
+        r"\ntv & .* & \$-\$\d\.\d\d dB \{\\small \{\[\}\$-\$.*\], p = 0\.031\} & ESPIRiT \(bart ecalib\) ", text
+    )
+    assert re.search(r"\ntv-bart & .* & baseline & ESPIRiT", text)
+    head, *body = [line for line in text.splitlines() if " & " in line]
+    (shape,) = re.findall(r"\\begin\{tabular\}\{([lr]+)\}", text)
+    assert {head.count(" & "), len(shape) - 1} == {line.count(" & ") for line in body}
 
 
 def test_single_coil_without_a_test_has_none_of_them(comparison: Comparison) -> None:

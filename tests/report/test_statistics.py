@@ -138,6 +138,8 @@ def test_where_nothing_beats_the_baseline_this_is_said() -> None:
     groups = summarise(rows({"tv": TV, "net": [value - 1 for value in TV]}))
     said = conclusion(groups, paired_differences(groups))
     assert "nothing is above tv at random, R = 4, the nearest is net: −1.00 dB" in said
+    groups = summarise([*groups[0].rows, *rows({"tv": TV, "net": [value - 1 for value in TV]}, 8.0)])
+    assert ". Nothing is above tv at random, R = 8" in conclusion(groups, paired_differences(groups))
 
 
 def test_equal_methods_infinite_scores_and_nan() -> None:
