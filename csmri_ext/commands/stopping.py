@@ -14,6 +14,7 @@ from csmri_ext.stopping import forget_stop, request_stop
 
 _BART = "csmri_ext.bridge.bart_program.process"  # looked up when needed: commands without BART do not load it
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN = 0.05  # seconds
 
 
 class Stopped(KeyboardInterrupt):
@@ -39,8 +40,9 @@ class Received:
 def signals_stop() -> Iterator[Received]:
     """While the body runs, a signal ends the work of all threads and every BART that runs, and raises `Stopped`.
 
-    A signal that the parent has switched off stays off, as ``nohup`` and shells in the background ask for. Outside of
-    the main thread, where Python allows no handlers, nothing changes.
+    A signal that the parent has switched off stays off, as ``nohup`` and shells in the background ask for. One that
+    comes while a finalizer runs, where Python drops exceptions, comes again. Outside of the main thread, where Python
+    allows no handlers, nothing changes.
     """
     received = Received()
     if threading.current_thread() is not threading.main_thread():
@@ -54,6 +56,20 @@ def signals_stop() -> Iterator[Received]:
             sys.modules[_BART].RUNNING.kill()
         raise Stopped(number)
 
+    main_thread, lock, over = threading.get_ident(), threading.Lock(), False
+
+    def again(number: int) -> None:
+        with lock:
+            if not over:
+                signal.pthread_kill(main_thread, number)
+
+    def dropped(what: sys.UnraisableHookArgs) -> None:
+        if isinstance(what.exc_value, Stopped):
+            threading.Timer(_AGAIN, again, (what.exc_value.number,)).start()
+        else:
+            hook(what)
+
+    hook, sys.unraisablehook = sys.unraisablehook, dropped
     earlier: dict[signal.Signals, Any] = {number: signal.getsignal(number) for number in SIGNALS}
     ours = [number for number, handler in earlier.items() if handler not in (signal.SIG_IGN, None)]
     for number in ours:
@@ -61,6 +77,9 @@ def signals_stop() -> Iterator[Received]:
     try:
         yield received
     finally:
+        with lock:
+            over = True
+        sys.unraisablehook = hook
         for number in ours:
             signal.signal(number, earlier[number])
         forget_stop()

@@ -78,6 +78,22 @@ def test_a_library_that_swallows_the_signal_does_not_change_the_code(number: sig
     assert run_command(command) == CODES[number]
 
 
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_in_a_finalizer_is_not_lost(number: signal.Signals) -> None:
+    """Python drops what is raised there: a training went on for days after the end of its processes that read ahead."""
+
+    class Closing:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    def command() -> int:
+        Closing()
+        time.sleep(30)
+        raise AssertionError("went on")
+
+    assert run_command(command) == CODES[number]
+
+
 def test_without_a_signal_nothing_is_hidden() -> None:
     def defect() -> int:
         raise RuntimeError("a defect")
