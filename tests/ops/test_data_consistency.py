@@ -149,6 +149,21 @@ def test_gradients_of_replicas(kind: str) -> None:
     assert_gradients(lambda x, e: data_consistency_normal_term(x, fixed, e), image, eta)
 
 
+def test_a_step_for_each_image() -> None:
+    image, kspace = make(3, 12, 20)
+    mask, steps = make_mask("columns", 12, 20), torch.tensor([0.2, 0.7, 1.0])
+    prepared = prepare_data_consistency(kspace, mask)
+    replica = torch.stack([image.real, image.imag], 1)
+    of_replicas = data_consistency_prepared(replica, prepared, steps.reshape(3, 1, 1, 1))
+    term = data_consistency_normal_term(replica, prepared, steps.reshape(3, 1, 1, 1))
+    for i, step in enumerate(steps.tolist()):
+        alone = data_consistency(image[i], kspace[i], mask, step)
+        assert relative_error(data_consistency(image, kspace, mask, steps.reshape(3, 1, 1))[i], alone) < 5e-7
+        assert relative_error(torch.complex(*of_replicas[i]), alone) < 5e-7
+        no_data = data_consistency(image[i], torch.zeros_like(kspace[i]), mask, step)
+        assert relative_error(torch.complex(*term[i]), no_data - image[i]) < 5e-6
+
+
 @pytest.mark.parametrize("kind", MASKS)
 @pytest.mark.parametrize("shape", [(2, 40, 320), (3, 129, 31)])
 def test_gradients_are_as_accurate_as_the_twin(kind: str, shape: tuple[int, ...]) -> None:

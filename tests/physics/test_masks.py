@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from csmri_ext.physics import default_center_fraction, make_mask, mask_hash, mask_kinds
+from csmri_ext.physics.masks.kinds import require_room
 from csmri_ext.physics.masks.poisson import sample_distance
 from csmri_ext.physics.masks.radial import golden_mask
 
@@ -90,6 +91,8 @@ class TestFastmri:
         assert torch.equal(padded[20:350], whole[20:350])
         assert not padded[:20].any() | padded[350:].any()
         assert make_mask("poisson", (40, 30), 2, seed=0, padding=(3, 30))[:, :3].sum() == 0
+        everything = make_mask("random", (30,), 1, padding=(3, 27))
+        assert everything.nonzero().flatten().tolist() == list(range(3, 27))
 
     def test_one_fraction_serves_every_acceleration(self) -> None:
         both = make_mask("random", (256,), [4, 8], [0.05, 0.05], 3)
@@ -266,6 +269,12 @@ class TestBadInput:
     def test_impossible_with_the_center(self, kind: str) -> None:
         with pytest.raises(ValueError, match=r"acceleration 8 leaves .* but the centre alone has .*0\.6"):
             make_mask(kind, (64, 64), 8, 0.6)
+
+    def test_a_centre_may_take_all_samples_and_no_more(self) -> None:
+        assert int(make_mask("equispaced_fraction", (64,), 8, 7 / 64, 0).sum()) == 8
+        require_room((64,), 8, 8 / 64)
+        with pytest.raises(ValueError, match=r"leaves 8\.0 of 64 columns, but the centre alone has 9 "):
+            require_room((64,), 8, 9 / 64)
 
     @pytest.mark.parametrize("kind", mask_kinds())
     def test_more_than_the_grid(self, kind: str) -> None:

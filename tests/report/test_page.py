@@ -301,7 +301,7 @@ def test_many_slices_are_thinned_evenly_and_this_is_said(tmp_path: Path, monkeyp
     assert slices[-1] == 39
     assert set(np.diff(slices)) <= {2, 3}
     assert [entry["slice"] for entry in found.data["panels"] if entry["setting"] == 1] == slices
-    assert "The viewer holds 20 of 40 slices" in squeezed(found.text)
+    assert "The viewer holds 20 of 40 slices, evenly spaced; the table" in squeezed(found.text)
 
 
 def test_slices_of_the_rows_are_counted_too(tmp_path: Path) -> None:
