@@ -15,7 +15,6 @@ from torch.nn import functional
 from baselines.networks.base import ChannelNetwork, one_channel_last
 from csmri_ext.nn import ProximalSteps, as_complex
 from csmri_ext.nn.learned_number import learned_number
-from csmri_ext.nn.proximal_steps import START
 from csmri_ext.physics import Encoding
 
 KNOTS = 101  # of the shrinkage functions, evenly over [-1, 1]
@@ -51,7 +50,7 @@ class ADMMCSNet(ChannelNetwork):
         chans: int = 128,
         shared: bool = True,
         peak: float | None = 1.0,
-        mu: float = START,
+        mu: float | None = None,
         trainable_mu: bool = False,
     ) -> None:
         super().__init__(in_chans=in_chans, peak=peak)

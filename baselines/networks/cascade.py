@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from baselines.networks.base import ChannelNetwork
 from csmri_ext.nn import ProximalSteps, as_complex
-from csmri_ext.nn.proximal_steps import START
 from csmri_ext.physics import Encoding
 
 
@@ -38,7 +37,7 @@ class Cascade(ChannelNetwork):
         networks: Iterable[nn.Module],
         repeats: int,
         peak: float | None,
-        mu: float = START,
+        mu: float | None = None,
         trainable_mu: bool = False,
     ) -> None:
         super().__init__(in_chans=in_chans, peak=peak)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from baselines.networks.cascade import Cascade
-from csmri_ext.nn.proximal_steps import START
 
 
 class DCCNN(Cascade):
@@ -36,7 +35,7 @@ class DCCNN(Cascade):
         chans: int = 32,
         shared: bool = False,
         peak: float | None = 6.0,
-        mu: float = START,
+        mu: float | None = None,
         trainable_mu: bool = False,
     ) -> None:
         own, repeats = (1, cascades) if shared else (cascades, 1)

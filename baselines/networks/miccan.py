@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from baselines.networks.base import ChannelNetwork
 from csmri_ext.nn import ProximalSteps, UNet, as_complex
-from csmri_ext.nn.proximal_steps import START
 from csmri_ext.physics import Encoding
 
 
@@ -40,7 +39,7 @@ class MICCAN(ChannelNetwork):
         chans: int = 32,
         reduction: int = 8,
         peak: float | None = 1.0,
-        mu: float = START,
+        mu: float | None = None,
         trainable_mu: bool = False,
     ) -> None:
         super().__init__(in_chans=in_chans, peak=peak)

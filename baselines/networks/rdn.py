@@ -8,7 +8,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from baselines.networks.cascade import Cascade
-from csmri_ext.nn.proximal_steps import START
 
 
 class RDN(Cascade):
@@ -33,7 +32,7 @@ class RDN(Cascade):
         cascades: int = 3,
         chans: int = 32,
         peak: float | None = 6.0,
-        mu: float = START,
+        mu: float | None = None,
         trainable_mu: bool = False,
     ) -> None:
         networks = (RecursiveDilated(in_chans, recursions, chans) for _ in range(cascades))

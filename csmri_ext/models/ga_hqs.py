@@ -18,6 +18,7 @@ from csmri_ext.models.fusion import (
 )
 from csmri_ext.models.hqs import HQS
 from csmri_ext.nn import PGSA
+from csmri_ext.nn.proximal_steps import noise_factor
 from csmri_ext.physics import Encoding
 
 FUSIONS = ("pgsa", "cse")
@@ -35,7 +36,8 @@ class GAHQS(HQS):
 
     The last data step from the mean of the replicas is ``x + eta_K F_u^H (y - F_u x)``. With several coils F_u F_u^H is
     not the identity, and the sum of eq. 7a is a gradient step; a few of those are far from convergence, so Z_0 and the
-    last step are proximal (`Encoding.proximal`, of one image each), which with one coil is the same as above.
+    last step are proximal (`Encoding.proximal`, of one image each), which with one coil is the same as above. The mu of
+    the last step of several coils is larger for noisier data (`csmri_ext.nn.proximal_steps.noise_factor`).
 
     Parameters
     ----------
@@ -115,6 +117,10 @@ class GAHQS(HQS):
             return following, following
         beta = self.beta[k]
         return following, self._fuse(self.fuse_momentum[k], (following, z), torch.stack([1 + beta, -beta]))
+
+    def _last_step(self, image: Tensor, encoding: Encoding) -> Tensor:
+        mu = torch.exp(-self.theta[-1])
+        return encoding.proximal(image, mu * noise_factor(encoding) if encoding.multi_coil else mu)
 
     def _fuse(self, fusion: nn.Module, terms: Sequence[Tensor], scales: Tensor, shared: int | None = None) -> Tensor:
         if self.order == "terms":

@@ -11,7 +11,6 @@ from csmri_ext import ops
 from csmri_ext.models.genotypes import GENOTYPES, check_genotype
 from csmri_ext.nn import NasCell, ProximalSteps, Reconstructor, as_channels, as_complex
 from csmri_ext.nn.nas_cell import NasNode
-from csmri_ext.nn.proximal_steps import START
 from csmri_ext.physics import Encoding
 
 
@@ -128,7 +127,7 @@ class NasN(Reconstructor):
         cascades: int = 3,
         cells: int = 3,
         channels: int = 32,
-        mu: float = START,
+        mu: float | None = None,
         trainable_mu: bool = False,
         in_chans: int = 2,
         peak: float | None = 6.0,

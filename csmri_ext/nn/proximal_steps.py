@@ -10,10 +10,15 @@ from torch import Tensor, nn
 from csmri_ext.physics import Encoding
 
 START = 0.1
-"""mu at the start, with sensitivities of unit root sum of squares; `benchmarks.proximal_start` compares values."""
+"""mu at noise of `NOISE`, sensitivities of unit root sum of squares; `benchmarks.proximal_start` compares values."""
 
+NOISE = 0.0125
+"""Standard deviation of real and imaginary part, relative to the brightest pixel of the zero-filled image."""
 
-ITERATIONS = 5
+RANGE = (1 / 16, 2.0)
+"""Of the factor ``(noise / NOISE)^2``: some of the difference between data and network is no noise."""
+
+ITERATIONS = 10
 """Conjugate gradients of a step. They start at the image of the network, which is near."""
 
 
@@ -23,7 +28,8 @@ class ProximalSteps(nn.Module):
     NasN's eq. 7 weights the data, ``lambda = 1 / mu``. As published, lambda is infinite and nothing is learned: with
     one coil the acquired samples are replaced, whatever `mu`. Several coils have no such limit that a few iterations
     reach (where they leave the image open it is the network's, and data and network contradict each other by noise and
-    by errors of the maps), so that they take the step with the number `mu`.
+    by errors of the maps). They trust the data as far as the noise lets them: by default ``mu = START (sigma /
+    NOISE)^2``, sigma the noise of each slice (`Encoding.relative_noise_variance`), the factor within `RANGE`.
 
     One coil with sensitivities of magnitude 1 is one coil; otherwise its step is the gradient step of size 1.
 
@@ -35,7 +41,8 @@ class ProximalSteps(nn.Module):
     steps
         Number of steps, K.
     mu
-        Where all of them are, or start; positive.
+        Where all of them are, or start; positive, and the same for any noise. None: as the noise of each slice asks;
+        with `trainable` from `START`, times the same factor.
     trainable
         Make ``log_mu``, ``(steps,)``, a parameter, stored with the weights. Otherwise it is a constant that no file of
         weights holds.
@@ -48,12 +55,12 @@ class ProximalSteps(nn.Module):
 
     log_mu: Tensor
 
-    def __init__(self, steps: int, mu: float = START, *, trainable: bool = False) -> None:
+    def __init__(self, steps: int, mu: float | None = None, *, trainable: bool = False) -> None:
         super().__init__()
-        if not 0 < mu < math.inf:
+        if mu is not None and not 0 < mu < math.inf:
             raise ValueError(f"mu is {mu}, expected a positive number")
-        self.trainable = trainable
-        start = torch.full((steps,), math.log(mu))  # the logarithm keeps mu positive
+        self.trainable, self.by_noise = trainable, mu is None
+        start = torch.full((steps,), math.log(START if mu is None else mu))  # the logarithm keeps mu positive
         if trainable:
             self.log_mu = nn.Parameter(start)
         else:
@@ -77,8 +84,27 @@ class ProximalSteps(nn.Module):
         """
         if not (self.trainable or encoding.multi_coil):
             return encoding.step(image, 1.0)
-        return encoding.proximal(image, self.log_mu[k].exp(), iterations=ITERATIONS)
+        mu = self.log_mu[k].exp()
+        if self.by_noise and encoding.multi_coil:
+            mu = mu * noise_factor(encoding)
+        return encoding.proximal(image, mu, iterations=ITERATIONS)
 
     def extra_repr(self) -> str:
         """Return what ``repr`` shows of the layer."""
-        return f"mu={[round(float(mu), 4) for mu in self.log_mu.detach().exp()]}, trainable={self.trainable}"
+        mu = [round(float(mu), 4) for mu in self.log_mu.detach().exp()]
+        return f"mu={mu}, by_noise={self.by_noise}, trainable={self.trainable}"
+
+
+def noise_factor(encoding: Encoding) -> Tensor:
+    """How much less than at noise of `NOISE` the data of several coils are to be trusted: ``(sigma / NOISE)^2``.
+
+    Parameters
+    ----------
+    encoding
+        The data.
+
+    Returns
+    -------
+        Within `RANGE`, ``(batch, 1, 1)``, to multiply the mu of `Encoding.proximal` with.
+    """
+    return (encoding.relative_noise_variance / NOISE**2).clamp(*RANGE)

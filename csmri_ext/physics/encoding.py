@@ -26,6 +26,7 @@ from csmri_ext.ops import (
 from csmri_ext.physics.conjugate_gradients import conjugate_gradients
 from csmri_ext.physics.fitting import check_measurement, require_broadcast, require_fit
 from csmri_ext.physics.mask_properties import check_mask
+from csmri_ext.physics.noise import noise_variance
 
 CG_ITERATIONS = 10
 CG_TOLERANCE = 1e-5  # of the norm of the right-hand side
@@ -79,6 +80,8 @@ class Encoding:
         self._phase: Tensor | None = None  # of a single coil; several have it in their sensitivities
         self._data: PreparedKspace | None = None
         self._zero_filled: Tensor | None = None
+        self._kspace = kspace
+        self._relative_noise: Tensor | None = None
         if kspace is None:
             return
         if self._coil_axis:
@@ -107,6 +110,19 @@ class Encoding:
         if self._zero_filled is None:
             raise ValueError("Encoding(None, ...) is an operator without data: pass kspace to reconstruct")
         return self._zero_filled
+
+    @property
+    def relative_noise_variance(self) -> Tensor:
+        """`noise_variance` of the samples over the squared maximum of ``|A^H y|``, ``(1, 1)`` or ``(batch, 1, 1)``.
+
+        Of several coils. The same for any unit of the data, and after `normalized` and `with_phase`.
+        """
+        if self._relative_noise is None:
+            highest = (self.zero_filled * self.scale).abs().amax((-2, -1), keepdim=True)
+            unit = torch.where(highest > 0, highest, 1)
+            assert self._kspace is not None
+            self._relative_noise = noise_variance(self._kspace / unit.unsqueeze(-3), self.mask)[..., None, None]
+        return self._relative_noise
 
     def normalized(self, peak: float | None, *, rotate: bool = True) -> Encoding:
         """Return the same with the data of each slice divided by its `scale`: neither unit nor constant phase is left.
@@ -246,7 +262,8 @@ class Encoding:
         image
             As in `step`.
         mu
-            Number or real tensor of one element, > 0; differentiable.
+            Number or real tensor of one element, > 0; with sensitivities also one per slice, ``(batch, 1, 1)``;
+            differentiable.
         iterations
             Number of conjugate gradients.
 
@@ -260,12 +277,13 @@ class Encoding:
 
         def solve(x: Tensor) -> Tensor:
             target = _like(zero_filled, x)
+            weight = _like(mu, x) if isinstance(mu, Tensor) and mu.ndim == 3 else mu
             increment = conjugate_gradients(
-                lambda p: self._multi_coil_normal(p) + mu * p,
+                lambda p: self._multi_coil_normal(p) + weight * p,
                 target - self._multi_coil_normal(x),
                 iterations=iterations,
                 tolerance=CG_TOLERANCE,
-                reference=target + mu * x,
+                reference=target + weight * x,
             )
             return x + increment
 

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from baselines import networks
 from csmri_ext import models
-from csmri_ext.metrics import count_parameters
+from csmri_ext.metrics import count_parameters, psnr
 from csmri_ext.nn import ProximalSteps, Reconstructor
-from csmri_ext.nn.proximal_steps import ITERATIONS
+from csmri_ext.nn.proximal_steps import ITERATIONS, RANGE, START, noise_factor
+from csmri_ext.phantom import coil_maps, phantom
 from csmri_ext.physics import Encoding, fft2c, make_mask
 
 NY, NX = 20, 24
@@ -64,6 +65,53 @@ def test_learned_mu(coils: int) -> None:
     assert [bool(g) for g in steps.log_mu.grad] == [False, True, False]
     assert list(steps.state_dict()) == ["log_mu"]
     assert not ProximalSteps(3).state_dict()
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_mu_follows_the_noise_of_each_slice_unless_it_is_given(trainable: bool) -> None:
+    _, _, mask, maps = problem(4)
+    y, x = torch.meshgrid(torch.linspace(-1, 1, NY), torch.linspace(-1, 1, NX), indexing="ij")
+    image = torch.polar(torch.exp(-6 * (x**2 + y**2)), x)[None]  # without edges, and so without signal far out
+    kspace = fft2c(maps * image[:, None]) * mask
+    random = torch.randn(2, 4, NY, NX, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    peak = Encoding(kspace, mask, maps).zero_filled.abs().max()
+    noisy = kspace + mask * peak * torch.tensor([0.011, 0.3])[:, None, None, None] * random
+    encoding = Encoding(noisy, mask, maps).normalized(1.0)
+    factor = noise_factor(encoding)
+    assert factor.shape == (2, 1, 1)
+    assert 0.3 < factor[0] < 1.9
+    assert factor[1] == RANGE[1]
+    assert noise_factor(Encoding(torch.zeros_like(noisy), mask, maps)).flatten().tolist() == [RANGE[0]] * 2
+    start = image.conj().expand(2, -1, -1)
+    found = ProximalSteps(3, trainable=trainable)(encoding, start, 2)
+    torch.testing.assert_close(found, encoding.proximal(start, START * factor, iterations=ITERATIONS))
+    for i in range(2):
+        alone = Encoding(noisy[i : i + 1], mask, maps).normalized(1.0)
+        each = alone.proximal(start[:1], START * float(factor[i]), iterations=ITERATIONS)
+        torch.testing.assert_close(found[i : i + 1], each, rtol=1e-4, atol=1e-5)
+    given = ProximalSteps(3, 0.2, trainable=trainable)(encoding, start, 2)
+    torch.testing.assert_close(given, encoding.proximal(start, 0.2, iterations=ITERATIONS))
+
+
+@torch.inference_mode()
+def test_data_with_little_noise_are_trusted() -> None:
+    """Shipped weights, nothing trained again: decibels, where the noise is a fifth of what START is for."""
+    size, coils = 96, 8
+    clean = torch.from_numpy(phantom(size, 9001, n_coils=coils, noise=0))
+    random = torch.randn(coils, size, size, 2, generator=torch.Generator().manual_seed(0))
+    mask = make_mask("equispaced_fraction", (size,), 4, 0.16, seed=0)
+    maps = torch.from_numpy(coil_maps(size, coils, 9001))
+    target = (maps.conj() * clean).sum(0).abs().numpy()
+    model = create("nasn_measured", pretrained=True)
+    gains = []
+    for noise in (0.002, 0.012):
+        kspace = mask * fft2c(clean + noise * torch.view_as_complex(random))
+        quality = []
+        for model.data_steps.by_noise in (True, False):
+            quality.append(float(psnr(target, model(kspace[None], mask, maps)[0].abs().numpy())))
+        gains.append(quality[0] - quality[1])
+    assert gains[0] > 1
+    assert gains[1] > -0.2
 
 
 @pytest.mark.parametrize("mu", [0.0, -1.0, float("inf"), float("nan")])
