@@ -24,8 +24,7 @@
 #include <cuda_runtime.h>
 #endif
 
-namespace csmri {
-namespace bindings {
+namespace csmri::bindings {
 
 // --- structs with named fields ----------------------------------------------------------------------------------
 using Address = std::uintptr_t;
@@ -225,5 +224,4 @@ struct Room {
   }
 };
 
-}  // namespace bindings
-}  // namespace csmri
+}  // namespace csmri::bindings

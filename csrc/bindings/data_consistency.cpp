@@ -2,8 +2,7 @@
 
 #include "bindings/fft.hpp"
 
-namespace csmri {
-namespace bindings {
+namespace csmri::bindings {
 namespace {
 
 template <class T>
@@ -130,5 +129,4 @@ const Room room(Room::Kind::op, [](pybind11::module_& m) {
 });
 
 }  // namespace
-}  // namespace bindings
-}  // namespace csmri
+}  // namespace csmri::bindings

@@ -1,8 +1,7 @@
 #include "bindings/binding.hpp"
 #include "encoding/encode.hpp"
 
-namespace csmri {
-namespace bindings {
+namespace csmri::bindings {
 namespace {
 
 void define(pybind11::module_& m) {
@@ -25,5 +24,4 @@ void define(pybind11::module_& m) {
 const Room room(Room::Kind::op, define);
 
 }  // namespace
-}  // namespace bindings
-}  // namespace csmri
+}  // namespace csmri::bindings

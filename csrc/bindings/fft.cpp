@@ -2,8 +2,7 @@
 
 #include "fft/packed_kspace.hpp"
 
-namespace csmri {
-namespace bindings {
+namespace csmri::bindings {
 namespace {
 
 void define(pybind11::module_& m) {
@@ -30,5 +29,4 @@ void define(pybind11::module_& m) {
 const Room room(Room::Kind::shared, define);
 
 }  // namespace
-}  // namespace bindings
-}  // namespace csmri
+}  // namespace csmri::bindings

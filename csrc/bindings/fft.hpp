@@ -3,8 +3,7 @@
 #include "bindings/binding.hpp"
 #include "fft/images.hpp"
 
-namespace csmri {
-namespace bindings {
+namespace csmri::bindings {
 
 template <>
 struct Conversion<ComplexImages<const void>> {
@@ -18,5 +17,4 @@ struct Conversion<ComplexImages<const void>> {
   }
 };
 
-}  // namespace bindings
-}  // namespace csmri
+}  // namespace csmri::bindings

@@ -2,8 +2,7 @@
 #include "hsab/half_shuffle_attention.hpp"
 #include "hsab/hsab_feed_forward.hpp"
 
-namespace csmri {
-namespace bindings {
+namespace csmri::bindings {
 namespace {
 
 void define_attention(pybind11::module_& m) {
@@ -78,5 +77,4 @@ void define(pybind11::module_& m) {
 const Room room(Room::Kind::op, define);
 
 }  // namespace
-}  // namespace bindings
-}  // namespace csmri
+}  // namespace csmri::bindings

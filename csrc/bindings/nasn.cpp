@@ -4,8 +4,7 @@
 #include "nasn/separable_node.hpp"
 #include "nasn/supernet_node.hpp"
 
-namespace csmri {
-namespace bindings {
+namespace csmri::bindings {
 
 template <class T>
 struct Typed<NasnCascadeArgs, T> {  // holds vectors
@@ -140,5 +139,4 @@ const Room room(Room::Kind::op, [](pybind11::module_& m) {
 });
 
 }  // namespace
-}  // namespace bindings
-}  // namespace csmri
+}  // namespace csmri::bindings

@@ -4,8 +4,7 @@
 
 #include "bindings/binding.hpp"
 
-namespace csmri {
-namespace bindings {
+namespace csmri::bindings {
 namespace {
 
 void define(pybind11::module_& m) {
@@ -54,5 +53,4 @@ void define(pybind11::module_& m) {
 const Room room(Room::Kind::op, define);
 
 }  // namespace
-}  // namespace bindings
-}  // namespace csmri
+}  // namespace csmri::bindings

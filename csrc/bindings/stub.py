@@ -16,13 +16,18 @@ HEADER = '''"""The compiled module, built from csrc/. Called from csmri_ext.ops 
 
 A kernel has one name for each device and dtype. Here are those of the CPU, which every build has; a build with CUDA has
 ``<name>_cuda_f32``, ``f64`` and, for real tensors, ``bf16`` and ``f16`` too, with the same arguments. Addresses are
-integers, 0 for none; fields are explained in the headers of csrc.
+integers, 0 for none; fields are explained in the headers of csrc. Structs are made from all their fields, by name.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar, dataclass_transform
 
 '''
+DECORATOR = [
+    '_T = TypeVar("_T")\n',
+    "@dataclass_transform(kw_only_default=True, frozen_default=True)",
+    "def _struct(cls: type[_T]) -> type[_T]: ...\n",
+]
 CUDA_KERNEL = re.compile(r"_cuda_(f32|f64|bf16|f16)$")
 
 
@@ -38,7 +43,7 @@ def stub(module: ModuleType) -> str:
             functions.append(_function(thing))
         else:
             values.append(f"{name}: Final[{'tuple[int, ...]' if isinstance(thing, tuple) else type(thing).__name__}]")
-    return HEADER + "\n".join(values) + "\n\n" + "\n".join(classes) + "\n" + "\n".join(functions) + "\n"
+    return HEADER + "\n".join([*DECORATOR, *values]) + "\n\n" + "\n".join(classes) + "\n" + "\n".join(functions) + "\n"
 
 
 def _type(text: str, given: bool = True) -> str:
@@ -73,12 +78,10 @@ def _function(function: Any) -> str:
 
 def _struct(cls: type) -> str:
     fields = [(name, kind) for name, kind in _signature(cls.__init__.__doc__)[0] if name not in {"self", "*"}]  # type: ignore[misc]
-    lines = [f"class {cls.__name__}:"]
-    lines += [f"    {name}: Final[{kind}]" for name, kind in fields]
-    lines += ["    def __init__(", "        self,", "        *,"]
-    lines += [f"        {name}: {kind}," for name, kind in fields]
+    lines = ["@_struct", f"class {cls.__name__}:"]
+    lines += [f"    {name}: {kind}" for name, kind in fields]
     methods = [thing for name, thing in sorted(vars(cls).items()) if not name.startswith("_") and callable(thing)]
-    return "\n".join([*lines, "    ) -> None: ...", *map(_method, methods), ""])
+    return "\n".join([*lines, *map(_method, methods), ""])
 
 
 def _method(method: Any) -> str:

@@ -12,10 +12,13 @@
   template std::int64_t op##_scratch_bytes<kSimd>(const Args<float>&, int); \
   template std::int64_t op##_scratch_bytes<kSimd>(const Args<double>&, int);
 
-// At the end of <op>_cuda.cu, where INSTANTIATE(T) instantiates what the file defines. A test may build float alone.
+// At the end of <op>_cuda.cu, where INSTANTIATE(T) instantiates what the file defines: for all types that are stored,
+// or for those that sums are made in. A test may build float alone.
 #ifdef CSMRI_ONLY_FLOAT
 #define CSMRI_FOR_CUDA_TYPES(INSTANTIATE) INSTANTIATE(float)
+#define CSMRI_FOR_CUDA_SUMS(INSTANTIATE) INSTANTIATE(float)
 #else
+#define CSMRI_FOR_CUDA_SUMS(INSTANTIATE) INSTANTIATE(float) INSTANTIATE(double)
 #define CSMRI_FOR_CUDA_TYPES(INSTANTIATE) \
   INSTANTIATE(float) INSTANTIATE(double) INSTANTIATE(BFloat16) INSTANTIATE(Float16)
 #endif

@@ -9,8 +9,7 @@
 #pragma once
 #include <cstdint>
 
-#include "core/simd.hpp"
-#include "core/workspace.hpp"
+#include "core/entry_points.hpp"
 #include "fft/images.hpp"
 #include "fft/packed_kspace.hpp"
 
@@ -85,52 +84,20 @@ struct DataConsistencyOnceArgs {
   bool add_image;
 };
 
-// CPU: one entry per instruction set (core/simd.hpp). T is float or double.
-template <Simd L, class T>
-void data_consistency_cpu(const DataConsistencyArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-void data_consistency_once_cpu(const DataConsistencyOnceArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-void data_consistency_backward_cpu(const DataConsistencyBackwardArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-void data_consistency_measure_cpu(const MeasureArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-void data_consistency_pack_cpu(const PackArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-void data_consistency_unpack_cpu(const PackArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-void data_consistency_pack_mask_cpu(const PackMaskArgs<T>& args, const Workspace& work);
+CSMRI_CPU(data_consistency, DataConsistencyArgs)
+CSMRI_CPU(data_consistency_once, DataConsistencyOnceArgs)
+CSMRI_CPU(data_consistency_backward, DataConsistencyBackwardArgs)
+CSMRI_CPU(data_consistency_measure, MeasureArgs)
+CSMRI_CPU(data_consistency_pack, PackArgs)
+CSMRI_CPU_WITHOUT_SCRATCH(data_consistency_unpack, PackArgs)  // scratch: as much as data_consistency_pack
+CSMRI_CPU_WITHOUT_SCRATCH(data_consistency_pack_mask, PackMaskArgs)
 
-template <Simd L, class T>
-std::int64_t data_consistency_scratch_bytes(const DataConsistencyArgs<T>& args, int threads);
-template <Simd L, class T>
-std::int64_t data_consistency_once_scratch_bytes(const DataConsistencyOnceArgs<T>& args, int threads);
-template <Simd L, class T>
-std::int64_t data_consistency_backward_scratch_bytes(const DataConsistencyBackwardArgs<T>& args, int threads);
-template <Simd L, class T>
-std::int64_t data_consistency_measure_scratch_bytes(const MeasureArgs<T>& args, int threads);
-// Of pack and of unpack.
-template <Simd L, class T>
-std::int64_t data_consistency_pack_scratch_bytes(const PackArgs<T>& args, int threads);
-
-// CUDA: enqueued on work.stream. Never allocates, never waits; every pointer is on the device. Throws
-// std::runtime_error with CUDA's message.
-template <class T>
-void data_consistency_cuda(const DataConsistencyArgs<T>& args, const Workspace& work);
-template <class T>
-void data_consistency_backward_cuda(const DataConsistencyBackwardArgs<T>& args, const Workspace& work);
-template <class T>
-void data_consistency_measure_cuda(const MeasureArgs<T>& args, const Workspace& work);
-template <class T>
-void data_consistency_pack_cuda(const PackArgs<T>& args, const Workspace& work);
-template <class T>
-void data_consistency_unpack_cuda(const PackArgs<T>& args, const Workspace& work);
-template <class T>
-void data_consistency_pack_mask_cuda(const PackMaskArgs<T>& args, const Workspace& work);
-
-template <class T>
-std::int64_t data_consistency_backward_cuda_scratch_bytes(const DataConsistencyBackwardArgs<T>& args);
-template <class T>
-std::int64_t data_consistency_measure_cuda_scratch_bytes(const MeasureArgs<T>& args);
+// CUDA: T is float or double.
+CSMRI_CUDA_WITHOUT_SCRATCH(data_consistency, DataConsistencyArgs)
+CSMRI_CUDA(data_consistency_backward, DataConsistencyBackwardArgs)
+CSMRI_CUDA(data_consistency_measure, MeasureArgs)
+CSMRI_CUDA_WITHOUT_SCRATCH(data_consistency_pack, PackArgs)
+CSMRI_CUDA_WITHOUT_SCRATCH(data_consistency_unpack, PackArgs)
+CSMRI_CUDA_WITHOUT_SCRATCH(data_consistency_pack_mask, PackMaskArgs)
 
 }  // namespace csmri

@@ -2,6 +2,7 @@
 // image is read once and written once (three times for Axes::xy). Bound by arithmetic, then by L1 loads and stores.
 #include <cstdint>
 
+#include "core/instantiate.hpp"
 #include "data_consistency/data_consistency.hpp"
 #include "fft/blocks.hpp"
 
@@ -160,15 +161,8 @@ std::int64_t data_consistency_measure_scratch_bytes(const MeasureArgs<T>& a, int
   return CallScratch<T>(a.shape, {nullptr, threads, 0, nullptr}, false).bytes;
 }
 
-#define INSTANTIATE(T)                                                                                              \
-  template void data_consistency_cpu<kSimd>(const DataConsistencyArgs<T>&, const Workspace&);                       \
-  template std::int64_t data_consistency_scratch_bytes<kSimd>(const DataConsistencyArgs<T>&, int);                  \
-  template void data_consistency_backward_cpu<kSimd>(const DataConsistencyBackwardArgs<T>&, const Workspace&);      \
-  template std::int64_t data_consistency_backward_scratch_bytes<kSimd>(const DataConsistencyBackwardArgs<T>&, int); \
-  template void data_consistency_measure_cpu<kSimd>(const MeasureArgs<T>&, const Workspace&);                       \
-  template std::int64_t data_consistency_measure_scratch_bytes<kSimd>(const MeasureArgs<T>&, int);
-INSTANTIATE(float)
-INSTANTIATE(double)
-#undef INSTANTIATE
+CSMRI_INSTANTIATE_CPU(data_consistency, DataConsistencyArgs)
+CSMRI_INSTANTIATE_CPU(data_consistency_backward, DataConsistencyBackwardArgs)
+CSMRI_INSTANTIATE_CPU(data_consistency_measure, MeasureArgs)
 
 }  // namespace csmri

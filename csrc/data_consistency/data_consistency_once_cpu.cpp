@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/instantiate.hpp"
 #include "data_consistency/data_consistency.hpp"
 #include "fft/blocks.hpp"
 
@@ -85,9 +86,6 @@ std::int64_t data_consistency_once_scratch_bytes(const DataConsistencyOnceArgs<T
   return Call<T>::of(a, nullptr, threads, std::integral_constant<Simd, L>{}).bytes;
 }
 
-template void data_consistency_once_cpu<kSimd>(const DataConsistencyOnceArgs<float>&, const Workspace&);
-template void data_consistency_once_cpu<kSimd>(const DataConsistencyOnceArgs<double>&, const Workspace&);
-template std::int64_t data_consistency_once_scratch_bytes<kSimd>(const DataConsistencyOnceArgs<float>&, int);
-template std::int64_t data_consistency_once_scratch_bytes<kSimd>(const DataConsistencyOnceArgs<double>&, int);
+CSMRI_INSTANTIATE_CPU(data_consistency_once, DataConsistencyOnceArgs)
 
 }  // namespace csmri

@@ -10,8 +10,7 @@
 #pragma once
 #include <cstdint>
 
-#include "core/simd.hpp"
-#include "core/workspace.hpp"
+#include "core/entry_points.hpp"
 
 namespace csmri {
 
@@ -27,14 +26,8 @@ struct EncodeArgs {
   T* kspace;  // (images, coils, ny, nx, 2); encode writes it, encode_adjoint reads it
 };
 
-// T is float or double. On a GPU csmri_ext/ops composes the two of torch.fft.
-template <Simd L, class T>
-void encode_cpu(const EncodeArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-void encode_adjoint_cpu(const EncodeArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-std::int64_t encode_scratch_bytes(const EncodeArgs<T>& args, int threads);
-template <Simd L, class T>
-std::int64_t encode_adjoint_scratch_bytes(const EncodeArgs<T>& args, int threads);
+// On a GPU csmri_ext/ops composes the two of torch.fft.
+CSMRI_CPU(encode, EncodeArgs)
+CSMRI_CPU(encode_adjoint, EncodeArgs)
 
 }  // namespace csmri

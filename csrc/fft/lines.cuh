@@ -7,6 +7,8 @@
 //     side.
 //               Axes::y, xy: complex (batch, tiles, n_line, kTile).
 #pragma once
+#include <type_traits>
+
 #include "core/device_prims.cuh"
 #include "fft/codelets.hpp"
 #include "fft/images.hpp"
@@ -57,21 +59,10 @@ void any_length_pass(const LinePass<T>& pass, cudaStream_t stream);
 template <class T>
 void any_length_backward(const BackwardPass<T>& args, cudaStream_t stream);
 
-template <class T>
-struct PairOf;
-template <>
-struct PairOf<float> {
-  using type = float2;
-};
-template <>
-struct PairOf<double> {
-  using type = double2;
-};
-
 // A complex number whose parts lie side by side, aligned to both.
 template <class T>
 __device__ __forceinline__ Complex<T> load_pair(const T* p) {
-  const auto pair = __ldg(reinterpret_cast<const typename PairOf<T>::type*>(p));
+  const auto pair = __ldg(reinterpret_cast<const std::conditional_t<sizeof(T) == 4, float2, double2>*>(p));
   return {pair.x, pair.y};
 }
 

@@ -10,9 +10,8 @@
 #pragma once
 #include <cstdint>
 
-#include "core/simd.hpp"
+#include "core/entry_points.hpp"
 #include "core/storage.hpp"
-#include "core/workspace.hpp"
 
 namespace csmri {
 
@@ -45,21 +44,10 @@ struct HalfShuffleAttentionBackwardArgs {
   T* grad_bias;
 };
 
-// CPU: T is float or double.
-template <Simd L, class T>
-void half_shuffle_attention_cpu(const HalfShuffleAttentionArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-std::int64_t half_shuffle_attention_scratch_bytes(const HalfShuffleAttentionArgs<T>& args, int threads);
-template <Simd L, class T>
-void half_shuffle_attention_backward_cpu(const HalfShuffleAttentionBackwardArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-std::int64_t half_shuffle_attention_backward_scratch_bytes(const HalfShuffleAttentionBackwardArgs<T>& args,
-                                                           int threads);
+CSMRI_CPU(half_shuffle_attention, HalfShuffleAttentionArgs)
+CSMRI_CPU(half_shuffle_attention_backward, HalfShuffleAttentionBackwardArgs)
 
-// CUDA, forward only, T also BFloat16 or Float16: enqueued on work.stream; no element written depends on scheduling.
-template <class T>
-void half_shuffle_attention_cuda(const HalfShuffleAttentionArgs<T>& args, const Workspace& work);
-template <class T>
-std::int64_t half_shuffle_attention_cuda_scratch_bytes(const HalfShuffleAttentionArgs<T>& args);
+// CUDA, forward only: T is float, double, BFloat16 or Float16; no element written depends on scheduling.
+CSMRI_CUDA(half_shuffle_attention, HalfShuffleAttentionArgs)
 
 }  // namespace csmri

@@ -3,15 +3,13 @@
 // at once; else the rows of q, k, v and of o's gradient of one image are stored between passes, and become their
 // gradients and o in place. Bound by multiply-adds: per pixel 12 channels^2, and 7 channels for each token that its
 // head sees (8 where these are more than kKeys).
+#include "core/instantiate.hpp"
 #include "hsab/window_tokens.hpp"
 
 namespace csmri {
 namespace {
 
 constexpr std::int64_t kMostChunks = 16;
-
-template <class T>
-using Args = HalfShuffleAttentionBackwardArgs<T>;
 
 template <class T>
 std::int64_t n_chunks(const TokenExtents<T>& e) {
@@ -55,27 +53,19 @@ struct CallScratch {
   T *input_transposed, *output_transposed;  // (outputs -> row), (channels -> columns)
   T *rows, *grad_rows, *partials;
   double* totals;
-  char* of_threads;
-  std::int64_t of_thread, bytes;
+  OfThreads<ThreadScratch<T>> threads;
+  std::int64_t bytes;
 
-  CallScratch(ScratchCursor cursor, const TokenExtents<T>& e, int threads)
+  CallScratch(ScratchCursor cursor, const TokenExtents<T>& e, int n_threads)
       : weights(cursor, e),
         input_transposed(cursor.take<T>(packed_size<T>(e.outputs, e.row))),
         output_transposed(cursor.take<T>(packed_size<T>(e.channels, e.columns))),
         rows(cursor.take<T>(e.shuffled() ? e.windows * kTokens * e.outputs : 0)),
         grad_rows(cursor.take<T>(e.shuffled() ? e.windows * kTokens * e.columns : 0)),
         partials(cursor.take<T>(n_chunks(e) * sums_size(e))),
-        totals(cursor.take<double>(sums_size(e))) {
-    ScratchCursor counter(nullptr);
-    ThreadScratch<T>(counter, e);
-    of_thread = counter.bytes();
-    of_threads = cursor.take<char>(threads * of_thread);
-    bytes = cursor.bytes();
-  }
-  ThreadScratch<T> thread(const TokenExtents<T>& e, int i) const {
-    ScratchCursor cursor(of_threads + i * of_thread);
-    return ThreadScratch<T>(cursor, e);
-  }
+        totals(cursor.take<double>(sums_size(e))),
+        threads(cursor, e, n_threads),
+        bytes(cursor.bytes()) {}
   void pack(const HalfShuffleAttentionArgs<T>& a, const TokenExtents<T>& e) const {
     weights.pack(a, e);
     pack_panels(e.outputs, e.row, input_transposed, [&](std::int64_t k, std::int64_t column) {
@@ -90,14 +80,15 @@ struct CallScratch {
 template <class T>
 class Image {
  public:
-  Image(const Args<T>& a, const TokenExtents<T>& e, const CallScratch<T>& call, std::int64_t image)
+  Image(const HalfShuffleAttentionBackwardArgs<T>& a, const TokenExtents<T>& e, const CallScratch<T>& call,
+        std::int64_t image)
       : a_(a), e_(e), call_(call), offset_(image * a.forward.ny * a.forward.nx * e.channels) {}
 
   void run(int threads) const {
     const std::int64_t chunks = n_chunks(e_);
     const auto each_window = [&](const auto& f) {
       parallel_tasks(chunks, threads, [&](std::int64_t chunk, int thread) {
-        const ThreadScratch<T> own = call_.thread(e_, thread);
+        const ThreadScratch<T> own = call_.threads.of(thread, e_);
         T* const partials = call_.partials + chunk * sums_size(e_);
         for (std::int64_t w = e_.windows * chunk / chunks; w < e_.windows * (chunk + 1) / chunks; ++w)
           f(w, own, Sums<T>(e_, partials));
@@ -111,7 +102,7 @@ class Image {
     });
     if (!e_.shuffled()) return;
     parallel_tasks(e_.shuffled_tasks(), threads,
-                   [&](std::int64_t task, int thread) { attend_everywhere(task, call_.thread(e_, thread)); });
+                   [&](std::int64_t task, int thread) { attend_everywhere(task, call_.threads.of(thread, e_)); });
     each_window([&](std::int64_t w, const ThreadScratch<T>& own, const Sums<T>& sums) {
       load(w, own);
       add_gradients(w, own, sums);
@@ -201,7 +192,7 @@ class Image {
     }
   }
 
-  const Args<T>& a_;
+  const HalfShuffleAttentionBackwardArgs<T>& a_;
   const TokenExtents<T>& e_;
   const CallScratch<T>& call_;
   const std::int64_t offset_;
@@ -219,7 +210,7 @@ void add_partials(const TokenExtents<T>& e, const CallScratch<T>& call, int thre
 
 // The totals in the layout of the weights.
 template <class T>
-void store_totals(const Args<T>& a, const TokenExtents<T>& e, const double* totals) {
+void store_totals(const HalfShuffleAttentionBackwardArgs<T>& a, const TokenExtents<T>& e, const double* totals) {
   const auto row = [&](std::int64_t i, T factor, T* to) {
     for (std::int64_t c = 0; c < e.channels; ++c) to[c] = static_cast<T>(totals[i * e.row + c]) * factor;
   };
@@ -257,9 +248,6 @@ std::int64_t half_shuffle_attention_backward_scratch_bytes(const HalfShuffleAtte
   return CallScratch<T>(ScratchCursor(nullptr), TokenExtents<T>(a.forward), threads).bytes;
 }
 
-template void half_shuffle_attention_backward_cpu<kSimd>(const Args<float>&, const Workspace&);
-template void half_shuffle_attention_backward_cpu<kSimd>(const Args<double>&, const Workspace&);
-template std::int64_t half_shuffle_attention_backward_scratch_bytes<kSimd>(const Args<float>&, int);
-template std::int64_t half_shuffle_attention_backward_scratch_bytes<kSimd>(const Args<double>&, int);
+CSMRI_INSTANTIATE_CPU(half_shuffle_attention_backward, HalfShuffleAttentionBackwardArgs)
 
 }  // namespace csmri

@@ -3,6 +3,7 @@
 // attend everywhere need all windows: then the rows of q, k and v of one image are stored, a task of the second pass
 // gathers the pixels at one place for one head, and a third pass multiplies by O. Bound by multiply-adds: per pixel 4
 // channels^2, and 2 channels for each token that its head sees.
+#include "core/instantiate.hpp"
 #include "hsab/window_tokens.hpp"
 
 namespace csmri {
@@ -27,21 +28,14 @@ template <class T>
 struct CallScratch {
   PackedWeights<T> weights;
   T* rows;
-  char* of_threads;
-  std::int64_t of_thread, bytes;
+  OfThreads<ThreadScratch<T>> threads;
+  std::int64_t bytes;
 
-  CallScratch(ScratchCursor cursor, const TokenExtents<T>& e, int threads)
-      : weights(cursor, e), rows(cursor.take<T>(e.shuffled() ? e.windows * kTokens * e.outputs : 0)) {
-    ScratchCursor counter(nullptr);
-    ThreadScratch<T>(counter, e);
-    of_thread = counter.bytes();
-    of_threads = cursor.take<char>(threads * of_thread);
-    bytes = cursor.bytes();
-  }
-  ThreadScratch<T> thread(const TokenExtents<T>& e, int i) const {
-    ScratchCursor cursor(of_threads + i * of_thread);
-    return ThreadScratch<T>(cursor, e);
-  }
+  CallScratch(ScratchCursor cursor, const TokenExtents<T>& e, int n_threads)
+      : weights(cursor, e),
+        rows(cursor.take<T>(e.shuffled() ? e.windows * kTokens * e.outputs : 0)),
+        threads(cursor, e, n_threads),
+        bytes(cursor.bytes()) {}
 };
 
 template <class T>
@@ -74,7 +68,7 @@ void half_shuffle_attention_cpu(const HalfShuffleAttentionArgs<T>& a, const Work
   for (std::int64_t image = 0; image < a.batch; ++image) {
     const T* const x = a.x + image * a.ny * a.nx * a.channels;
     parallel_tasks(e.windows, work.threads, [&](std::int64_t w, int thread) {
-      const ThreadScratch<T> own = call.thread(e, thread);
+      const ThreadScratch<T> own = call.threads.of(thread, e);
       T* const rows = e.shuffled() ? call.rows + w * kTokens * e.outputs : own.rows;
       load_window(e, x, w, own.tokens);
       normalize(e, a.epsilon, own.tokens, own.inverse);
@@ -89,12 +83,12 @@ void half_shuffle_attention_cpu(const HalfShuffleAttentionArgs<T>& a, const Work
     });
     if (!e.shuffled()) continue;
     parallel_tasks(e.shuffled_tasks(), work.threads, [&](std::int64_t task, int thread) {
-      const ThreadScratch<T> own = call.thread(e, thread);
+      const ThreadScratch<T> own = call.threads.of(thread, e);
       with_shuffled_head(e, task, call.rows, own.gathered,
                          [&](const Head<T>& head, std::int64_t, std::int64_t) { attend(head, own.head); });
     });
     parallel_tasks(e.windows, work.threads, [&](std::int64_t w, int thread) {
-      project(a, e, call.weights, call.rows + w * kTokens * e.outputs, image, w, call.thread(e, thread).result);
+      project(a, e, call.weights, call.rows + w * kTokens * e.outputs, image, w, call.threads.of(thread, e).result);
     });
   }
 }
@@ -104,9 +98,6 @@ std::int64_t half_shuffle_attention_scratch_bytes(const HalfShuffleAttentionArgs
   return CallScratch<T>(ScratchCursor(nullptr), TokenExtents<T>(a), threads).bytes;
 }
 
-template void half_shuffle_attention_cpu<kSimd>(const HalfShuffleAttentionArgs<float>&, const Workspace&);
-template void half_shuffle_attention_cpu<kSimd>(const HalfShuffleAttentionArgs<double>&, const Workspace&);
-template std::int64_t half_shuffle_attention_scratch_bytes<kSimd>(const HalfShuffleAttentionArgs<float>&, int);
-template std::int64_t half_shuffle_attention_scratch_bytes<kSimd>(const HalfShuffleAttentionArgs<double>&, int);
+CSMRI_INSTANTIATE_CPU(half_shuffle_attention, HalfShuffleAttentionArgs)
 
 }  // namespace csmri

@@ -11,6 +11,7 @@
 // channels compute their scores again for every 32 channels of v. Bound by arithmetic (estimate: not measured on a
 // GPU).
 #include "core/device_prims.cuh"
+#include "core/instantiate.hpp"
 #include "core/warp_fragment.cuh"
 #include "hsab/half_shuffle_attention.hpp"
 
@@ -246,15 +247,10 @@ std::int64_t half_shuffle_attention_cuda_scratch_bytes(const HalfShuffleAttentio
   return Between<Sum<T> >::of(args, nullptr).bytes;
 }
 
-template void half_shuffle_attention_cuda<float>(const HalfShuffleAttentionArgs<float>&, const Workspace&);
-template std::int64_t half_shuffle_attention_cuda_scratch_bytes<float>(const HalfShuffleAttentionArgs<float>&);
-#ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template void half_shuffle_attention_cuda<double>(const HalfShuffleAttentionArgs<double>&, const Workspace&);
-template void half_shuffle_attention_cuda<BFloat16>(const HalfShuffleAttentionArgs<BFloat16>&, const Workspace&);
-template void half_shuffle_attention_cuda<Float16>(const HalfShuffleAttentionArgs<Float16>&, const Workspace&);
-template std::int64_t half_shuffle_attention_cuda_scratch_bytes<double>(const HalfShuffleAttentionArgs<double>&);
-template std::int64_t half_shuffle_attention_cuda_scratch_bytes<BFloat16>(const HalfShuffleAttentionArgs<BFloat16>&);
-template std::int64_t half_shuffle_attention_cuda_scratch_bytes<Float16>(const HalfShuffleAttentionArgs<Float16>&);
-#endif
+#define INSTANTIATE(T)                                                                                \
+  template void half_shuffle_attention_cuda<T>(const HalfShuffleAttentionArgs<T>&, const Workspace&); \
+  template std::int64_t half_shuffle_attention_cuda_scratch_bytes<T>(const HalfShuffleAttentionArgs<T>&);
+CSMRI_FOR_CUDA_TYPES(INSTANTIATE)
+#undef INSTANTIATE
 
 }  // namespace csmri

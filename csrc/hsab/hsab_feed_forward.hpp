@@ -8,9 +8,8 @@
 #pragma once
 #include <cstdint>
 
-#include "core/simd.hpp"
+#include "core/entry_points.hpp"
 #include "core/storage.hpp"
-#include "core/workspace.hpp"
 
 namespace csmri {
 
@@ -38,19 +37,10 @@ struct HsabFeedForwardBackwardArgs {
   std::int64_t batch, ny, nx, channels, hidden;
 };
 
-// T is float or double.
-template <Simd L, class T>
-void hsab_feed_forward_cpu(const HsabFeedForwardArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-std::int64_t hsab_feed_forward_scratch_bytes(const HsabFeedForwardArgs<T>& args, int threads);
-template <Simd L, class T>
-void hsab_feed_forward_backward_cpu(const HsabFeedForwardBackwardArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-std::int64_t hsab_feed_forward_backward_scratch_bytes(const HsabFeedForwardBackwardArgs<T>& args, int threads);
+CSMRI_CPU(hsab_feed_forward, HsabFeedForwardArgs)
+CSMRI_CPU(hsab_feed_forward_backward, HsabFeedForwardBackwardArgs)
 
-// CUDA, forward only: enqueued on work.stream; T is float, double, BFloat16 or Float16, sums are Sum<T>. Never
-// allocates, never waits; every pointer is on the device. Throws std::runtime_error with CUDA's message.
-template <class T>
-void hsab_feed_forward_cuda(const HsabFeedForwardArgs<T>& args, const Workspace& work);
+// CUDA, forward only: T is float, double, BFloat16 or Float16, sums are Sum<T>.
+CSMRI_CUDA_WITHOUT_SCRATCH(hsab_feed_forward, HsabFeedForwardArgs)
 
 }  // namespace csmri

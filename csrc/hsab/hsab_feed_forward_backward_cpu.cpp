@@ -6,7 +6,8 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "core/parallel.hpp"
+#include "core/instantiate.hpp"
+#include "core/layouts.hpp"
 #include "hsab/gelu.hpp"
 #include "hsab/hsab_feed_forward.hpp"
 #include "rows/separable_rows.hpp"
@@ -220,52 +221,35 @@ void reduce_partials(const Args<T>& a, const T* partials, int threads) {
   });
 }
 
-// Scratch of a call: the layouts of the threads, then the partials, sums_of_band of each band of each image.
+// One for each band of each image.
 template <class T>
-struct CallScratch {
-  char* layouts;
-  T* partials;
-  std::int64_t layout_bytes, bytes;
-
-  CallScratch(const Args<T>& a, void* scratch, int threads) : layout_bytes(Layout<T>(a, nullptr).bytes) {
-    ScratchCursor cursor(scratch);
-    layouts = cursor.take<char>(threads * layout_bytes);
-    partials = cursor.take<T>(a.batch * n_bands(a) * sums_of_band(a));
-    bytes = cursor.bytes();
-  }
-};
+std::int64_t n_partials(const Args<T>& a) {
+  return a.batch * n_bands(a) * sums_of_band(a);
+}
 
 }  // namespace
 
 template <Simd L, class T>
 void hsab_feed_forward_backward_cpu(const HsabFeedForwardBackwardArgs<T>& a, const Workspace& work) {
-  const std::int64_t bands = n_bands(a), tasks = a.batch * bands;
-  const CallScratch<T> call(a, work.scratch, work.threads);
-  std::fill_n(call.partials, tasks * sums_of_band(a), T(0));
-  if (tasks > 0 && a.nx > 0)
-    parallel_runs(tasks, work.threads, [&](std::int64_t run, std::int64_t first, std::int64_t last) {
-      char* const scratch = call.layouts + run * call.layout_bytes;
-      const Layout<T> layout(a, scratch);
-      std::fill_n(scratch, layout.zero_from, char(0));
-      pack(a, layout);
-      for (std::int64_t i = first; i < last; ++i) {
-        const std::int64_t y0 = i % bands * kBandRows, y1 = std::min(a.ny, y0 + kBandRows);
-        T* const sums = call.partials + i * sums_of_band(a);
-        for (std::int64_t g = 0; g < groups_of<T>(a.hidden); ++g)
-          GroupOfBand<T>(a, layout, i / bands, y0, y1, g, sums + g * sums_of_group(a)).run();
-      }
-    });
-  reduce_partials(a, call.partials, work.threads);
+  const std::int64_t bands = n_bands(a);
+  const LayoutsAndPartials<Layout<T>, T> call(a, n_partials(a), work.scratch, work.threads);
+  call.run(a, a.batch * bands, work.threads, [&](const Layout<T>& layout, std::int64_t first, std::int64_t last) {
+    pack(a, layout);
+    for (std::int64_t i = first; i < last; ++i) {
+      const std::int64_t y0 = i % bands * kBandRows, y1 = std::min(a.ny, y0 + kBandRows);
+      T* const sums = call.partials() + i * sums_of_band(a);
+      for (std::int64_t g = 0; g < groups_of<T>(a.hidden); ++g)
+        GroupOfBand<T>(a, layout, i / bands, y0, y1, g, sums + g * sums_of_group(a)).run();
+    }
+  });
+  reduce_partials(a, call.partials(), work.threads);
 }
 
 template <Simd L, class T>
 std::int64_t hsab_feed_forward_backward_scratch_bytes(const HsabFeedForwardBackwardArgs<T>& a, int threads) {
-  return CallScratch<T>(a, nullptr, threads).bytes;
+  return LayoutsAndPartials<Layout<T>, T>(a, n_partials(a), nullptr, threads).bytes();
 }
 
-template void hsab_feed_forward_backward_cpu<kSimd>(const Args<float>&, const Workspace&);
-template void hsab_feed_forward_backward_cpu<kSimd>(const Args<double>&, const Workspace&);
-template std::int64_t hsab_feed_forward_backward_scratch_bytes<kSimd>(const Args<float>&, int);
-template std::int64_t hsab_feed_forward_backward_scratch_bytes<kSimd>(const Args<double>&, int);
+CSMRI_INSTANTIATE_CPU(hsab_feed_forward_backward, Args)
 
 }  // namespace csmri

@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "core/parallel.hpp"
+#include "core/instantiate.hpp"
+#include "core/layouts.hpp"
 #include "hsab/gelu.hpp"
 #include "hsab/hsab_feed_forward.hpp"
 #include "rows/separable_rows.hpp"
@@ -112,17 +113,13 @@ void forward_rows(const HsabFeedForwardArgs<T>& a, const Layout<T>& l, std::int6
 
 template <Simd L, class T>
 void hsab_feed_forward_cpu(const HsabFeedForwardArgs<T>& a, const Workspace& work) {
-  const std::int64_t rows = a.batch * a.ny, bytes = Layout<T>(a, nullptr).bytes;
-  if (rows == 0 || a.nx == 0) return;
-  parallel_runs(rows, work.threads, [&](std::int64_t run, std::int64_t first, std::int64_t last) {
-    char* const scratch = static_cast<char*>(work.scratch) + run * bytes;
-    const Layout<T> layout(a, scratch);
-    std::fill_n(scratch, layout.zero_from, char(0));
+  const auto rows = [&](const Layout<T>& layout, std::int64_t image, std::int64_t y0, std::int64_t y1) {
+    forward_rows(a, layout, image, y0, y1);
+  };
+  parallel_rows<Layout<T>>(a, work, rows, [&](const Layout<T>& layout) {
     pack_pointwise(a.expand, a.hidden, a.channels, a.channels, 1, layout.expand);
     pack_depthwise(a.depthwise, a.hidden, 9, false, layout.depthwise);
     pack_pointwise(a.contract, a.channels, a.hidden, a.hidden, 1, layout.contract);
-    for_images(first, last, a.ny,
-               [&](std::int64_t image, std::int64_t y0, std::int64_t y1) { forward_rows(a, layout, image, y0, y1); });
   });
 }
 
@@ -131,9 +128,6 @@ std::int64_t hsab_feed_forward_scratch_bytes(const HsabFeedForwardArgs<T>& a, in
   return threads * Layout<T>(a, nullptr).bytes;
 }
 
-template void hsab_feed_forward_cpu<kSimd>(const HsabFeedForwardArgs<float>&, const Workspace&);
-template void hsab_feed_forward_cpu<kSimd>(const HsabFeedForwardArgs<double>&, const Workspace&);
-template std::int64_t hsab_feed_forward_scratch_bytes<kSimd>(const HsabFeedForwardArgs<float>&, int);
-template std::int64_t hsab_feed_forward_scratch_bytes<kSimd>(const HsabFeedForwardArgs<double>&, int);
+CSMRI_INSTANTIATE_CPU(hsab_feed_forward, HsabFeedForwardArgs)
 
 }  // namespace csmri

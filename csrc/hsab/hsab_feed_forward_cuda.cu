@@ -8,6 +8,7 @@
 // float32's, whatever torch allows), and 18; all but V again for every 64 outputs beyond the first. Bound by arithmetic
 // (estimate: not measured on a GPU). 65 KB of shared memory a block in float32, 130 KB in float64.
 #include "core/device_prims.cuh"
+#include "core/instantiate.hpp"
 #include "core/warp_fragment.cuh"
 #include "hsab/hsab_feed_forward.hpp"
 
@@ -123,11 +124,8 @@ void hsab_feed_forward_cuda(const HsabFeedForwardArgs<T>& args, const Workspace&
          args);
 }
 
-template void hsab_feed_forward_cuda<float>(const HsabFeedForwardArgs<float>&, const Workspace&);
-#ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template void hsab_feed_forward_cuda<double>(const HsabFeedForwardArgs<double>&, const Workspace&);
-template void hsab_feed_forward_cuda<BFloat16>(const HsabFeedForwardArgs<BFloat16>&, const Workspace&);
-template void hsab_feed_forward_cuda<Float16>(const HsabFeedForwardArgs<Float16>&, const Workspace&);
-#endif
+#define INSTANTIATE(T) template void hsab_feed_forward_cuda<T>(const HsabFeedForwardArgs<T>&, const Workspace&);
+CSMRI_FOR_CUDA_TYPES(INSTANTIATE)
+#undef INSTANTIATE
 
 }  // namespace csmri

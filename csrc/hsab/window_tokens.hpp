@@ -134,6 +134,28 @@ struct PackedWeights {
   }
 };
 
+// A piece of scratch for each thread, laid out as S(cursor, extents).
+template <class S>
+class OfThreads {
+ public:
+  template <class E>
+  OfThreads(ScratchCursor& cursor, const E& extents, int threads) {
+    ScratchCursor counter(nullptr);
+    S(counter, extents);
+    bytes_ = counter.bytes();
+    first_ = cursor.take<char>(threads * bytes_);
+  }
+  template <class E>
+  S of(int thread, const E& extents) const {
+    ScratchCursor cursor(first_ + thread * bytes_);
+    return S(cursor, extents);
+  }
+
+ private:
+  char* first_;
+  std::int64_t bytes_;
+};
+
 // Queries, keys and values of the pixels at one place p of all windows, for one head: gathered, f(head), put back.
 template <class T, class F>
 void with_shuffled_head(const TokenExtents<T>& e, std::int64_t task, T* rows, T* gathered, const F& f) {

@@ -9,8 +9,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/simd.hpp"
-#include "core/workspace.hpp"
+#include "core/entry_points.hpp"
 #include "nasn/schedule.hpp"
 
 namespace csmri {
@@ -26,10 +25,7 @@ struct NasnCascadeArgs {
   std::int64_t batch, ny, nx;
 };
 
-// T is float or double. At most kMaxTerms nodes, and edges of a node.
-template <Simd L, class T>
-void nasn_cascade_cpu(const NasnCascadeArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-std::int64_t nasn_cascade_scratch_bytes(const NasnCascadeArgs<T>& args, int threads);
+// At most kMaxTerms nodes, and edges of a node.
+CSMRI_CPU(nasn_cascade, NasnCascadeArgs)
 
 }  // namespace csmri

@@ -7,9 +7,8 @@
 #pragma once
 #include <cstdint>
 
-#include "core/simd.hpp"
+#include "core/entry_points.hpp"
 #include "core/storage.hpp"
-#include "core/workspace.hpp"
 
 namespace csmri {
 
@@ -25,14 +24,9 @@ struct ReluConvArgs {
   std::int64_t batch, ny, nx;
 };
 
-// T is float or double.
-template <Simd L, class T>
-void relu_conv_cpu(const ReluConvArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-std::int64_t relu_conv_scratch_bytes(const ReluConvArgs<T>& args, int threads);
+CSMRI_CPU(relu_conv, ReluConvArgs)
 
 // CUDA: as separable_node_cuda.
-template <class T>
-void relu_conv_cuda(const ReluConvArgs<T>& args, const Workspace& work);
+CSMRI_CUDA_WITHOUT_SCRATCH(relu_conv, ReluConvArgs)
 
 }  // namespace csmri

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "core/instantiate.hpp"
-#include "core/parallel.hpp"
+#include "core/layouts.hpp"
 #include "nasn/relu_conv.hpp"
 #include "rows/separable_rows.hpp"
 
@@ -53,15 +53,11 @@ void convolve_rows(const ReluConvArgs<T>& a, const Layout<T>& l, std::int64_t im
 
 template <Simd L, class T>
 void relu_conv_cpu(const ReluConvArgs<T>& a, const Workspace& work) {
-  const std::int64_t rows = a.batch * a.ny, bytes = Layout<T>(a, nullptr).bytes;
-  if (rows == 0 || a.nx == 0) return;
-  parallel_runs(rows, work.threads, [&](std::int64_t run, std::int64_t first, std::int64_t last) {
-    char* const scratch = static_cast<char*>(work.scratch) + run * bytes;
-    const Layout<T> layout(a, scratch);
-    std::fill_n(scratch, layout.zero_from, char(0));
+  const auto rows = [&](const Layout<T>& layout, std::int64_t image, std::int64_t y0, std::int64_t y1) {
+    convolve_rows(a, layout, image, y0, y1);
+  };
+  parallel_rows<Layout<T>>(a, work, rows, [&](const Layout<T>& layout) {
     pack_taps(a.weight, a.outputs, 9 * a.channels, a.channels, layout.weight);
-    for_images(first, last, a.ny,
-               [&](std::int64_t image, std::int64_t y0, std::int64_t y1) { convolve_rows(a, layout, image, y0, y1); });
   });
 }
 

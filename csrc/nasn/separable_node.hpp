@@ -17,9 +17,8 @@
 #pragma once
 #include <cstdint>
 
-#include "core/simd.hpp"
+#include "core/entry_points.hpp"
 #include "core/storage.hpp"
-#include "core/workspace.hpp"
 #include "rows/separable.hpp"
 
 namespace csmri {
@@ -51,25 +50,14 @@ struct SeparableNodeBackwardArgs {
   bool tf32;  // as in SeparableNodeArgs
 };
 
-// T is float or double. column_row and skip need channels == outputs.
-template <Simd L, class T>
-void separable_node_cpu(const SeparableNodeArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-std::int64_t separable_node_scratch_bytes(const SeparableNodeArgs<T>& args, int threads);
-template <Simd L, class T>
-void separable_node_backward_cpu(const SeparableNodeBackwardArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-std::int64_t separable_node_backward_scratch_bytes(const SeparableNodeBackwardArgs<T>& args, int threads);
+// column_row and skip need channels == outputs.
+CSMRI_CPU(separable_node, SeparableNodeArgs)
+CSMRI_CPU(separable_node_backward, SeparableNodeBackwardArgs)
 
-// CUDA: enqueued on work.stream; T is float, double, BFloat16 or Float16, sums are Sum<T>. Point-wise products of float
-// are as exact as float32's, or rounded to tf32 with args.tf32; those of 16-bit types are always made in tf32, which
-// holds what they store exactly. Never allocates, never waits; every pointer is on the device. Throws
-// std::runtime_error with CUDA's message.
-template <class T>
-void separable_node_cuda(const SeparableNodeArgs<T>& args, const Workspace& work);
-template <class T>
-void separable_node_backward_cuda(const SeparableNodeBackwardArgs<T>& args, const Workspace& work);
-template <class T>
-std::int64_t separable_node_backward_cuda_scratch_bytes(const SeparableNodeBackwardArgs<T>& args);
+// CUDA: T is float, double, BFloat16 or Float16, sums are Sum<T>. Point-wise products of float are as exact as
+// float32's, or rounded to tf32 with args.tf32; those of 16-bit types are always made in tf32, which holds what they
+// store exactly.
+CSMRI_CUDA_WITHOUT_SCRATCH(separable_node, SeparableNodeArgs)
+CSMRI_CUDA(separable_node_backward, SeparableNodeBackwardArgs)
 
 }  // namespace csmri

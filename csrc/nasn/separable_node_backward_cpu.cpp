@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "core/instantiate.hpp"
-#include "core/parallel.hpp"
+#include "core/layouts.hpp"
 #include "nasn/separable_node.hpp"
 #include "rows/separable_rows.hpp"
 
@@ -298,47 +298,29 @@ void pack(const SeparableNodeBackwardArgs<T>& a, const Layout<T>& l) {
     pack_pointwise(t.second, t.channels, 1, a.outputs, t.channels, l.second);
 }
 
-// Scratch of a call: the layouts of the threads, then, if weight gradients are wanted, the partials of each band of
-// each image.
+// Of each band of each image, if weight gradients are wanted.
 template <class T>
-struct CallScratch {
-  char* layouts;
-  T* partials;
-  std::int64_t layout_bytes, n_partials, bytes;
-
-  CallScratch(const SeparableNodeBackwardArgs<T>& a, void* scratch, int threads)
-      : layout_bytes(Layout<T>(a, nullptr).bytes),
-        n_partials(a.grad_second ? a.batch * n_bands(a) * (sums_first(a) + sums_second(a)) : 0) {
-    ScratchCursor cursor(scratch);
-    layouts = cursor.take<char>(threads * layout_bytes);
-    partials = cursor.take<T>(n_partials);
-    bytes = cursor.bytes();
-  }
-};
+std::int64_t n_partials(const SeparableNodeBackwardArgs<T>& a) {
+  return a.grad_second ? a.batch * n_bands(a) * (sums_first(a) + sums_second(a)) : 0;
+}
 
 }  // namespace
 
 template <Simd L, class T>
 void separable_node_backward_cpu(const SeparableNodeBackwardArgs<T>& a, const Workspace& work) {
-  const std::int64_t bands = n_bands(a), tasks = a.batch * bands;
-  const CallScratch<T> call(a, work.scratch, work.threads);
-  std::fill_n(call.partials, call.n_partials, T(0));
-  if (tasks > 0 && a.nx > 0)
-    parallel_runs(tasks, work.threads, [&](std::int64_t run, std::int64_t first, std::int64_t last) {
-      char* const scratch = call.layouts + run * call.layout_bytes;
-      const Layout<T> layout(a, scratch);
-      std::fill_n(scratch, layout.zero_from, char(0));
-      pack(a, layout);
-      for_images(first, last, bands, [&](std::int64_t image, std::int64_t band0, std::int64_t band1) {
-        Rows<T>(a, layout, call.partials, image).run(band0 * kBandRows, std::min(a.ny, band1 * kBandRows));
-      });
+  const LayoutsAndPartials<Layout<T>, T> call(a, n_partials(a), work.scratch, work.threads);
+  call.run(a, a.batch * n_bands(a), work.threads, [&](const Layout<T>& layout, std::int64_t first, std::int64_t last) {
+    pack(a, layout);
+    for_images(first, last, n_bands(a), [&](std::int64_t image, std::int64_t band0, std::int64_t band1) {
+      Rows<T>(a, layout, call.partials(), image).run(band0 * kBandRows, std::min(a.ny, band1 * kBandRows));
     });
-  if (a.grad_second) reduce_partials(a, call.partials);
+  });
+  if (a.grad_second) reduce_partials(a, call.partials());
 }
 
 template <Simd L, class T>
 std::int64_t separable_node_backward_scratch_bytes(const SeparableNodeBackwardArgs<T>& a, int threads) {
-  return CallScratch<T>(a, nullptr, threads).bytes;
+  return LayoutsAndPartials<Layout<T>, T>(a, n_partials(a), nullptr, threads).bytes();
 }
 
 CSMRI_INSTANTIATE_CPU(separable_node_backward, SeparableNodeBackwardArgs)

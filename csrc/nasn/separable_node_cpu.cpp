@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "core/instantiate.hpp"
-#include "core/parallel.hpp"
+#include "core/layouts.hpp"
 #include "nasn/separable_node.hpp"
 #include "rows/separable_rows.hpp"
 
@@ -147,16 +147,12 @@ void forward_rows(const SeparableNodeArgs<T>& a, const Layout<T>& l, std::int64_
 
 template <Simd L, class T>
 void separable_node_cpu(const SeparableNodeArgs<T>& a, const Workspace& work) {
-  const std::int64_t rows = a.batch * a.ny, bytes = Layout<T>(a, nullptr).bytes;
-  if (rows == 0 || a.nx == 0) return;
-  parallel_runs(rows, work.threads, [&](std::int64_t run, std::int64_t first, std::int64_t last) {
-    char* const scratch = static_cast<char*>(work.scratch) + run * bytes;
-    const Layout<T> layout(a, scratch);
-    std::fill_n(scratch, layout.zero_from, char(0));
-    for (int i = 0; i < a.n_terms; ++i) pack_term(a.term[i], a.outputs, layout.first[i], layout.second[i]);
-    for_images(first, last, a.ny,
-               [&](std::int64_t image, std::int64_t y0, std::int64_t y1) { forward_rows(a, layout, image, y0, y1); });
+  const auto rows = [&](const Layout<T>& layout, std::int64_t image, std::int64_t y0, std::int64_t y1) {
+    forward_rows(a, layout, image, y0, y1);
     stream_fence();
+  };
+  parallel_rows<Layout<T>>(a, work, rows, [&](const Layout<T>& layout) {
+    for (int i = 0; i < a.n_terms; ++i) pack_term(a.term[i], a.outputs, layout.first[i], layout.second[i]);
   });
 }
 

@@ -12,9 +12,8 @@
 #pragma once
 #include <cstdint>
 
-#include "core/simd.hpp"
+#include "core/entry_points.hpp"
 #include "core/storage.hpp"
-#include "core/workspace.hpp"
 #include "rows/separable.hpp"
 
 namespace csmri {
@@ -48,10 +47,7 @@ struct SupernetEdgeBackwardArgs {
 };
 
 // As the CUDA functions of separable_node.hpp.
-template <class T>
-void supernet_edge_backward_cuda(const SupernetEdgeBackwardArgs<T>& args, const Workspace& work);
-template <class T>
-std::int64_t supernet_edge_backward_cuda_scratch_bytes(const SupernetEdgeBackwardArgs<T>& args);
+CSMRI_CUDA(supernet_edge_backward, SupernetEdgeBackwardArgs)
 
 // On the CPU one operation after the other, skip by this: the backward pass of factor * x,
 // grad_x = addend + factor * grad, grad_factor = <grad, x>.
@@ -70,10 +66,6 @@ struct ScaledSkipBackwardArgs {
   std::int64_t batch, ny, nx;
 };
 
-// T is float or double.
-template <Simd L, class T>
-void scaled_skip_backward_cpu(const ScaledSkipBackwardArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-std::int64_t scaled_skip_backward_scratch_bytes(const ScaledSkipBackwardArgs<T>& args, int threads);
+CSMRI_CPU(scaled_skip_backward, ScaledSkipBackwardArgs)
 
 }  // namespace csmri

@@ -10,9 +10,8 @@
 #pragma once
 #include <cstdint>
 
-#include "core/simd.hpp"
+#include "core/entry_points.hpp"
 #include "core/storage.hpp"
-#include "core/workspace.hpp"
 
 namespace csmri {
 
@@ -63,25 +62,11 @@ struct PyramidBackwardArgs {
   T* grad_weight[kMaxBranches];   // as weight; all null: not wanted
 };
 
-// T is float or double.
-template <Simd L, class T>
-void pyramid_attention_cpu(const PyramidArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-std::int64_t pyramid_attention_scratch_bytes(const PyramidArgs<T>& args, int threads);
-template <Simd L, class T>
-void pyramid_attention_backward_cpu(const PyramidBackwardArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-std::int64_t pyramid_attention_backward_scratch_bytes(const PyramidBackwardArgs<T>& args, int threads);
+CSMRI_CPU(pyramid_attention, PyramidArgs)
+CSMRI_CPU(pyramid_attention_backward, PyramidBackwardArgs)
 
-// CUDA: enqueued on work.stream; T is float, double, BFloat16 or Float16. Never allocates, never waits; every pointer
-// is on the device. Throws std::runtime_error with CUDA's message. Images of less than 2^31 pixels.
-template <class T>
-void pyramid_attention_cuda(const PyramidArgs<T>& args, const Workspace& work);
-template <class T>
-std::int64_t pyramid_attention_cuda_scratch_bytes(const PyramidArgs<T>& args);
-template <class T>
-void pyramid_attention_backward_cuda(const PyramidBackwardArgs<T>& args, const Workspace& work);
-template <class T>
-std::int64_t pyramid_attention_backward_cuda_scratch_bytes(const PyramidBackwardArgs<T>& args);
+// CUDA: T is float, double, BFloat16 or Float16. Images of less than 2^31 pixels.
+CSMRI_CUDA(pyramid_attention, PyramidArgs)
+CSMRI_CUDA(pyramid_attention_backward, PyramidBackwardArgs)
 
 }  // namespace csmri

@@ -1,6 +1,7 @@
 // CPU forward kernel of the convolution pyramid: tiles of 18 (AVX-512: 16) x 64 pixels; a chunk of input channels is
 // copied once, padded, into the L2 cache and feeds all four branches. Per pixel of the paper's first PGSA (96 -> 32
 // channels, groups 1, 2, 4, 8) 67 kflop against 512 bytes: bound by multiply-adds.
+#include "core/instantiate.hpp"
 #include "core/parallel.hpp"
 #include "pyramid_attention/pyramid_attention.hpp"
 #include "pyramid_attention/scratch.hpp"
@@ -118,9 +119,6 @@ std::int64_t pyramid_attention_scratch_bytes(const PyramidArgs<T>& a, int thread
   return PyramidScratch<T>(a.shape).bytes(threads);
 }
 
-template void pyramid_attention_cpu<kSimd>(const PyramidArgs<float>&, const Workspace&);
-template void pyramid_attention_cpu<kSimd>(const PyramidArgs<double>&, const Workspace&);
-template std::int64_t pyramid_attention_scratch_bytes<kSimd>(const PyramidArgs<float>&, int);
-template std::int64_t pyramid_attention_scratch_bytes<kSimd>(const PyramidArgs<double>&, int);
+CSMRI_INSTANTIATE_CPU(pyramid_attention, PyramidArgs)
 
 }  // namespace csmri

@@ -6,6 +6,7 @@
 // As many multiply-adds as the forward kernel, which are the bound: a row of a lane's window meets all rows of the
 // kernel before the next is loaded. The paper's first PGSA reads 2.9 kB of second-level cache per pixel (estimates: not
 // measured on a GPU).
+#include "core/instantiate.hpp"
 #include "pyramid_attention/cuda_backward.cuh"
 
 namespace csmri {
@@ -265,12 +266,11 @@ void launch_grad_weight(const BackwardPass<S>& pass, cudaStream_t stream) {
   launch(sum_bands_kernel<S>, {dim3(count(ceil_div(shape.n_weights(), 256))), dim3(256), 0, stream}, pass);
 }
 
-template std::int64_t n_partials<float>(const Shape&);
-template void launch_grad_weight<float>(const BackwardPass<float>&, cudaStream_t);
-#ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template std::int64_t n_partials<double>(const Shape&);
-template void launch_grad_weight<double>(const BackwardPass<double>&, cudaStream_t);
-#endif
+#define INSTANTIATE(T)                               \
+  template std::int64_t n_partials<T>(const Shape&); \
+  template void launch_grad_weight<T>(const BackwardPass<T>&, cudaStream_t);
+CSMRI_FOR_CUDA_SUMS(INSTANTIATE)
+#undef INSTANTIATE
 
 }  // namespace pyramid
 }  // namespace csmri

@@ -4,6 +4,7 @@
 //
 // As many multiply-adds as the forward kernel, which are the bound; the paper's first PGSA reads 700 bytes of
 // second-level cache per pixel, as a channel of dF' serves about half of the blocks (estimates: not measured on a GPU).
+#include "core/instantiate.hpp"
 #include "pyramid_attention/cuda_backward.cuh"
 
 namespace csmri {
@@ -192,12 +193,11 @@ void launch_grad_x(const BackwardPass<S>& pass, cudaStream_t stream) {
          pass);
 }
 
-template std::int64_t grad_x_packed_size<float>(const Shape&);
-template void launch_grad_x<float>(const BackwardPass<float>&, cudaStream_t);
-#ifndef CSMRI_ONLY_FLOAT  // a test may build fewer
-template std::int64_t grad_x_packed_size<double>(const Shape&);
-template void launch_grad_x<double>(const BackwardPass<double>&, cudaStream_t);
-#endif
+#define INSTANTIATE(T)                                       \
+  template std::int64_t grad_x_packed_size<T>(const Shape&); \
+  template void launch_grad_x<T>(const BackwardPass<T>&, cudaStream_t);
+CSMRI_FOR_CUDA_SUMS(INSTANTIATE)
+#undef INSTANTIATE
 
 }  // namespace pyramid
 }  // namespace csmri

@@ -9,8 +9,7 @@
 #pragma once
 #include <cstdint>
 
-#include "core/simd.hpp"
-#include "core/workspace.hpp"
+#include "core/entry_points.hpp"
 #include "fft/packed_kspace.hpp"
 
 namespace csmri {
@@ -27,15 +26,8 @@ struct SenseNormalArgs {
   T* out;  // (images, ny, nx, 2); may not overlap image
 };
 
-// T is float or double.
-template <Simd L, class T>
-void sense_normal_cpu(const SenseNormalArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-std::int64_t sense_normal_scratch_bytes(const SenseNormalArgs<T>& args, int threads);
+CSMRI_CPU(sense_normal, SenseNormalArgs)
 // As the CUDA functions of data_consistency.hpp.
-template <class T>
-void sense_normal_cuda(const SenseNormalArgs<T>& args, const Workspace& work);
-template <class T>
-std::int64_t sense_normal_cuda_scratch_bytes(const SenseNormalArgs<T>& args);
+CSMRI_CUDA(sense_normal, SenseNormalArgs)
 
 }  // namespace csmri

@@ -10,9 +10,8 @@
 #pragma once
 #include <cstdint>
 
-#include "core/simd.hpp"
+#include "core/entry_points.hpp"
 #include "core/storage.hpp"
-#include "core/workspace.hpp"
 
 namespace csmri {
 
@@ -37,23 +36,12 @@ struct SplitDepthwiseBackwardArgs {
   std::int64_t batch, splits, channels, ny, nx;
 };
 
-// T is float or double; 2 <= splits <= kMaxSplits.
-template <Simd L, class T>
-void split_depthwise_cpu(const SplitDepthwiseArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-std::int64_t split_depthwise_scratch_bytes(const SplitDepthwiseArgs<T>& args, int threads);
-template <Simd L, class T>
-void split_depthwise_backward_cpu(const SplitDepthwiseBackwardArgs<T>& args, const Workspace& work);
-template <Simd L, class T>
-std::int64_t split_depthwise_backward_scratch_bytes(const SplitDepthwiseBackwardArgs<T>& args, int threads);
+// 2 <= splits <= kMaxSplits.
+CSMRI_CPU(split_depthwise, SplitDepthwiseArgs)
+CSMRI_CPU(split_depthwise_backward, SplitDepthwiseBackwardArgs)
 
-// CUDA: enqueued on work.stream; T is float, double, BFloat16 or Float16. Never allocates, never waits; every pointer
-// is on the device. Throws std::runtime_error with CUDA's message.
-template <class T>
-void split_depthwise_cuda(const SplitDepthwiseArgs<T>& args, const Workspace& work);
-template <class T>
-void split_depthwise_backward_cuda(const SplitDepthwiseBackwardArgs<T>& args, const Workspace& work);
-template <class T>
-std::int64_t split_depthwise_backward_cuda_scratch_bytes(const SplitDepthwiseBackwardArgs<T>& args);
+// CUDA: T is float, double, BFloat16 or Float16.
+CSMRI_CUDA_WITHOUT_SCRATCH(split_depthwise, SplitDepthwiseArgs)
+CSMRI_CUDA(split_depthwise_backward, SplitDepthwiseBackwardArgs)
 
 }  // namespace csmri

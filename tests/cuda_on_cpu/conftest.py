@@ -28,3 +28,15 @@ def needs_sanitizer(cuda_cache: Path) -> Callable[[str], None]:
             pytest.skip(f"{emulator.compiler()} -fsanitize={sanitizer} does not work here")
 
     return check
+
+
+@pytest.fixture(scope="class")
+def plain(request: pytest.FixtureRequest, cuda_cache: Path) -> emulator.Emulator:
+    """The kernel of a class of tests, as it is."""
+    return emulator.Emulator(request.cls.sources, cuda_cache)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give tests of `hsab_forward` the shapes of their kernel."""
+    if metafunc.cls is not None and "shape" in metafunc.fixturenames:
+        metafunc.parametrize("shape", metafunc.cls.shapes, ids=lambda shape: "-".join(map(str, shape)))

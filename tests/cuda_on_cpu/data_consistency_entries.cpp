@@ -3,8 +3,6 @@
 #include "entry.hpp"
 #include "sense_normal/sense_normal.hpp"
 
-using namespace csmri;
-
 namespace {
 
 struct Reader {

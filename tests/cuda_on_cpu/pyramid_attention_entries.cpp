@@ -3,8 +3,6 @@
 #include "entry.hpp"
 #include "pyramid_attention/pyramid_attention.hpp"
 
-using namespace csmri;
-
 namespace {
 
 // Numbers: batch, ny, nx, channels of the three parts (0: no such part), outputs of a branch, then kernel size and

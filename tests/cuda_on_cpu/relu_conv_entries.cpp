@@ -2,8 +2,6 @@
 #include "entry.hpp"
 #include "nasn/relu_conv.hpp"
 
-using namespace csmri;
-
 namespace {
 
 // Numbers: batch, ny, nx, outputs, elements between pixels of out, channels, and between pixels of x, whether there is
@@ -23,9 +21,6 @@ void relu_conv(void* const* arrays, const std::int64_t* n) {
 
 }  // namespace
 
-CUDA_ON_CPU_ENTRY(relu_conv_f32) { relu_conv<float>(arrays, numbers); }
-#ifndef CSMRI_ONLY_FLOAT
-CUDA_ON_CPU_ENTRY(relu_conv_f64) { relu_conv<double>(arrays, numbers); }
-CUDA_ON_CPU_ENTRY(relu_conv_bf16) { relu_conv<BFloat16>(arrays, numbers); }
-CUDA_ON_CPU_ENTRY(relu_conv_f16) { relu_conv<Float16>(arrays, numbers); }
-#endif
+#define ENTRIES(T, name) \
+  CUDA_ON_CPU_ENTRY(relu_conv_##name) { relu_conv<T>(arrays, numbers); }
+CUDA_ON_CPU_ENTRIES(ENTRIES)

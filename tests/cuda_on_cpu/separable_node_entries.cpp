@@ -2,8 +2,6 @@
 #include "entry.hpp"
 #include "nasn/separable_node.hpp"
 
-using namespace csmri;
-
 namespace {
 
 struct Reader {
@@ -78,9 +76,4 @@ void scratch_bytes(Reader r) {
   CUDA_ON_CPU_ENTRY(forward_##name) { forward<T>({arrays, numbers}); }   \
   CUDA_ON_CPU_ENTRY(backward_##name) { backward<T>({arrays, numbers}); } \
   CUDA_ON_CPU_ENTRY(scratch_bytes_##name) { scratch_bytes<T>({arrays, numbers}); }
-ENTRIES(float, f32)
-#ifndef CSMRI_ONLY_FLOAT
-ENTRIES(double, f64)
-ENTRIES(BFloat16, bf16)
-ENTRIES(Float16, f16)
-#endif
+CUDA_ON_CPU_ENTRIES(ENTRIES)

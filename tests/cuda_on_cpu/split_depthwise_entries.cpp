@@ -2,14 +2,7 @@
 #include "entry.hpp"
 #include "split_depthwise/split_depthwise.hpp"
 
-using namespace csmri;
-
 namespace {
-
-template <class T>
-T* array(void* const* arrays, int i) {
-  return static_cast<T*>(arrays[i]);
-}
 
 template <class Args>
 void set_extents(Args& args, const std::int64_t* n) {
@@ -36,17 +29,8 @@ void backward(void* const* a, const std::int64_t* numbers, bool bytes = false) {
 
 }  // namespace
 
-CUDA_ON_CPU_ENTRY(forward_f32) { forward<float>(arrays, numbers); }
-CUDA_ON_CPU_ENTRY(backward_f32) { backward<float>(arrays, numbers); }
-CUDA_ON_CPU_ENTRY(scratch_bytes_f32) { backward<float>(arrays, numbers, true); }
-#ifndef CSMRI_ONLY_FLOAT
-CUDA_ON_CPU_ENTRY(forward_f64) { forward<double>(arrays, numbers); }
-CUDA_ON_CPU_ENTRY(forward_bf16) { forward<BFloat16>(arrays, numbers); }
-CUDA_ON_CPU_ENTRY(forward_f16) { forward<Float16>(arrays, numbers); }
-CUDA_ON_CPU_ENTRY(backward_f64) { backward<double>(arrays, numbers); }
-CUDA_ON_CPU_ENTRY(scratch_bytes_f64) { backward<double>(arrays, numbers, true); }
-CUDA_ON_CPU_ENTRY(backward_bf16) { backward<BFloat16>(arrays, numbers); }
-CUDA_ON_CPU_ENTRY(scratch_bytes_bf16) { backward<BFloat16>(arrays, numbers, true); }
-CUDA_ON_CPU_ENTRY(backward_f16) { backward<Float16>(arrays, numbers); }
-CUDA_ON_CPU_ENTRY(scratch_bytes_f16) { backward<Float16>(arrays, numbers, true); }
-#endif
+#define ENTRIES(T, name)                                               \
+  CUDA_ON_CPU_ENTRY(forward_##name) { forward<T>(arrays, numbers); }   \
+  CUDA_ON_CPU_ENTRY(backward_##name) { backward<T>(arrays, numbers); } \
+  CUDA_ON_CPU_ENTRY(scratch_bytes_##name) { backward<T>(arrays, numbers, true); }
+CUDA_ON_CPU_ENTRIES(ENTRIES)

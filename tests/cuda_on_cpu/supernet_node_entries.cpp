@@ -2,8 +2,6 @@
 #include "entry.hpp"
 #include "nasn/supernet_node.hpp"
 
-using namespace csmri;
-
 namespace {
 
 // Numbers: how many follow, batch, ny, nx, channels, elements between pixels of x, outputs, the same of grad, tf32,
@@ -84,13 +82,8 @@ SupernetEdgeBackwardArgs<T> at_addresses(const std::int64_t* n) {
 #define ENTRIES(T, name)                                                             \
   CUDA_ON_CPU_ENTRY(edge_##name) { backward<T>({arrays, numbers + 1, numbers[0]}); } \
   CUDA_ON_CPU_ENTRY(edge_scratch_bytes_##name) { scratch_bytes<T>({arrays, numbers + 1, numbers[0]}); }
-ENTRIES(float, f32)
+CUDA_ON_CPU_ENTRIES(ENTRIES)
 CUDA_ON_CPU_ENTRY(edge_at_addresses) { supernet_edge_backward_cuda(at_addresses<float>(numbers), on_gpu(arrays[0])); }
 CUDA_ON_CPU_ENTRY(edge_scratch_bytes_at_addresses) {
   *static_cast<std::int64_t*>(arrays[0]) = supernet_edge_backward_cuda_scratch_bytes(at_addresses<float>(numbers));
 }
-#ifndef CSMRI_ONLY_FLOAT
-ENTRIES(double, f64)
-ENTRIES(BFloat16, bf16)
-ENTRIES(Float16, f16)
-#endif

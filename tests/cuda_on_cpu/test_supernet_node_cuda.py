@@ -240,7 +240,7 @@ class OpProblem:
         return [*grad_inputs, *grads]
 
     def by_edges(self, need_x: bool = True, need_weight: bool = True) -> list[torch.Tensor]:
-        grad_inputs = [supernet_node.kernels.empty(x, x.shape).fill_(torch.nan) for x in self.inputs if need_x]
+        grad_inputs = [supernet_node.pixels.empty(x, x.shape).fill_(torch.nan) for x in self.inputs if need_x]
         arguments = (self.grad, self.inputs, self.operations, self.alphas, self.weights, grad_inputs, need_weight)
         return [*grad_inputs, *supernet_node._backward_by_edges(*arguments)]
 
