@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from csmri_ext.ops import _packed_kspace as packed
-from csmri_ext.ops import reference
 
 
 def check_forward(op: str, image: Tensor, sens_maps: Tensor | None, mask: Tensor | None) -> torch.Size:
@@ -51,12 +50,7 @@ def _check_tensor(op: str, name: str, x: Tensor) -> None:
 def _check_mask(op: str, name: str, x: Tensor, mask: Tensor | None, kspace: tuple[int, ...]) -> None:
     if mask is None:
         return
-    if mask.is_complex():
-        raise TypeError(f"{op}: mask is {mask.dtype}, expected bool or real weights")
-    if mask.requires_grad and not reference.active():
-        raise ValueError(f"{op}: no gradient with respect to the mask; {packed.NO_MASK_GRADIENT}")
-    if mask.device != x.device:
-        raise ValueError(f"{op}: {name} is on {x.device}, mask on {mask.device}")
+    packed.check_mask(op, name, x, mask)
     if mask.ndim > len(kspace) or any(
         n not in (1, full) for n, full in zip(mask.shape[::-1], kspace[::-1], strict=False)
     ):

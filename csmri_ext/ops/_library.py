@@ -192,16 +192,15 @@ def convolution_dtype(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype("cuda") if x.is_cuda else torch.float32
 
 
-def without_autocast(op: Callable[..., Any], x: Tensor, *arguments: Any) -> Any:
-    """Return ``op(*arguments)`` outside of autocast, its real tensors, in lists too, as `convolution_dtype` of `x`."""
-    dtype = convolution_dtype(x)
+def without_autocast(op: Callable[..., Any], dtype: torch.dtype, like: Tensor, *arguments: Any) -> Any:
+    """Return ``op(*arguments)`` outside of autocast on the device of `like`, real tensors, in lists too, as `dtype`."""
 
     def cast(argument: Any) -> Any:
         if isinstance(argument, Tensor):
             return argument.to(dtype) if argument.is_floating_point() else argument
         return [cast(element) for element in argument] if isinstance(argument, (list, tuple)) else argument
 
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(like.device.type, enabled=False):
         return op(*map(cast, arguments))
 
 
@@ -226,3 +225,8 @@ def sum_dtype(dtype: torch.dtype) -> torch.dtype:
 def address(x: Tensor | None) -> int:
     """Return the address of a contiguous tensor's first element; 0 for None."""
     return 0 if x is None else x.data_ptr()
+
+
+def addresses(**tensors: Tensor | None) -> dict[str, int]:
+    """Return `address` of each, under the names that the arguments of a kernel have."""
+    return {name: address(x) for name, x in tensors.items()}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from csmri_ext import _core
+from csmri_ext.ops import reference
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._library import address, launch, register
 
@@ -22,6 +23,16 @@ TILE = _core.KSPACE_TILE
 NO_MASK_GRADIENT = "pass mask.detach(), or learn a mask under csmri_ext.reference_ops()"
 REAL_DTYPES = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 _MASK = {"mask": NO_MASK_GRADIENT}
+
+
+def check_mask(op: str, name: str, x: Tensor, mask: Tensor) -> None:
+    """Raise TypeError or ValueError unless a mask can be used with `x`, called `name`; whatever its shape."""
+    if mask.is_complex():
+        raise TypeError(f"{op}: mask is {mask.dtype}, expected bool or real weights")
+    if mask.requires_grad and not reference.active():
+        raise ValueError(f"{op}: no gradient with respect to the mask; {NO_MASK_GRADIENT}")
+    if mask.device != x.device:
+        raise ValueError(f"{op}: {name} is on {x.device}, mask on {mask.device}")
 
 
 def samples_shape(batch: int, image_shape: torch.Size, axes: str) -> tuple[int, int, int, int, int]:

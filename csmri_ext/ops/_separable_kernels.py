@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from csmri_ext import _core
-from csmri_ext.ops._library import address, launch, tf32_allowed
+from csmri_ext.ops import _pixels as pixels
+from csmri_ext.ops._library import address, addresses, launch, tf32_allowed
 
 MAX_TERMS = _core.MAX_TERMS
 RELU_CONV = "relu_conv"  # the op of that name: `backward` knows it, a node does not
@@ -53,28 +53,6 @@ def n_outputs(operation: str, x_shape: Sequence[int], weight_shapes: Sequence[Se
     return int(weight_shapes[-1][0] if pointwise else x_shape[1])
 
 
-def empty(like: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return an empty tensor in the layout of the kernels, channels_last."""
-    return torch.empty(tuple(shape), dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
-
-
-def in_pixels(x: Tensor) -> tuple[Tensor, int]:
-    """Return `x` with its channels side by side in memory, and the elements from one pixel to the next.
-
-    channels_last tensors, and slices of their channels, come back as they are; others are copied.
-    """
-    _, channels, ny, nx = x.shape
-    pixel = x.stride(3)
-    if pixel >= channels and x.stride() == (ny * nx * pixel, 1, nx * pixel, pixel):
-        return x, pixel
-    return x.contiguous(memory_format=torch.channels_last), channels
-
-
-def extents(x: Tensor) -> dict[str, int]:
-    """Return the extents that the arguments of all kernels have."""
-    return {"batch": x.shape[0], "ny": x.shape[2], "nx": x.shape[3]}
-
-
 def _addresses(weights: Sequence[Tensor]) -> tuple[int, int]:
     """Return the addresses of the first and the second weight of an operation, 0 where there are fewer."""
     first, second = ([None, None, *weights])[-2:]
@@ -85,7 +63,7 @@ class Term:
     """One operation on one input, held in a form that a kernel can read."""
 
     def __init__(self, operation: str, x: Tensor, weights: Sequence[Tensor]) -> None:
-        self.x, pixel = in_pixels(x)
+        self.x, pixel = pixels.in_pixels(x)
         self.weights = [w.contiguous() for w in weights]
         first, second = _addresses(self.weights)
         self.packed = _core.NodeTerm(
@@ -100,7 +78,7 @@ class Term:
 
 def _optional(x: Tensor | None) -> tuple[Tensor | None, int]:
     """Return `in_pixels` of x, or nothing."""
-    return (None, 0) if x is None else in_pixels(x)
+    return (None, 0) if x is None else pixels.in_pixels(x)
 
 
 def forward(
@@ -115,9 +93,9 @@ def forward(
         term=[term.packed for term in terms],
         out=address(out),
         outputs=out.shape[1],
-        out_pixel=in_pixels(out)[1],
+        out_pixel=pixels.in_pixels(out)[1],
         tf32=tf32_allowed(out),
-        **extents(out),
+        **pixels.extents(out),
     )
     launch("separable_node", out, args)
 
@@ -136,7 +114,7 @@ def backward(
     `operation` has weights. `grad_x` is channels_last; `addend` may be the same tensor, or None for 0.
     """
     term, outputs = Term(operation, x, weights), grad.shape[1]
-    grad, grad_pixel = in_pixels(grad)
+    grad, grad_pixel = pixels.in_pixels(grad)
     grads = [w.new_empty(w.shape) for w in weights] if need_weight else []
     grad_first, grad_second = _addresses(grads)
     addend, addend_pixel = _optional(addend)
@@ -152,7 +130,7 @@ def backward(
         grad_first=grad_first,
         grad_second=grad_second,
         tf32=tf32_allowed(x),
-        **extents(x),
+        **pixels.extents(x),
     )
     launch("separable_node_backward", x, args)
     return grads
@@ -165,20 +143,19 @@ def scaled_skip_backward(
 
     On the CPU; on a GPU `edge_backward` does it.
     """
-    (x, pixel), (grad, grad_pixel), (addend, addend_pixel) = in_pixels(x), in_pixels(grad), _optional(addend)
+    (x, pixel), (grad, grad_pixel), (addend, addend_pixel) = (
+        pixels.in_pixels(x),
+        pixels.in_pixels(grad),
+        _optional(addend),
+    )
     args = _core.ScaledSkipBackwardArgs(
-        x=address(x),
+        **addresses(x=x, factor=factor, grad=grad, addend=addend, grad_x=grad_x, grad_factor=grad_factor),
         channels=x.shape[1],
         pixel=pixel,
-        factor=address(factor),
-        grad=address(grad),
         grad_pixel=grad_pixel,
-        addend=address(addend),
         addend_pixel=addend_pixel,
-        grad_x=address(grad_x),
         grad_x_pixel=_optional(grad_x)[1],
-        grad_factor=address(grad_factor),
-        **extents(x),
+        **pixels.extents(x),
     )
     launch("scaled_skip_backward", x, args)
 
@@ -199,7 +176,11 @@ def edge_backward(
     tensor, or None for 0. Unless `grad_alphas` is None, write the scalars' gradients there and return those of each
     operation's weights. The operations are neither ``conv_9x1_1x9`` nor ``none``.
     """
-    (x, pixel), (grad, grad_pixel), (addend, addend_pixel) = in_pixels(x), in_pixels(grad), _optional(addend)
+    (x, pixel), (grad, grad_pixel), (addend, addend_pixel) = (
+        pixels.in_pixels(x),
+        pixels.in_pixels(grad),
+        _optional(addend),
+    )
     need_weight = grad_alphas is not None
     grads = [[w.new_empty(w.shape) for w in own] if need_weight else [] for own in weights]
     weights = [[w.contiguous() for w in own] for own in weights]
@@ -218,20 +199,17 @@ def edge_backward(
         )
         terms.append(term)
     args = _core.SupernetEdgeBackwardArgs(
+        **addresses(x=x, grad=grad, addend=addend, grad_x=grad_x),
         term=terms,
-        x=address(x),
         channels=x.shape[1],
         pixel=pixel,
-        grad=address(grad),
         outputs=grad.shape[1],
         grad_pixel=grad_pixel,
-        addend=address(addend),
         addend_pixel=addend_pixel,
-        grad_x=address(grad_x),
         grad_x_pixel=_optional(grad_x)[1],
         need_weight=need_weight,
         tf32=tf32_allowed(x),
-        **extents(x),
+        **pixels.extents(x),
     )
     launch("supernet_edge_backward", x, args)
     return grads
@@ -239,18 +217,15 @@ def edge_backward(
 
 def relu_conv(x: Tensor, weight: Tensor, residual: Tensor | None, out: Tensor) -> None:
     """Write ``residual + weight * relu(x)`` into `out`, channels_last."""
-    (x, pixel), (residual, residual_pixel), weight = in_pixels(x), _optional(residual), weight.contiguous()
+    (x, pixel), (residual, residual_pixel), weight = pixels.in_pixels(x), _optional(residual), weight.contiguous()
     args = _core.ReluConvArgs(
-        x=address(x),
+        **addresses(x=x, weight=weight, residual=residual, out=out),
         channels=x.shape[1],
         pixel=pixel,
-        weight=address(weight),
-        residual=address(residual),
         residual_pixel=residual_pixel,
-        out=address(out),
         outputs=out.shape[1],
         out_pixel=out.shape[1],
-        **extents(x),
+        **pixels.extents(x),
     )
     launch("relu_conv", x, args)
 

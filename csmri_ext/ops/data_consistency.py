@@ -225,12 +225,7 @@ def _check_measured(kspace: Tensor, mask: Tensor) -> None:
             f"data_consistency: kspace is {kspace.dtype}, expected torch.complex64 or torch.complex128"
             f"{packed.view_as_complex(kspace)}"
         )
-    if mask.is_complex():
-        raise TypeError(f"data_consistency: mask is {mask.dtype}, expected bool or real weights")
-    if mask.requires_grad and not reference.active():
-        raise ValueError(f"data_consistency: no gradient with respect to the mask; {packed.NO_MASK_GRADIENT}")
-    if kspace.device != mask.device:
-        raise ValueError(f"data_consistency: kspace is on {kspace.device}, mask on {mask.device}")
+    packed.check_mask("data_consistency", "kspace", kspace, mask)
     size, full = mask.shape, kspace.shape
     fits = len(full) >= max(2, len(size)) and (
         size == full[-len(size) :]  # nearly always, and small images wait for nothing else

@@ -174,10 +174,7 @@ def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     images, sens_maps, mask = ctx.saved_tensors
     grad = grad.contiguous()
     grad_images = combined(grad, sens_maps, mask) if ctx.needs_input_grad[0] else None
-    grad_maps = None
-    if ctx.needs_input_grad[1]:
-        grad_maps = _for_maps(conjugate_product(images.unsqueeze(1), _coil_images(grad, mask)), sens_maps)
-    return grad_images, grad_maps, None
+    return grad_images, _for_maps(images, grad, sens_maps, mask) if ctx.needs_input_grad[1] else None, None
 
 
 def _gradient_of_adjoint(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -185,13 +182,12 @@ def _gradient_of_adjoint(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     kspace, sens_maps, mask = ctx.saved_tensors
     grad = grad.contiguous()
     grad_kspace = encoded(grad, sens_maps, mask) if ctx.needs_input_grad[0] else None
-    grad_maps = None
-    if ctx.needs_input_grad[1]:
-        grad_maps = _for_maps(conjugate_product(grad.unsqueeze(1), _coil_images(kspace, mask)), sens_maps)
-    return grad_kspace, grad_maps, None
+    return grad_kspace, _for_maps(grad, kspace, sens_maps, mask) if ctx.needs_input_grad[1] else None, None
 
 
-def _for_maps(of_images: Tensor, sens_maps: Tensor) -> Tensor:
+def _for_maps(images: Tensor, kspace: Tensor, sens_maps: Tensor, mask: Tensor | None) -> Tensor:
+    """``conj(images) F^H M kspace_c``, summed over the images where they share sens_maps."""
+    of_images = conjugate_product(images.unsqueeze(1), _coil_images(kspace, mask))
     return of_images.sum(0, keepdim=True) if sens_maps.shape[0] == 1 else of_images
 
 

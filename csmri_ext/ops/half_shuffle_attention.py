@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from csmri_ext import _core
+from csmri_ext.ops import _pixels as pixels
 from csmri_ext.ops import reference
 from csmri_ext.ops._batching import Batching
+from csmri_ext.ops._checks import same_device_and_type, shapes
 from csmri_ext.ops._derivatives import VjpProblem
-from csmri_ext.ops._library import address, autocast_dtype, autocasting, launch, register
+from csmri_ext.ops._library import addresses, autocast_dtype, autocasting, launch, register, without_autocast
 
 WINDOW = _core.WINDOW
 _WIDE_REGISTERS = _core.simd_level() != "baseline"
@@ -85,10 +87,8 @@ def half_shuffle_attention(
     """
     weights = (norm_weight, norm_bias, query, key_value, project, bias)
     if autocasting(x.device):
-        dtype = autocast_dtype(x)
-        with torch.autocast(x.device.type, enabled=False):
-            again: Callable[..., Tensor] = half_shuffle_attention
-            return again(*(t.to(dtype) for t in (x, *weights)), heads=heads, epsilon=epsilon)
+        again = partial(half_shuffle_attention, heads=heads, epsilon=epsilon)
+        return cast(Tensor, without_autocast(again, autocast_dtype(x), x, x, *weights))
     check(x, weights, heads)
     if reference.active():
         return reference.half_shuffle_attention(x, *weights, heads, epsilon)
@@ -99,12 +99,7 @@ def half_shuffle_attention(
 def check(x: Tensor, weights: tuple[Tensor, ...], heads: int) -> None:
     """Raise TypeError or ValueError unless everything fits together."""
     name, named = "half_shuffle_attention", dict(zip(("x", *_WEIGHTS), (x, *weights), strict=True))
-    if len({t.device for t in named.values()}) > 1:
-        devices = ", ".join(f"{which} is on {t.device}" for which, t in named.items())
-        raise ValueError(f"{name}: {devices}; expected one device")
-    if len({t.dtype for t in named.values()}) > 1 or not x.dtype.is_floating_point:
-        dtypes = ", ".join(f"{which} is {t.dtype}" for which, t in named.items())
-        raise TypeError(f"{name}: {dtypes}; expected one real floating-point type")
+    same_device_and_type(name, named)
     if x.ndim != 4 or x.shape[2] % WINDOW or x.shape[3] % WINDOW:
         raise ValueError(
             f"{name}: x {tuple(x.shape)}; expected (batch, channels, ny, nx), sizes in multiples of {WINDOW}"
@@ -115,36 +110,19 @@ def check(x: Tensor, weights: tuple[Tensor, ...], heads: int) -> None:
     expected = [(c,), (c,), (c, c), (2 * c, c), (c, c), (c,)]
     for which, weight, shape in zip(_WEIGHTS, weights, expected, strict=True):
         if tuple(weight.shape) != shape:
-            shapes = ", ".join(f"{n} {tuple(t.shape)}" for n, t in named.items())
-            raise ValueError(f"{name}: {shapes}; {c} channels need {which} {shape}")
-
-
-def _pixels(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def _empty(like: Tensor) -> Tensor:
-    return torch.empty(tuple(like.shape), dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+            raise ValueError(f"{name}: {shapes(named)}; {c} channels need {which} {shape}")
 
 
 def _arguments(x: Tensor, weights: list[Tensor], heads: int, epsilon: float, out: Tensor | None) -> Any:
-    batch, channels, ny, nx = x.shape
+    named = dict(zip(_WEIGHTS, weights, strict=True))
     return _core.HalfShuffleAttentionArgs(
-        x=address(x),
-        **{name: address(weight) for name, weight in zip(_WEIGHTS, weights, strict=True)},
-        out=address(out),
-        batch=batch,
-        ny=ny,
-        nx=nx,
-        channels=channels,
-        heads=heads,
-        epsilon=epsilon,
+        **addresses(x=x, **named, out=out), **pixels.extents(x), channels=x.shape[1], heads=heads, epsilon=epsilon
     )
 
 
 def _forward(x: Tensor, *arguments: Any) -> Tensor:
     *weights, heads, epsilon = arguments
-    x, out, weights = _pixels(x), _empty(x), [w.contiguous() for w in weights]
+    x, out, weights = pixels.dense(x), pixels.empty(x, x.shape), [w.contiguous() for w in weights]
     launch("half_shuffle_attention", x, _arguments(x, weights, heads, epsilon, out))
     return out
 
@@ -153,12 +131,11 @@ def _backward(grad: Tensor, x: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     *weights, heads, epsilon = arguments
     if x.is_cuda:
         return _backward_of_torch(grad, x, *arguments)
-    grad, x, weights = _pixels(grad), _pixels(x), [w.contiguous() for w in weights]
+    grad, x, weights = pixels.dense(grad), pixels.dense(x), [w.contiguous() for w in weights]
     grads = _empty_gradients(grad, x, *weights)
+    grad_of = {f"grad_{name}": g for name, g in zip(("x", *_WEIGHTS), grads, strict=True)}
     args = _core.HalfShuffleAttentionBackwardArgs(
-        grad_out=address(grad),
-        forward=_arguments(x, weights, heads, epsilon, None),
-        **{f"grad_{name}": address(g) for name, g in zip(("x", *_WEIGHTS), grads, strict=True)},
+        forward=_arguments(x, weights, heads, epsilon, None), **addresses(grad_out=grad, **grad_of)
     )
     launch("half_shuffle_attention_backward", x, args)
     return grads
@@ -178,7 +155,7 @@ def _backward_of_torch(grad: Tensor, x: Tensor, *arguments: Any) -> tuple[Tensor
 
 
 def _empty_gradients(grad: Tensor, x: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    return (_empty(x), *(w.new_empty(w.shape) for w in arguments if isinstance(w, Tensor)))
+    return (pixels.empty(x, x.shape), *(w.new_empty(w.shape) for w in arguments if isinstance(w, Tensor)))
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -222,7 +199,7 @@ _half_shuffle_attention_backward = register(
 _half_shuffle_attention = register(
     f"half_shuffle_attention(Tensor x, {_ARGUMENTS}) -> Tensor",
     _forward,
-    fake=lambda x, *arguments: _empty(x),
+    fake=lambda x, *arguments: pixels.empty(x, x.shape),
     flops=_flops,
     backward=_gradient,
     setup_context=_save,

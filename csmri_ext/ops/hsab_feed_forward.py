@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, gelu
 
 from csmri_ext import _core
+from csmri_ext.ops import _pixels as pixels
 from csmri_ext.ops import reference
 from csmri_ext.ops._batching import Batching
+from csmri_ext.ops._checks import same_device_and_type, shapes
 from csmri_ext.ops._derivatives import VjpProblem
-from csmri_ext.ops._library import address, autocast_dtype, autocasting, launch, register, sum_dtype
+from csmri_ext.ops._library import addresses, autocast_dtype, autocasting, launch, register, sum_dtype, without_autocast
 
 _WIDE_REGISTERS = _core.simd_level() != "baseline"
 
@@ -56,9 +58,8 @@ def hsab_feed_forward(x: Tensor, expand: Tensor, depthwise: Tensor, contract: Te
         If dtypes, devices or shapes do not fit together.
     """
     if autocasting(x.device):
-        dtype = autocast_dtype(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return hsab_feed_forward(*(t.to(dtype) for t in (x, expand, depthwise, contract)))
+        arguments = x, expand, depthwise, contract
+        return cast(Tensor, without_autocast(hsab_feed_forward, autocast_dtype(x), x, *arguments))
     check(x, expand, depthwise, contract)
     if reference.active():
         return reference.hsab_feed_forward(x, expand, depthwise, contract)
@@ -68,54 +69,29 @@ def hsab_feed_forward(x: Tensor, expand: Tensor, depthwise: Tensor, contract: Te
 
 def check(x: Tensor, expand: Tensor, depthwise: Tensor, contract: Tensor) -> None:
     """Raise TypeError or ValueError unless everything fits together."""
-    names = {"x": x, "expand": expand, "depthwise": depthwise, "contract": contract}
-    if len({t.device for t in names.values()}) > 1:
-        devices = ", ".join(f"{name} is on {t.device}" for name, t in names.items())
-        raise ValueError(f"hsab_feed_forward: {devices}; expected one device")
-    if len({t.dtype for t in names.values()}) > 1 or not x.dtype.is_floating_point:
-        dtypes = ", ".join(f"{name} is {t.dtype}" for name, t in names.items())
-        raise TypeError(f"hsab_feed_forward: {dtypes}; expected one real floating-point type")
+    named = {"x": x, "expand": expand, "depthwise": depthwise, "contract": contract}
+    same_device_and_type("hsab_feed_forward", named)
     if x.ndim != 4 or expand.ndim != 2:
-        shapes = _shapes(names)
-        raise ValueError(f"hsab_feed_forward: {shapes}; expected x (batch, channels, ny, nx), expand two axes")
+        raise ValueError(f"hsab_feed_forward: {shapes(named)}; expected x (batch, channels, ny, nx), expand two axes")
     channels, hidden = x.shape[1], expand.shape[0]
     expected = [(hidden, channels), (hidden, 3, 3), (channels, hidden)]
     if [tuple(t.shape) for t in (expand, depthwise, contract)] != expected:
         wanted = "(hidden, channels), (hidden, 3, 3), (channels, hidden)"
-        shapes = _shapes(names)
-        raise ValueError(f"hsab_feed_forward: {shapes}; {channels} channels and {hidden} hidden ones need {wanted}")
-
-
-def _shapes(tensors: dict[str, Tensor]) -> str:
-    """Describe tensors in a message. For use in errors only: what formats a size fixes it in a compiled function."""
-    return ", ".join(f"{name} {tuple(t.shape)}" for name, t in tensors.items())
-
-
-def _pixels(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def _empty(like: Tensor) -> Tensor:
-    return torch.empty(tuple(like.shape), dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+        raise ValueError(
+            f"hsab_feed_forward: {shapes(named)}; {channels} channels and {hidden} hidden ones need {wanted}"
+        )
 
 
 def _extents(x: Tensor, expand: Tensor) -> dict[str, int]:
     """Return the extents that the arguments of both kernels have."""
-    batch, channels, ny, nx = x.shape
-    return {"batch": batch, "ny": ny, "nx": nx, "channels": channels, "hidden": expand.shape[0]}
+    return {**pixels.extents(x), "channels": x.shape[1], "hidden": expand.shape[0]}
 
 
-def _forward(x: Tensor, expand: Tensor, depthwise: Tensor, contract: Tensor) -> Tensor:
-    x, out = _pixels(x), _empty(x)
-    expand, depthwise, contract = expand.contiguous(), depthwise.contiguous(), contract.contiguous()
-    args = _core.HsabFeedForwardArgs(
-        x=address(x),
-        expand=address(expand),
-        depthwise=address(depthwise),
-        contract=address(contract),
-        out=address(out),
-        **_extents(x, expand),
-    )
+def _forward(x: Tensor, *weights: Tensor) -> Tensor:
+    x, out = pixels.dense(x), pixels.empty(x, x.shape)
+    expand, depthwise, contract = (w.contiguous() for w in weights)
+    read = addresses(x=x, expand=expand, depthwise=depthwise, contract=contract)
+    args = _core.HsabFeedForwardArgs(**read, **addresses(out=out), **_extents(x, expand))
     launch("hsab_feed_forward", x, args)
     return out
 
@@ -125,20 +101,13 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     if x.is_cuda:
         return _backward_of_torch(grad, x, expand, depthwise, contract)
-    grad, x = _pixels(grad), _pixels(x)
+    grad, x = pixels.dense(grad), pixels.dense(x)
     expand, depthwise, contract = expand.contiguous(), depthwise.contiguous(), contract.contiguous()
     grads = _empty_gradients(grad, x, expand, depthwise, contract)
     grad_x, grad_expand, grad_depthwise, grad_contract = grads
     args = _core.HsabFeedForwardBackwardArgs(
-        grad_out=address(grad),
-        x=address(x),
-        expand=address(expand),
-        depthwise=address(depthwise),
-        contract=address(contract),
-        grad_x=address(grad_x),
-        grad_expand=address(grad_expand),
-        grad_depthwise=address(grad_depthwise),
-        grad_contract=address(grad_contract),
+        **addresses(grad_out=grad, x=x, expand=expand, depthwise=depthwise, contract=contract),
+        **addresses(grad_x=grad_x, grad_expand=grad_expand, grad_depthwise=grad_depthwise, grad_contract=grad_contract),
         **_extents(x, expand),
     )
     launch("hsab_feed_forward_backward", x, args)
@@ -176,7 +145,7 @@ def _backward_of_torch(
 
 def _empty_gradients(grad: Tensor, x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     expand, depthwise, contract = (w.new_empty(w.shape) for w in weights)
-    return _empty(x), expand, depthwise, contract
+    return pixels.empty(x, x.shape), expand, depthwise, contract
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -212,7 +181,7 @@ _hsab_feed_forward_backward = register(
 _hsab_feed_forward = register(
     f"hsab_feed_forward(Tensor x, {_WEIGHTS}) -> Tensor",
     _forward,
-    fake=lambda x, *weights: _empty(x),
+    fake=lambda x, *weights: pixels.empty(x, x.shape),
     flops=_flops,
     backward=_gradient,
     setup_context=_save,

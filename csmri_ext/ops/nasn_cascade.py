@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from csmri_ext import _core
+from csmri_ext.ops import _pixels as pixels
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
 from csmri_ext.ops._batching import Batching
@@ -73,8 +74,11 @@ def nasn_cascade(
     grouped = [[[list(edge) for edge in node] for node in cell] for cell in weights]
     if autocasting(image.device):
         arguments = genotype, list(stem), [list(pair) for pair in preprocess], grouped, last
-        wide = image.to(torch.promote_types(image.dtype, convolution_dtype(image)))
-        return cast(Tensor, without_autocast(partial(nasn_cascade, wide, composite=composite), image, *arguments))
+        dtype = convolution_dtype(image)
+        wide = image.to(torch.promote_types(image.dtype, dtype))
+        return cast(
+            Tensor, without_autocast(partial(nasn_cascade, wide, composite=composite), dtype, image, *arguments)
+        )
     check(image, genotype, stem, preprocess, grouped, last)
     if reference.active():
         return reference.nasn_cascade(image, genotype, stem, preprocess, grouped, last)
@@ -127,8 +131,8 @@ def _forward(
 ) -> Tensor:
     if image.is_cuda:
         return _layer_by_layer(image, weights, operations, sources, edges)
-    out = kernels.empty(image, image.shape)
-    image, pixel = kernels.in_pixels(image)
+    out = pixels.empty(image, image.shape)
+    image, pixel = pixels.in_pixels(image)
     weights = [w.contiguous() for w in weights]
     per_cell = 2 + sum(map(kernels.n_weights, operations))
     pairs, nodes, start = list(zip(operations, sources, strict=True)), [], 0
@@ -149,7 +153,7 @@ def _forward(
         out=address(out),
         out_pixel=out.shape[1],
         weights=[address(w) for w in weights],
-        **kernels.extents(image),
+        **pixels.extents(image),
     )
     launch("nasn_cascade", image, args)
     return out
@@ -159,13 +163,13 @@ def _layer_by_layer(
     image: Tensor, weights: list[Tensor], operations: list[str], sources: list[int], edges: list[int]
 ) -> Tensor:
     """Run a module through buffers of one image: two outputs of cells, and the two states that a cell starts from."""
-    out = kernels.empty(image, image.shape)
-    image = kernels.in_pixels(image)[0]
+    out = pixels.empty(image, image.shape)
+    image = pixels.in_pixels(image)[0]
     stem, of_cells, last = weights[:2], weights[2:-1], weights[-1]
     per_cell = 2 + sum(map(kernels.n_weights, operations))
 
     def buffer(channels: int) -> Tensor:
-        return kernels.empty(stem[0], (1, channels, *image.shape[2:]))
+        return pixels.empty(stem[0], (1, channels, *image.shape[2:]))
 
     state_before, state_last = (buffer(stem[0].shape[0]) for _ in range(2))
     wide = [buffer(last.shape[1]) for _ in range(2)]
@@ -183,7 +187,7 @@ def _layer_by_layer(
         if image.dtype == last.dtype:
             kernels.relu_conv(output, last, one, result)
         else:
-            change = kernels.empty(last, result.shape)
+            change = pixels.empty(last, result.shape)
             kernels.relu_conv(output, last, None, change)
             torch.add(one, change, out=result)
     return out
@@ -211,7 +215,7 @@ _nasn_cascade = register(
     "nasn_cascade(Tensor image, Tensor[] weights, str[] operations, int[] sources, int[] edges, bool composite) "
     "-> Tensor",
     _forward,
-    fake=lambda image, weights, operations, sources, edges, composite: kernels.empty(image, image.shape),
+    fake=lambda image, weights, operations, sources, edges, composite: pixels.empty(image, image.shape),
     flops=_flops,
     twin=_twin,  # nobody's gradient comes here, but nested transforms of torch.func may
     batching=Batching(batched=("image",)),

@@ -12,7 +12,7 @@ from csmri_ext import _core
 from csmri_ext.ops import reference
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._derivatives import VjpProblem, under_transforms
-from csmri_ext.ops._library import address, autocast_dtype, autocasting, launch, register
+from csmri_ext.ops._library import address, autocast_dtype, autocasting, launch, register, without_autocast
 
 KERNEL_SIZES, MAX_BRANCHES, MAX_PARTS = _core.KERNEL_SIZES, _core.MAX_BRANCHES, _core.MAX_PARTS
 
@@ -83,10 +83,11 @@ def pyramid_convolution(
     """
     parts, weights, groups = list(parts), list(weights), [int(g) for g in groups]
     if parts and autocasting(parts[0].device):
-        dtype, device_type = autocast_dtype(parts[0]), parts[0].device.type
-        with torch.autocast(device_type, enabled=False):
-            parts, weights = [p.to(dtype) for p in parts], [w.to(dtype) for w in weights]
-            return pyramid_convolution(parts, weights, groups, None if scales is None else scales.to(dtype))
+        again: Callable[..., Any] = pyramid_convolution
+        found: tuple[Tensor, Tensor, Tensor] = without_autocast(
+            again, autocast_dtype(parts[0]), parts[0], parts, weights, groups, scales
+        )
+        return found
     check(parts, weights, groups, scales)
     if reference.active():
         return reference.pyramid_convolution(parts, weights, groups, _scales_or_ones(parts, scales))

@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from csmri_ext.ops import _pixels as pixels
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
 from csmri_ext.ops._batching import Batching
@@ -30,8 +31,7 @@ def relu_conv(x: Tensor, weight: Tensor, residual: Tensor | None = None) -> Tens
 
     Returns
     -------
-        ``(batch, outputs, ny, nx)``, channels_last. Equivalent to `reference.relu_conv`. Differentiable
-        twice.
+        ``(batch, outputs, ny, nx)``, channels_last. Equivalent to `reference.relu_conv`. Differentiable twice.
 
     Raises
     ------
@@ -40,8 +40,8 @@ def relu_conv(x: Tensor, weight: Tensor, residual: Tensor | None = None) -> Tens
     """
     if autocasting(x.device):
         if residual is not None and residual.dtype.itemsize > convolution_dtype(x).itemsize:
-            return residual + cast(Tensor, without_autocast(relu_conv, x, x, weight))
-        return cast(Tensor, without_autocast(relu_conv, x, x, weight, residual))
+            return residual + cast(Tensor, without_autocast(relu_conv, convolution_dtype(x), x, x, weight))
+        return cast(Tensor, without_autocast(relu_conv, convolution_dtype(x), x, x, weight, residual))
     check(x, weight, residual)
     if reference.active():
         return reference.relu_conv(x, weight, residual)
@@ -67,7 +67,7 @@ def check(x: Tensor, weight: Tensor, residual: Tensor | None) -> None:
 
 
 def _empty_output(x: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:
-    return kernels.empty(x, (x.shape[0], weight.shape[0], *x.shape[2:]))
+    return pixels.empty(x, (x.shape[0], weight.shape[0], *x.shape[2:]))
 
 
 def _forward(x: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:
@@ -83,7 +83,7 @@ def _backward(grad: Tensor, x: Tensor, weight: Tensor, need_x: bool, need_weight
 
 
 def _empty_gradients(grad: Tensor, x: Tensor, weight: Tensor, need_x: bool, need_weight: bool) -> tuple[Tensor, Tensor]:
-    grad_x = kernels.empty(x, x.shape) if need_x else x.new_empty(0)
+    grad_x = pixels.empty(x, x.shape) if need_x else x.new_empty(0)
     return grad_x, weight.new_empty(weight.shape if need_weight else 0)
 
 

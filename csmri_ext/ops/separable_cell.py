@@ -8,11 +8,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from csmri_ext.ops import _pixels as pixels
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._derivatives import VjpProblem
-from csmri_ext.ops._library import autocasting, register, without_autocast
+from csmri_ext.ops._library import autocasting, convolution_dtype, register, without_autocast
 from csmri_ext.ops.separable_node import check_tensors, check_weights
 
 Genotype = Sequence[Sequence[tuple[str, int]]]
@@ -54,7 +55,12 @@ def separable_cell(
     """
     own = [[list(w) for w in node] for node in weights]
     if autocasting(before.device):
-        return cast(Tensor, without_autocast(separable_cell, before, before, last, genotype, preprocess, own))
+        return cast(
+            Tensor,
+            without_autocast(
+                separable_cell, convolution_dtype(before), before, before, last, genotype, preprocess, own
+            ),
+        )
     check(before, last, genotype, preprocess, own)
     if reference.active():
         return reference.separable_cell(before, last, genotype, preprocess, own)
@@ -129,7 +135,7 @@ def _empty_outputs(
     before: Tensor, last: Tensor, first: Tensor, second: Tensor, operations: Any, sources: Any, edges: list[int], _: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     def wide(channels: int) -> Tensor:
-        return kernels.empty(before, (before.shape[0], channels, *before.shape[2:]))
+        return pixels.empty(before, (before.shape[0], channels, *before.shape[2:]))
 
     return wide(first.shape[0] * len(edges)), wide(first.shape[0]), wide(first.shape[0])
 
@@ -167,7 +173,7 @@ def _backward(
     weights: list[Tensor], need_x: bool, need_weight: bool,
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
     before, last, first, second, *states = saved[:6]
-    grad = kernels.in_pixels(grad)[0]
+    grad = pixels.in_pixels(grad)[0]
     own = kernels.grouped(operations, weights)
     grad_weights: list[list[Tensor]] = [[] for _ in operations]
     nodes = dict(zip(_read(sources), saved[6:], strict=True))
@@ -185,7 +191,7 @@ def _backward(
                 continue
             addend, total = reached[source], sums[source]
             if total is None:
-                total = kernels.empty(states[source], states[source].shape)
+                total = pixels.empty(states[source], states[source].shape)
             if operation != "skip":
                 own_grads = kernels.backward(operation, states[source], own[i], arrived, total, addend, need_weight)
                 grad_weights[i] = own_grads
@@ -198,7 +204,7 @@ def _backward(
         reached[2 + node] = None
     grad_inputs, grad_preprocess = [], []
     for x, weight, arrived in zip((before, last), (first, second), reached, strict=False):
-        grad_x = kernels.empty(x, x.shape) if need_x else None
+        grad_x = pixels.empty(x, x.shape) if need_x else None
         if arrived is not None:
             grad_preprocess += kernels.backward("conv_1x1", x, [weight], arrived, grad_x, None, need_weight)
         else:  # no node reads this state
@@ -212,7 +218,7 @@ def _empty_gradients(
     grad: Tensor, saved: list[Tensor], operations: Any, sources: Any, edges: Any, weights: list[Tensor], need_x: bool,
     need_weight: bool,
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
-    grad_inputs = [kernels.empty(x, x.shape) for x in saved[:2]] if need_x else []
+    grad_inputs = [pixels.empty(x, x.shape) for x in saved[:2]] if need_x else []
     return grad_inputs, [w.new_empty(w.shape) for w in (*saved[2:4], *weights)] if need_weight else []
 
 

@@ -8,11 +8,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from csmri_ext.ops import _pixels as pixels
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._derivatives import VjpProblem
-from csmri_ext.ops._library import autocasting, register, without_autocast
+from csmri_ext.ops._library import autocasting, convolution_dtype, register, without_autocast
 
 
 def separable_node(inputs: Sequence[Tensor], operations: Sequence[str], weights: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -55,7 +56,10 @@ def separable_node(inputs: Sequence[Tensor], operations: Sequence[str], weights:
     """
     inputs, operations, grouped = list(inputs), list(operations), [list(w) for w in weights]
     if inputs and autocasting(inputs[0].device):
-        return cast(Tensor, without_autocast(separable_node, inputs[0], inputs, operations, grouped))
+        return cast(
+            Tensor,
+            without_autocast(separable_node, convolution_dtype(inputs[0]), inputs[0], inputs, operations, grouped),
+        )
     check("separable_node", inputs, operations, grouped)
     if reference.active():
         return reference.separable_node(inputs, operations, grouped)
@@ -118,7 +122,7 @@ def check_weights(name: str, operation: str, channels: int, weights: Sequence[Te
 def _empty_output(inputs: list[Tensor], operations: list[str], weights: list[Tensor]) -> Tensor:
     own = kernels.grouped(operations, weights)[0]
     outputs = kernels.n_outputs(operations[0], inputs[0].shape, [w.shape for w in own])
-    return kernels.empty(inputs[0], (inputs[0].shape[0], outputs, *inputs[0].shape[2:]))
+    return pixels.empty(inputs[0], (inputs[0].shape[0], outputs, *inputs[0].shape[2:]))
 
 
 def _forward(inputs: list[Tensor], operations: list[str], weights: list[Tensor]) -> Tensor:
@@ -132,7 +136,7 @@ def _backward(
 ) -> tuple[list[Tensor], list[Tensor]]:
     grad_inputs, grad_weights = _empty_gradients(inputs, [], need_x, False)[0], []
     own = kernels.grouped(operations, weights)
-    grad = kernels.in_pixels(grad)[0]
+    grad = pixels.in_pixels(grad)[0]
     for i, (x, operation) in enumerate(zip(inputs, operations, strict=True)):
         grad_x = grad_inputs[i] if need_x else None
         if own[i]:
@@ -146,7 +150,7 @@ def _backward(
 def _empty_gradients(
     inputs: list[Tensor], weights: list[Tensor], need_x: bool, need_weight: bool
 ) -> tuple[list[Tensor], list[Tensor]]:
-    grad_inputs = [kernels.empty(x, x.shape) for x in inputs] if need_x else []
+    grad_inputs = [pixels.empty(x, x.shape) for x in inputs] if need_x else []
     return grad_inputs, [w.new_empty(w.shape) for w in weights] if need_weight else []
 
 

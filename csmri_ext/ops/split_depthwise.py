@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from csmri_ext import _core
 from csmri_ext.ops import reference
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._derivatives import VjpProblem
-from csmri_ext.ops._library import address, autocast_dtype, autocasting, launch, register, sum_dtype
+from csmri_ext.ops._library import addresses, autocast_dtype, autocasting, launch, register, sum_dtype, without_autocast
 
 MAX_SPLITS = _core.MAX_SPLITS
 
@@ -42,12 +42,10 @@ def split_depthwise(x: Tensor, weight: Tensor) -> Tensor:
     Raises
     ------
     TypeError, ValueError
-        If dtypes, devices or shapes do not fit together.
+        If dtypes, devices or shapes do not fit together, or there are not 2 to 16 groups.
     """
     if autocasting(x.device):
-        dtype = autocast_dtype(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return split_depthwise(x.to(dtype), weight.to(dtype))
+        return cast(Tensor, without_autocast(split_depthwise, autocast_dtype(x), x, x, weight))
     check(x, weight)
     if reference.active():
         return reference.split_depthwise(x, weight)
@@ -90,7 +88,7 @@ def _extents(x: Tensor, weight: Tensor) -> dict[str, int]:
 def _forward(x: Tensor, weight: Tensor) -> Tensor:
     x, weight = x.contiguous(), weight.contiguous()
     out = x.new_empty(x.shape)
-    args = _core.SplitDepthwiseArgs(x=address(x), weight=address(weight), out=address(out), **_extents(x, weight))
+    args = _core.SplitDepthwiseArgs(**addresses(x=x, weight=weight, out=out), **_extents(x, weight))
     launch("split_depthwise", x, args)
     return out
 
@@ -100,12 +98,7 @@ def _backward(grad_out: Tensor, x: Tensor, out: Tensor, weight: Tensor) -> tuple
     grad_x = x.new_empty(x.shape)
     per_image = x.new_empty((x.shape[0], *weight.shape), dtype=sum_dtype(x.dtype))
     args = _core.SplitDepthwiseBackwardArgs(
-        grad_out=address(grad_out),
-        x=address(x),
-        out=address(out),
-        weight=address(weight),
-        grad_x=address(grad_x),
-        grad_weight=address(per_image),
+        **addresses(grad_out=grad_out, x=x, out=out, weight=weight, grad_x=grad_x, grad_weight=per_image),
         **_extents(x, weight),
     )
     launch("split_depthwise_backward", x, args)

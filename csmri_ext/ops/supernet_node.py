@@ -8,11 +8,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from csmri_ext.ops import _pixels as pixels
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._derivatives import VjpProblem
-from csmri_ext.ops._library import autocasting, register, without_autocast
+from csmri_ext.ops._library import autocasting, convolution_dtype, register, without_autocast
 from csmri_ext.ops.separable_node import check_tensors, check_weights
 
 
@@ -43,8 +44,7 @@ def supernet_node(
 
     Returns
     -------
-        ``(batch, outputs, ny, nx)``, channels_last. Equivalent to `reference.supernet_node`. Differentiable
-        twice.
+        ``(batch, outputs, ny, nx)``, channels_last. Equivalent to `reference.supernet_node`. Differentiable twice.
 
     Raises
     ------
@@ -54,7 +54,10 @@ def supernet_node(
     inputs, operations = list(inputs), list(operations)
     own = [[list(w) for w in edge] for edge in weights]
     if inputs and autocasting(inputs[0].device):
-        return cast(Tensor, without_autocast(supernet_node, inputs[0], inputs, operations, alphas, own))
+        return cast(
+            Tensor,
+            without_autocast(supernet_node, convolution_dtype(inputs[0]), inputs[0], inputs, operations, alphas, own),
+        )
     check(inputs, operations, alphas, own)
     if reference.active():
         return reference.supernet_node(inputs, operations, alphas, own)
@@ -117,12 +120,12 @@ def _folded(alpha: Tensor, own: list[Tensor]) -> list[Tensor]:
 def _empty_output(inputs: list[Tensor], operations: list[str], alphas: Tensor, weights: list[Tensor]) -> Tensor:
     own = kernels.grouped(operations, weights)[0]
     outputs = kernels.n_outputs(operations[0], inputs[0].shape, [w.shape for w in own])
-    return kernels.empty(inputs[0], (inputs[0].shape[0], outputs, *inputs[0].shape[2:]))
+    return pixels.empty(inputs[0], (inputs[0].shape[0], outputs, *inputs[0].shape[2:]))
 
 
 def _forward(inputs: list[Tensor], operations: list[str], alphas: Tensor, weights: list[Tensor]) -> Tensor:
     out = _empty_output(inputs, operations, alphas, weights)
-    inputs = [kernels.in_pixels(x)[0] for x in inputs]
+    inputs = [pixels.in_pixels(x)[0] for x in inputs]
     terms = [term for term in _terms(inputs, operations, alphas, weights) if term[1] != "none"]
     names, reads = [name for _, name, _, _ in terms], [inputs[j] for j, _, _, _ in terms]
     kernels.forward(names, reads, [_folded(alpha, own) for _, _, alpha, own in terms], out)
@@ -133,12 +136,12 @@ def _backward(
     grad: Tensor, inputs: list[Tensor], operations: list[str], alphas: Tensor, weights: list[Tensor], need_x: bool,
     need_weight: bool,
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
-    grad_inputs = [kernels.empty(x, x.shape) for x in inputs] if need_x else []
+    grad_inputs = [pixels.empty(x, x.shape) for x in inputs] if need_x else []
     if grad.is_cuda:
         return grad_inputs, _backward_by_edges(grad, inputs, operations, alphas, weights, grad_inputs, need_weight)
     grad_alphas: list[Tensor] = []
     grad_weights: list[Tensor] = []
-    inputs, grad = [kernels.in_pixels(x)[0] for x in inputs], kernels.in_pixels(grad)[0]
+    inputs, grad = [pixels.in_pixels(x)[0] for x in inputs], pixels.in_pixels(grad)[0]
     begun = [False] * len(inputs)
     for j, operation, alpha, own in _terms(inputs, operations, alphas, weights):
         grad_x = grad_inputs[j] if need_x and operation != "none" else None
@@ -176,7 +179,7 @@ def _backward_by_edges(
     grad_inputs: list[Tensor], need_weight: bool,
 ) -> list[Tensor]:  # fmt: skip
     """Do the same on a GPU: one pass for all operations of an edge but ``conv_9x1_1x9``, which goes before them."""
-    inputs, grad = [kernels.in_pixels(x)[0] for x in inputs], kernels.in_pixels(grad)[0]
+    inputs, grad = [pixels.in_pixels(x)[0] for x in inputs], pixels.in_pixels(grad)[0]
     alphas = alphas.contiguous()
     grad_alphas, grad_weights = [], []
     together = [k for k, operation in enumerate(operations) if operation not in {"conv_9x1_1x9", "none"}]
@@ -209,7 +212,7 @@ def _empty_gradients(
     grad: Tensor, inputs: list[Tensor], operations: list[str], alphas: Tensor, weights: list[Tensor], need_x: bool,
     need_weight: bool,
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
-    grad_inputs = [kernels.empty(x, x.shape) for x in inputs] if need_x else []
+    grad_inputs = [pixels.empty(x, x.shape) for x in inputs] if need_x else []
     return grad_inputs, [w.new_empty(w.shape) for w in (alphas, *weights)] if need_weight else []
 
 

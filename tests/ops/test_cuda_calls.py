@@ -57,6 +57,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     for module in (split_depthwise, hsab_feed_forward, half_shuffle_attention, pyramid_attention, separable_kernels):
         monkeypatch.setattr(module, "launch", launch)
+    for module in (_library, pyramid_attention, separable_kernels):
         monkeypatch.setattr(module, "address", lambda x: 0)
     return names
 
@@ -77,27 +78,17 @@ def test_arguments_of_split_depthwise(
 
 @needs_cuda_build
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_arguments_of_hsab_feed_forward(
-    calls: list[str], tensor: Callable[..., torch.Tensor], dtype: torch.dtype
-) -> None:
-    """Forward; the backward pass is composed of torch's kernels."""
-    x = torch.empty(2, 8, 5, 6, dtype=dtype, device="cuda:0", memory_format=torch.channels_last)
-    out = hsab_feed_forward._forward(x, *(tensor(*size, dtype=dtype) for size in ((16, 8), (16, 3, 3), (8, 16))))
-    assert out.shape == x.shape and out.is_contiguous(memory_format=torch.channels_last)
-    assert calls == [f"hsab_feed_forward_cuda_{_library._KERNEL_SUFFIX[dtype]}"]
-
-
-@needs_cuda_build
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_arguments_of_half_shuffle_attention(
-    calls: list[str], tensor: Callable[..., torch.Tensor], dtype: torch.dtype
-) -> None:
+@pytest.mark.parametrize("op", ["hsab_feed_forward", "half_shuffle_attention"])
+def test_arguments_of_hsab(calls: list[str], tensor: Callable[..., torch.Tensor], op: str, dtype: torch.dtype) -> None:
     """Forward; the backward pass is composed of torch's kernels."""
     x = torch.empty(2, 4, 8, 16, dtype=dtype, device="cuda:0", memory_format=torch.channels_last)
-    weights = [tensor(*size, dtype=dtype) for size in ((4,), (4,), (4, 4), (8, 4), (4, 4), (4,))]
-    out = half_shuffle_attention._forward(x, *weights, 2, 1e-5)
+    if op == "hsab_feed_forward":
+        out = hsab_feed_forward._forward(x, *(tensor(*size, dtype=dtype) for size in ((16, 4), (16, 3, 3), (4, 16))))
+    else:
+        weights = [tensor(*size, dtype=dtype) for size in ((4,), (4,), (4, 4), (8, 4), (4, 4), (4,))]
+        out = half_shuffle_attention._forward(x, *weights, 2, 1e-5)
     assert out.shape == x.shape and out.is_contiguous(memory_format=torch.channels_last)
-    assert calls == [f"half_shuffle_attention_cuda_{_library._KERNEL_SUFFIX[dtype]}"]
+    assert calls == [f"{op}_cuda_{_library._KERNEL_SUFFIX[dtype]}"]
 
 
 @needs_cuda_build
