@@ -10,16 +10,18 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.cases_convolution import _error, _inference, _training_step
+from benchmarks.hsab_layers import LEVELS, HsabLayer, Rivals, cases_of
 from benchmarks.timing import Case
 from csmri_ext import ops
 from csmri_ext.ops import reference
 
-LEVELS = {32: 256, 64: 128, 128: 64}  # channels: side of the image
 HEAD_WIDTH = 32
 
 
-class _Layer:
+class _Attention(HsabLayer):
+    target = "2x best torch form; aim 4x"
+    compiled = "torch.compile, SDPA"
+
     def __init__(self, channels: int, batch: int) -> None:
         side, self.heads = LEVELS[channels], channels // HEAD_WIDTH
         self.name = f"K6 HSAB attention C={channels}, {side}x{side}, batch {batch}"
@@ -41,68 +43,17 @@ class _Layer:
         twin: Callable[..., Tensor] = reference.half_shuffle_attention
         return twin(x, *weights, self.heads, 1e-5, attention)
 
-    def accuracy(self) -> float:
-        wide = [t.double() for t in (self.x, *self.weights)]
-        return _error(self.ours(self.x, *self.weights), self.twin(*wide, fused=False))
+    def truth(self, x: Tensor, *weights: Tensor) -> Tensor:
+        return self.twin(x, *weights, fused=False)
 
-
-def attention(channels: int, batch: int = 1) -> Callable[[bool], Case]:
-    """Build the layer, forward."""
-
-    def build(compiled: bool) -> Case:
-        layer = _Layer(channels, batch)
-        x, weights = layer.x, layer.weights
-        planes = x.contiguous()
-        rivals = {
-            "eager NCHW, SDPA": _inference(lambda: layer.twin(planes, *weights)),
-            "eager channels_last, SDPA": _inference(lambda: layer.twin(x, *weights)),
-            "eager channels_last, softmax": _inference(lambda: layer.twin(x, *weights, fused=False)),
+    def rivals(self) -> Rivals:
+        return {
+            "eager NCHW, SDPA": (self.twin, self.x.contiguous()),
+            "eager channels_last, SDPA": (self.twin, self.x),
+            "eager channels_last, softmax": (partial(self.twin, fused=False), self.x),
         }
-        if compiled:
-            step = torch.compile(layer.twin)
-            rivals["torch.compile, SDPA"] = _inference(lambda: step(x, *weights))
-        return Case(
-            name=f"{layer.name}, forward",
-            ours=_inference(lambda: layer.ours(x, *weights)),
-            rivals=rivals,
-            n_bytes=2 * 4 * x.numel(),
-            flops=layer.flops,
-            target="2x best torch form; aim 4x",
-            check=layer.accuracy,
-        )
-
-    return build
-
-
-def attention_training(channels: int, batch: int = 1) -> Callable[[bool], Case]:
-    """Build the layer, forward and backward."""
-
-    def build(compiled: bool) -> Case:
-        layer = _Layer(channels, batch)
-        x, weights = layer.x, layer.weights
-        gradient = torch.randn_like(x)
-        rivals = {
-            "eager NCHW, SDPA": _training_step(layer.twin, gradient.contiguous(), x.contiguous(), *weights),
-            "eager channels_last, SDPA": _training_step(layer.twin, gradient, x, *weights),
-            "eager channels_last, softmax": _training_step(partial(layer.twin, fused=False), gradient, x, *weights),
-        }
-        if compiled:
-            rivals["torch.compile, SDPA"] = _training_step(torch.compile(layer.twin), gradient, x, *weights)
-        return Case(
-            name=f"{layer.name}, forward + backward",
-            ours=_training_step(layer.ours, gradient, x, *weights),
-            rivals=rivals,
-            n_bytes=5 * 4 * x.numel(),
-            flops=3 * layer.flops,
-            target="2x best torch form; aim 4x",
-        )
-
-    return build
 
 
 def cases() -> dict[str, Callable[[bool], Case]]:
     """All cases of this file by short name."""
-    forward = {f"half_shuffle_attention forward {channels}": attention(channels) for channels in LEVELS}
-    return forward | {
-        f"half_shuffle_attention training {channels}": attention_training(channels) for channels in LEVELS
-    }
+    return cases_of("half_shuffle_attention", _Attention)

@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,8 +40,7 @@ class GradientSteps(ProximalSteps):
         return encoding.step(image, 1.0)
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(NamedTuple):
     """Undersampled data of one phantom."""
 
     group: tuple[str, float]

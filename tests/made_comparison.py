@@ -79,8 +79,8 @@ def made_comparison(
                         mask=mask,
                         acceleration=shown,
                         sampling=sampling,
-                        mask_hash=digest,
                         target=target if reference else None,
+                        mask_hash=digest,
                         recons={method: recons[method][number] for method in methods},
                         scores={method: scores[method][number] for method in methods} if reference else {},
                     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csmri_ext.experiments.published import read_scores, read_scores_by_setting
+from csmri_ext.experiments.published import Score, read_scores, read_scores_by_setting
 
 GA_HQS_IXI = read_scores_by_setting("""
                                 unet_fastmri    modl            ista_net_plus   miccan          hqs_net         ga_hqs
@@ -61,19 +61,24 @@ nasn_knee     1.432 ± 2.919     5.112 ± 6.408     29.83 ± 6.692     0.6204 ±
 """)
 """Table 1, knees."""
 
-NASN_NODES = read_scores("""
+_OTHER_CELLS = read_scores("""
               MSE / 1e-10       NMSE / 1e-2       PSNR              SSIM
 nasn_2nodes   1.462 ± 3.046     5.148 ± 6.407     29.78 ± 6.696     0.6201 ± 0.2684
-nasn_knee     1.432 ± 2.919     5.112 ± 6.408     29.83 ± 6.692     0.6204 ± 0.2676
 nasn_4nodes   1.405 ± 2.781     5.081 ± 6.420     29.87 ± 6.719     0.6218 ± 0.2687
+nasn_space_b  1.439 ± 2.935     5.122 ± 6.401     29.81 ± 6.693     0.6202 ± 0.2678
+nasn_brain    1.454 ± 2.996     5.153 ± 6.433     29.78 ± 6.696     0.6202 ± 0.2685
 """)
+
+
+def _rows(*names: str) -> dict[str, dict[str, Score]]:
+    """Return rows of a table for knees; that of nasn_knee is the same in all of them."""
+    return {name: (NASN_KNEES | _OTHER_CELLS)[name] for name in names}
+
+
+NASN_NODES = _rows("nasn_2nodes", "nasn_knee", "nasn_4nodes")
 """Table 2, knees: nodes of a cell."""
 
-NASN_SPACES = read_scores("""
-              MSE / 1e-10       NMSE / 1e-2       PSNR              SSIM
-nasn_knee     1.432 ± 2.919     5.112 ± 6.408     29.83 ± 6.692     0.6204 ± 0.2676
-nasn_space_b  1.439 ± 2.935     5.122 ± 6.401     29.81 ± 6.693     0.6202 ± 0.2678
-""")
+NASN_SPACES = _rows("nasn_knee", "nasn_space_b")
 """Table 3, knees: search spaces A and B."""
 
 NASN_BRAINS = read_scores("""
@@ -91,16 +96,8 @@ nasn_brain    4.495 ± 6.306     2.032 ± 2.579     33.27 ± 6.475     0.9117 ±
 """)
 """Table 4, T2 brains."""
 
-NASN_CROSS_KNEES = read_scores("""
-              MSE / 1e-10       NMSE / 1e-2       PSNR              SSIM
-nasn_knee     1.432 ± 2.919     5.112 ± 6.408     29.83 ± 6.692     0.6204 ± 0.2676
-nasn_brain    1.454 ± 2.996     5.153 ± 6.433     29.78 ± 6.696     0.6202 ± 0.2685
-""")
+NASN_CROSS_KNEES = _rows("nasn_knee", "nasn_brain")
 """Table 5, knees: the cells found on knees and on brains."""
 
-NASN_CROSS_BRAINS = read_scores("""
-              MSE / 1e-10       NMSE / 1e-2       PSNR              SSIM
-nasn_knee     4.596 ± 6.236     2.082 ± 2.561     33.12 ± 6.348     0.9090 ± 0.06351
-nasn_brain    4.495 ± 6.306     2.032 ± 2.579     33.27 ± 6.475     0.9117 ± 0.06286
-""")
+NASN_CROSS_BRAINS = {name: NASN_BRAINS[name] for name in ("nasn_knee", "nasn_brain")}
 """Table 5, T2 brains: the cells found on knees and on brains."""

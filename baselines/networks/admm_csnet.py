@@ -29,16 +29,14 @@ class ADMMCSNet(ChannelNetwork):
 
     Parameters
     ----------
-    in_chans
-        Channels of the image, 1 or 2.
+    in_chans, peak
+        As in `csmri_ext.nn.Reconstructor`.
     stages
         Number of iterations.
     chans
         Filters.
     shared
         Use the same weights in all iterations, as the published code does.
-    peak
-        As in `csmri_ext.nn.Reconstructor`.
     mu, trainable_mu
         Of the last data step, see `csmri_ext.nn.ProximalSteps`.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -50,12 +52,10 @@ class PostProcessing(ChannelNetwork):
 
     Parameters
     ----------
-    in_chans
-        Channels of the image, 1 or 2.
+    in_chans, peak
+        As in `csmri_ext.nn.Reconstructor`.
     layers
         Real ``(batch, in_chans, ny, nx)`` to the same shape.
-    peak
-        As in `csmri_ext.nn.Reconstructor`.
     """
 
     def __init__(self, in_chans: int, layers: nn.Module, peak: float | None) -> None:
@@ -65,6 +65,22 @@ class PostProcessing(ChannelNetwork):
     def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:  # noqa: ARG002
         """Apply the layers."""
         return as_complex(self.layers(self.channels(image)))
+
+
+def chain_of_convolutions(channels: Sequence[int], after: Callable[[int, bool], Iterable[nn.Module]]) -> nn.Sequential:
+    """Build 3x3 convolutions with bias, one behind the other.
+
+    Parameters
+    ----------
+    channels
+        Before the first, and behind each.
+    after
+        Makes what follows a convolution, from its channels and whether it is the last.
+    """
+    layers: list[nn.Module] = []
+    for i, (before, behind) in enumerate(pairwise(channels), start=2):
+        layers += [nn.Conv2d(before, behind, 3, padding=1), *after(behind, i == len(channels))]
+    return nn.Sequential(*layers)
 
 
 def one_channel_last(image: Tensor) -> Tensor:

@@ -19,14 +19,12 @@ class Cascade(ChannelNetwork):
 
     Parameters
     ----------
-    in_chans
-        Channels of the image, 1 or 2.
+    in_chans, peak
+        As in `csmri_ext.nn.Reconstructor`.
     networks
         One per cascade.
     repeats
         Run through all of them this many times, with the same weights.
-    peak
-        As in `csmri_ext.nn.Reconstructor`.
     mu, trainable_mu
         Of the data steps, one per cascade and repeat; see `csmri_ext.nn.ProximalSteps`.
     """

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from baselines.networks.base import ChannelNetwork
+from baselines.networks.base import ChannelNetwork, chain_of_convolutions
 from csmri_ext.nn import as_complex
 from csmri_ext.nn.learned_number import learned_number
 from csmri_ext.physics import Encoding
@@ -24,8 +24,6 @@ class HQSNet(ChannelNetwork):
 
     Parameters
     ----------
-    in_chans
-        Channels of the image, 1 or 2.
     stages
         Number of stages.
     buffer
@@ -34,7 +32,7 @@ class HQSNet(ChannelNetwork):
         Features.
     depth
         Convolutions of each network.
-    peak
+    in_chans, peak
         As in `csmri_ext.nn.Reconstructor`.
     """
 
@@ -75,10 +73,8 @@ def plain_network(inputs: int, outputs: int, chans: int, depth: int) -> nn.Seque
         Number of convolutions, at least 2.
     """
 
-    def layers() -> Iterator[nn.Module]:
-        for before in (inputs, *[chans] * (depth - 2)):
-            yield nn.Conv2d(before, chans, 3, padding=1)
+    def after(channels: int, last: bool) -> Iterator[nn.Module]:  # noqa: ARG001
+        if not last:
             yield nn.LeakyReLU(0.2, inplace=True)
-        yield nn.Conv2d(chans, outputs, 3, padding=1)
 
-    return nn.Sequential(*layers())
+    return chain_of_convolutions([inputs, *[chans] * (depth - 1), outputs], after)

@@ -32,12 +32,10 @@ class ISTANetBase(ChannelNetwork):
 
     Parameters
     ----------
-    in_chans
-        Channels of the image, 1 or 2.
+    in_chans, peak
+        As in `csmri_ext.nn.Reconstructor`.
     stages
         Modules with a parameter `step` that return the next x and the symmetry residual.
-    peak
-        As in `csmri_ext.nn.Reconstructor`.
     """
 
     def __init__(self, in_chans: int, stages: list[nn.Module], peak: float | None) -> None:
@@ -82,14 +80,12 @@ class ISTANet(ISTANetBase):
 
     Parameters
     ----------
-    in_chans
-        Channels of the image, 1 or 2.
+    in_chans, peak
+        As in `csmri_ext.nn.Reconstructor`.
     stages
         Number of stages.
     chans
         Features.
-    peak
-        As in `csmri_ext.nn.Reconstructor`.
     """
 
     def __init__(self, in_chans: int = 2, stages: int = 9, chans: int = 32, peak: float | None = 1.0) -> None:
@@ -139,10 +135,8 @@ class StagePlus(nn.Module):
 
     Parameters
     ----------
-    in_chans
-        Channels of the image.
-    chans
-        Features.
+    in_chans, chans
+        As in `Stage`.
     """
 
     def __init__(self, in_chans: int, chans: int) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from baselines.networks.base import ChannelNetwork
+from baselines.networks.base import ChannelNetwork, chain_of_convolutions
 from csmri_ext.nn import as_complex
 from csmri_ext.nn.learned_number import learned_number
 from csmri_ext.physics import Encoding
@@ -28,8 +28,8 @@ class MoDL(ChannelNetwork):
 
     Parameters
     ----------
-    in_chans
-        Channels of the image, 1 or 2.
+    in_chans, peak
+        As in `csmri_ext.nn.Reconstructor`.
     stages
         How often the two alternate.
     chans
@@ -38,8 +38,6 @@ class MoDL(ChannelNetwork):
         Convolutions of D.
     shared
         Use the same weights in all stages, as the original does.
-    peak
-        As in `csmri_ext.nn.Reconstructor`.
     """
 
     def __init__(
@@ -78,12 +76,9 @@ def denoiser(in_chans: int, chans: int, depth: int) -> nn.Sequential:
         Number of convolutions, at least 2.
     """
 
-    def layers() -> Iterator[nn.Module]:
-        for before in (in_chans, *[chans] * (depth - 2)):
-            yield nn.Conv2d(before, chans, 3, padding=1)
-            yield nn.BatchNorm2d(chans)
+    def after(channels: int, last: bool) -> Iterator[nn.Module]:
+        yield nn.BatchNorm2d(channels)
+        if not last:
             yield nn.ReLU(inplace=True)
-        yield nn.Conv2d(chans, in_chans, 3, padding=1)
-        yield nn.BatchNorm2d(in_chans)
 
-    return nn.Sequential(*layers())
+    return chain_of_convolutions([in_chans, *[chans] * (depth - 1), in_chans], after)

@@ -21,8 +21,8 @@ class UNetFastMRI(PostProcessing):
 
     Parameters
     ----------
-    in_chans
-        Channels of the image, 1 or 2.
+    in_chans, peak
+        As in `csmri_ext.nn.Reconstructor`.
     chans
         Features of the first level; they double from level to level.
     pools
@@ -32,8 +32,6 @@ class UNetFastMRI(PostProcessing):
     magnitude
         Work as fastMRI's published weights expect: on the magnitude of the zero-filled image, reduced to mean 0 and
         standard deviation 1 and clipped to [-6, 6]. Needs one channel.
-    peak
-        As in `csmri_ext.nn.Reconstructor`.
     """
 
     channels_last: ClassVar[bool] = False

@@ -87,7 +87,11 @@ def reading(acquisition: Acquisition) -> str:
     return ", ".join([text, *details])
 
 
-def choose_frames(wanted: Sequence[int] | None, n_frames: int, where: str) -> list[int]:
+Frames = Sequence[int] | None
+"""Which frames to read; None: all."""
+
+
+def choose_frames(wanted: Frames, n_frames: int, where: str) -> list[int]:
     """List the frames to read: those that were asked for, or all.
 
     Raises

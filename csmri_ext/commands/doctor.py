@@ -18,16 +18,13 @@ if TYPE_CHECKING:
 
 FOUND_PROBLEMS = 1  # exit code where a file can be read but should not be used as it is
 _STYLES = {"OK": "green", "note": "yellow", "warning": "bold yellow", "problem": "bold red"}
+DESCRIPTION = """Show the configuration of this installation; or how FILES are read, and what is unusual about them.
+The exit code is 1 where a file should not be used as it is."""
 
 
 def argument_parser(program: str = "csmri doctor") -> ArgumentParser:
     """Options of the command."""
-    parser = ArgumentParser(
-        program,
-        "[FILES...]",
-        description="Show the configuration of this installation; or how FILES are read, and what is unusual about "
-        "them. The exit code is 1 where a file should not be used as it is.",
-    )
+    parser = ArgumentParser(program, "[FILES...]", description=DESCRIPTION)
     parser.add_argument("files", nargs="*", metavar="FILES", help="k-space or images, any supported format")
     add_json_option(parser)
     add_reading_options(parser)

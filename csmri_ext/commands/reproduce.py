@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from csmri_ext.training import Recipe
 
 PROGRAM = "csmri reproduce"
+DESCRIPTION = """Train and test the networks of a published table on your images, and print both. Killed, the same
+command goes on."""
 PAPER, OURS = "paper", "ours"
 NETWORKS = "networks"  # folder of the trainings
 SMALLEST = 16  # four halvings of a U-net
@@ -56,13 +58,8 @@ _side = whole(SMALLEST, LONGEST_SIDE)
 
 def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     """Options of the command."""
-    parser = ArgumentParser(
-        program,
-        "EXPERIMENT --data DIR",
-        description="Train and test the networks of a published table on your images, and print both. "
-        "Killed, the same command goes on.",
-        epilog=f"experiments: {', '.join(experiments())}",
-    )
+    told = f"experiments: {', '.join(experiments())}"
+    parser = ArgumentParser(program, "EXPERIMENT --data DIR", description=DESCRIPTION, epilog=told)
     add = parser.add_argument
     add("experiment", metavar="EXPERIMENT", help="see below, and docs/reproduce.md")
     add("--data", type=Path, required=True, metavar="DIR", help="folder of fastMRI .h5 or of NIfTI files")

@@ -138,12 +138,12 @@ class HeldBackSamples(Dataset[HeldBackSample]):
         `Scan` each.
     masks
         Applied to scans that are fully sampled.
+    strip
+        Rows of strips under masks of whole columns, see `UndersampledImages`; 0: whole slices.
     share
         Of the acquired samples that shall be predicted.
     splits
         Fixed splits of each slice to draw from (multi-mask); 0: a new one each time.
-    strip
-        Rows of strips under masks of whole columns, see `UndersampledImages`; 0: whole slices.
     length
         Samples of an epoch; None: every scan once, whole, with a split that stays (a validation set).
     batch_size
@@ -157,9 +157,9 @@ class HeldBackSamples(Dataset[HeldBackSample]):
         scans: Sequence[Scan],
         masks: Masks,
         *,
+        strip: int = 0,
         share: float = 0.4,
         splits: int = 0,
-        strip: int = 0,
         length: int | None = None,
         batch_size: int = 1,
         seed: int = 0,

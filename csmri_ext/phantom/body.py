@@ -28,14 +28,12 @@ def draw_body(fields: RandomFields, contrast: str) -> Canvas:
 
     Parameters
     ----------
-    fields
-        Random source and pixel positions; the trunk is about 310 by 220 mm, near 0.
-    contrast
-        A key of `CONTRASTS`.
+    fields, contrast
+        As in `head.draw_head`; the trunk is about 310 by 220 mm, near 0.
 
     Returns
     -------
-        Signal between 0 and about 1, without noise, texture or bias field.
+        As of `head.draw_head`.
     """
     f = fields.part("trunk")
     pixel = float(f.x[1] - f.x[0])

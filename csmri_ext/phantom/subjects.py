@@ -101,17 +101,8 @@ def phantom(
     ValueError
         Unknown anatomy, contrast or plane; size, seed, noise or number of coils out of range.
     """
-    return phantom_volume(
-        1,
-        size,
-        seed,
-        n_coils=n_coils,
-        anatomy=anatomy,
-        contrast=contrast,
-        noise=noise,
-        processed=processed,
-        plane=plane,
-    )[0]
+    images = _coil_images(_subject(size, seed, 1, n_coils, anatomy, contrast, noise, processed, plane), 0)
+    return images if n_coils > 1 else images[0]
 
 
 def phantom_volume(

@@ -46,12 +46,12 @@ def adapted(
     InputError
         A method without a network.
     """
+    if method.network is None:
+        raise InputError(f"{method.name} is no network and cannot adapt")
     import torch
 
     from csmri_ext.models.adapt import adapt
 
-    if method.network is None:
-        raise InputError(f"{method.name} is no network and cannot adapt")
     count = len(problem.kspace)
     chosen = sorted({round(i) for i in np.linspace(0, count - 1, min(count, MOST_SLICES))})
     kspace = torch.from_numpy(np.ascontiguousarray(problem.kspace[chosen])).to(problem.device)

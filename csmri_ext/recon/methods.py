@@ -97,13 +97,7 @@ def load_all() -> None:
 
 
 def register(method: Method) -> Method:
-    """Add a method to the registry.
-
-    Raises
-    ------
-    ValueError
-        If the name is taken.
-    """
+    """Add a method to the registry; ValueError if its name is taken."""
     if method.name in _METHODS:
         raise ValueError(f"a method called {method.name!r} is registered already")
     _METHODS[method.name] = method

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Recipe:
         have in epochs of whole images.
     resolution, mirror, magnitude
         Of `csmri_ext.data.Augmentation`.
-    coils, true_maps, phase, echo_shift, noise, target
+    target, coils, true_maps, phase, echo_shift, noise
         Of `csmri_ext.data.Measurement`. `coils` is for images without a coil axis; files of several coils keep theirs
         unless all entries are 1.
     loss_share, splits
@@ -63,18 +63,35 @@ class Recipe:
     mirror: bool = False
     magnitude: float = 0.0
     strip: int = 0
+    target: str = "combined"
     coils: tuple[int, ...] = (1,)
     true_maps: float = 0.2
     phase: float = 0.0
     echo_shift: float = 0.0
     noise: tuple[float, float] = (0.0, 0.0)
-    target: str = "combined"
     loss_share: float = 0.4
     splits: int = 0
     ema: float = 0.0
     clip: float = 0.0
     source: str = ""
 
+
+_PHANTOM = Recipe(
+    steps=16_000,
+    batch_size=1,
+    learning_rate=1.5e-3,
+    schedule="decay",
+    warmup=300,
+    loss="l1+ssim",
+    masks=("random", "equispaced_fraction", "radial_golden", "radial_golden"),  # radial: small errors, small loss
+    sizes=(*7 * (160,), 256, 320),
+    resolution=(0.5, 1.0),
+    mirror=True,
+    magnitude=0.6,
+    ema=0.999,
+    clip=1.0,
+    source="ours, for the weights that come with the package",
+)
 
 RECIPES: dict[str, Recipe] = {
     "nasn": Recipe(
@@ -89,51 +106,26 @@ RECIPES: dict[str, Recipe] = {
         masks=("random", "equispaced_fraction", "radial_golden"),
         source="GA-HQS: Adam, 1e-4, batch 2, 30 epochs; loss and steps are ours, the paper has one mask a run",
     ),
-    "phantom": Recipe(
-        steps=16_000,
-        batch_size=1,
-        learning_rate=1.5e-3,
-        schedule="decay",
-        warmup=300,
-        loss="l1+ssim",
-        masks=("random", "equispaced_fraction", "radial_golden", "radial_golden"),  # radial: small errors, small loss
-        sizes=(*7 * (160,), 256, 320),
-        resolution=(0.5, 1.0),
-        mirror=True,
-        magnitude=0.6,
-        ema=0.999,
-        clip=1.0,
-        source="ours, for the weights that come with the package",
-    ),
-    "measured": Recipe(
-        steps=16_000,
-        batch_size=1,
-        learning_rate=1.5e-3,
-        schedule="decay",
-        warmup=300,
-        loss="l1+ssim",
+    "phantom": _PHANTOM,
+    "measured": replace(
+        _PHANTOM,
         masks=("random", "equispaced_fraction", "equispaced", "radial_golden", "radial_golden", "poisson"),
         sizes=(*8 * (160,), 256, 0),
-        resolution=(0.5, 1.0),
-        mirror=True,
         magnitude=0.3,
         strip=64,
         coils=(1, 1, 1, 4, 8, 12),
-        true_maps=0.2,
         phase=0.7,
         echo_shift=4.0,
         noise=(0.001, 0.03),
-        ema=0.999,
-        clip=1.0,
         source="ours: data as they are measured, with one coil and with several, phase, shifted echoes and noise",
     ),
     "self-supervised": Recipe(
+        loss="kspace",
         steps=8_000,
         batch_size=1,
         learning_rate=5e-4,
         schedule="decay",
         warmup=100,
-        loss="kspace",
         strip=64,
         sizes=(*9 * (1,), 0),
         ema=0.999,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damaged_files import require_refused
 from PIL import Image
 
 from csmri_ext.bridge import FileFormatError, load, stack_slices
@@ -83,11 +84,8 @@ def test_black_image_and_black_pages(tmp_path: Path) -> None:
 def test_damaged_images(tmp_path: Path) -> None:
     Image.fromarray(gray((64, 64))).save(tmp_path / "a.png")
     whole = (tmp_path / "a.png").read_bytes()
-    for name, content in [("cut.png", whole[: len(whole) // 2]), ("text.png", b"hello"), ("empty.png", b"")]:
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(FileFormatError, match=f"{name}: not a readable PNG or TIFF file") as caught:
-            load(tmp_path / name)
-        assert "\n" not in str(caught.value)
+    contents = {"cut.png": whole[: len(whole) // 2], "text.png": b"hello", "empty.png": b""}
+    require_refused(tmp_path, contents, load, "PNG or TIFF file")
     with pytest.raises(FileNotFoundError):
         read_image(tmp_path / "none.png")
     pages = [Image.new("L", (6, 4), 9), Image.new("L", (5, 4), 9), Image.new("L", (6, 4), 9)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from csmri_ext.bridge.arrays.mat5 import list_variables
 from csmri_ext.bridge.arrays.order import MATLAB_AXES, order_of
 from csmri_ext.bridge.beside import MAPS_NAMES, MASK_NAMES, attach_beside, find_beside
 from csmri_ext.bridge.numbers import is_number
+from csmri_ext.bridge.reading import Frames
 from csmri_ext.bridge.size_limits import read_small, require_plausible_dataset
 from csmri_ext.bridge.slice_checks import format_errors
 
@@ -26,12 +26,7 @@ _Stored = tuple[tuple[int, ...], np.dtype[Any], Callable[[Any], NDArray[Any]]]
 
 
 def read_mat(
-    path: str | os.PathLike[str],
-    *,
-    key: str | None = None,
-    axes: str | None = None,
-    frames: Sequence[int] | None = None,
-    force: bool = False,
+    path: Path | str, *, key: str | None = None, axes: str | None = None, frames: Frames = None, force: bool = False
 ) -> Acquisition:
     """Read one variable of a MATLAB file; ``mask`` and ``sens_maps`` beside k-space, or called alike, belong to it.
 
@@ -49,10 +44,8 @@ def read_mat(
     axes
         Another order of the axes in MATLAB, one word per axis: ``"y x coil"`` is one slice of several coils, see
         `reading.parse_axes`.
-    frames
-        Those to read of an axis called frame.
-    force
-        Believe the usual order, and what else looks wrong.
+    frames, force
+        As in `npy.read_npy`.
 
     Raises
     ------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from csmri_ext.bridge.arrays.order import NUMPY_AXES, order_of
 from csmri_ext.bridge.arrays.unpacked import unpack
 from csmri_ext.bridge.beside import MAPS_NAMES, MASK_NAMES, attach_beside, find_beside
 from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.reading import Frames
 from csmri_ext.bridge.size_limits import read_small, require_plausible
 from csmri_ext.bridge.slice_checks import format_errors
 
@@ -30,7 +30,7 @@ def read_npy(
     path: str | os.PathLike[str],
     *,
     axes: str | None = None,
-    frames: Sequence[int] | None = None,
+    frames: Frames = None,
     force: bool = False,
 ) -> Acquisition:
     """Read an npy file, memory-mapped.
@@ -68,12 +68,7 @@ def read_npy(
 
 
 def read_npz(
-    path: str | os.PathLike[str],
-    *,
-    key: str | None = None,
-    axes: str | None = None,
-    frames: Sequence[int] | None = None,
-    force: bool = False,
+    path: Path | str, *, key: str | None = None, axes: str | None = None, frames: Frames = None, force: bool = False
 ) -> Acquisition:
     """Read one array of an npz file; arrays ``mask`` and ``sens_maps`` beside k-space, or called alike, belong to it.
 
