@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 _WORDS = {"true": True, "false": False, "none": None}
 
 
-def add_set_option(add: Callable[..., object], of: str) -> None:
+def add_set_option(add: Callable[..., object], told: str) -> None:
     """Add ``--set`` to a parser, by its ``add_argument``.
 
     Parameters
     ----------
     add
         See above.
-    of
-        Whose options, for the help.
+    told
+        What is set, with an example.
     """
     add(
         "--set",
@@ -31,7 +31,7 @@ def add_set_option(add: Callable[..., object], of: str) -> None:
         action="extend",
         default=[],
         metavar="NAME=VALUE",
-        help=f"options of {of} that differ from what the name stands for: stages=4 replicas=16",
+        help=told,
     )
 
 

@@ -134,7 +134,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     )
     add("--bart", action="store_true", help="take coil sensitivities from bart ecalib")
     add_slices_option(add)
-    add("--tv-weight", type=weight, default=TV_WEIGHT, metavar="W", help="regularisation weight (default: %(default)s)")
+    add("--tv-weight", type=weight, default=TV_WEIGHT, metavar="W", help="regularization weight (default: %(default)s)")
     add(
         "--tv-iterations",
         type=positive,
@@ -143,7 +143,11 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         help="as bart pics -i (default: %(default)s)",
     )
     add("--overwrite", action="store_true", help="replace results that other settings made")
-    add("--full", action="store_true", help="keep the whole matrix where the file asks for a crop, as fastMRI's does")
+    add(
+        "--full",
+        action="store_true",
+        help="keep the whole matrix where the file asks for a crop, as fastMRI's files do",
+    )
     add_device_option(add)
     add_jobs_option(add)
     folder = parser.add_argument_group(

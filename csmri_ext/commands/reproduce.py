@@ -69,7 +69,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add_option(less, "--methods", before=["--networks"], metavar="A,B", help="only these networks of the table")
     amount = group.add_mutually_exclusive_group()
     amount.add_argument("--epochs", type=positive, metavar="N", help="passes over the training slices")
-    amount.add_argument("--steps", type=positive, metavar="N", help="optimiser steps of each network")
+    amount.add_argument("--steps", type=positive, metavar="N", help="optimizer steps of each network")
     less("--volumes", type=positive, metavar="N", help="patients, of all three parts together")
     add_slices_option(less, before=["--middle", "--limit"])
     less("--size", type=_side, metavar="N", help="rows and columns (default: 320 for fastMRI, 256 for NIfTI)")

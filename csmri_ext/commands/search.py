@@ -73,7 +73,7 @@ def argument_parser(program: str) -> ArgumentParser:
     add("--echo-shift", type=amount, default=0.0, metavar="X", help="largest shift of the echo, in samples")
     add("--noise", nargs=2, type=amount, default=[0.0, 0.0], metavar=("LOW", "HIGH"), help="noise relative to the peak")
     add("--paper", action="store_true", help="space and rates of the NasN paper where no option says otherwise")
-    add_set_option(add, "the search")
+    add_set_option(add, "settings of the search that have no option here: momentum=0.95 clip=3")
     add("--space", default=recipe.space, metavar="NAME", help=f"candidate operations: {', '.join(SPACES)}")
     add("--nodes", type=positive, default=recipe.nodes, metavar="N", help="nodes of the cell")
     add("--cells", type=positive, default=recipe.cells, metavar="N", help="cells of the super-network")

@@ -73,12 +73,12 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         "--model",
         before=["--method"],
         metavar="NAME",
-        help="a network of csmri info (default with --genotype: nasn)",
+        help="one of the networks that csmri info lists (default with --genotype: nasn)",
     )
     add("--genotype", metavar="FILE", help="train the NasN cell of this file, as csmri search writes it")
     add("--init", metavar="FILE", help="start from these weights; layers that do not fit stay random and are named")
     add("--freeze", nargs="+", default=[], metavar="NAME", help="parts of the network that stay as they are")
-    add_set_option(add, "the network")
+    add_set_option(add, "options of the network, where they differ from what its name stands for: stages=4 replicas=16")
     add_plugin_option(add)
     add("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME)")
     add("--recipe", metavar="NAME", help="ga-hqs, measured, nasn, phantom or self-supervised (default: phantom)")
@@ -89,7 +89,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     )
     group = parser.add_argument_group("changes to the recipe")
     change = group.add_argument
-    change("--steps", type=positive, metavar="N", help="optimiser steps")
+    change("--steps", type=positive, metavar="N", help="optimizer steps")
     change("--batch-size", type=positive, metavar="N", help="slices per step")
     change("--learning-rate", type=weight, metavar="X", help="learning rate of Adam")
     change("--loss", metavar="NAME", help="l1, mse, ssim or l1+ssim")

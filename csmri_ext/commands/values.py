@@ -120,7 +120,7 @@ def share(text: str, of: int = 1) -> float:
 
 
 def weight(text: str) -> float:
-    """Parse a regularisation weight, a rate or a time: finite and positive."""
+    """Parse a regularization weight, a rate or a time: finite and positive."""
     number = _real(text)
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a positive number")
@@ -136,7 +136,7 @@ def shard(text: str) -> tuple[int, int]:
 
 
 def weight_or_auto(text: str) -> float | None:
-    """Parse a regularisation weight, or ``auto`` (None)."""
+    """Parse a regularization weight, or ``auto`` (None)."""
     try:
         return None if text == "auto" else weight(text)
     except argparse.ArgumentTypeError as error:

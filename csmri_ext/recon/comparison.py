@@ -136,7 +136,7 @@ class Plan:
 
 
 def choose_weights(plan: Plan, store: Store, log: Console) -> None:
-    """Fill in the regularisation weights: as given, as an earlier run chose them, or tuned now."""
+    """Fill in the regularization weights: as given, as an earlier run chose them, or tuned now."""
     families = list(dict.fromkeys(method.weight for method in plan.methods if method.weight is not None))
     for volume in plan.volumes:
         for sampling in plan.samplings(volume):

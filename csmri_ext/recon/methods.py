@@ -42,7 +42,7 @@ class Method:
     tags
         Words to choose by, such as ``"classical"``, ``"network"``.
     weight
-        Family of the regularisation weight that ``--tv-weight auto`` tunes for it, or None.
+        Family of the regularization weight that ``--tv-weight auto`` tunes for it, or None.
     needs_bart
         Runs BART's program; part of a comparison only with ``--bart``.
     network

@@ -41,7 +41,7 @@ def provenance_context(comparison: Comparison, groups: Sequence[Group]) -> dict[
     Returns
     -------
         ``entries``: (label, value, is a command); ``choices``: what each method chose at each setting; ``commands``:
-        (method, command line) of those whose rows did not record one; ``tuned``: what every regularisation weight was
+        (method, command line) of those whose rows did not record one; ``tuned``: what every regularization weight was
         chosen by; ``masks``: one entry per different mask.
     """
     tuned = _tuned(comparison.provenance.get("tuning"))

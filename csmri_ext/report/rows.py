@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class ChosenWeight:
-    """A regularisation weight, and in words why it is this one."""
+    """A regularization weight, and in words why it is this one."""
 
     value: float
     reason: str = ""

@@ -1,4 +1,4 @@
-"""`ReconstructionTask`: loss, validation and optimiser of one network."""
+"""`ReconstructionTask`: loss, validation and optimizer of one network."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ReconstructionTask(lightning.LightningModule):
     network
         ``network(kspace, mask, sens_maps) -> image``, see `csmri_ext.nn.Reconstructor`.
     recipe
-        Loss, optimiser, schedule.
+        Loss, optimizer, schedule.
     settings
         What rebuilds the network, kept in the checkpoint.
     recompute

@@ -56,7 +56,7 @@ __device__ __forceinline__ std::int64_t first_of_warp() {
 
 // --- q, k, v = Q n, K n ---------------------------------------------------------------------------------------------
 template <class S>
-struct Normalisation {
+struct Normalization {
   S mean[kChunk], inverse[kChunk];  // of a pixel's channels; 1 / deviation
 };
 
@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(kThreads) project_in_kernel(HalfShuffleAttenti
   const std::int64_t first = first_of_warp(), output = std::int64_t{blockIdx.y} * kChunk;
   const int lane = lane_of_thread();
   if (first >= pixels) return;
-  Normalisation<S>& norm = dynamic_shared<Normalisation<S> >()[warp_of_thread()];
+  Normalization<S>& norm = dynamic_shared<Normalization<S> >()[warp_of_thread()];
   const auto value = [&](int row, std::int64_t channel) {
     return first + row < pixels && channel < channels ? S(widen(args.x[(first + row) * channels + channel])) : S(0);
   };
@@ -227,7 +227,7 @@ void half_shuffle_attention_cuda(const HalfShuffleAttentionArgs<T>& args, const 
   const unsigned rows = blocks_of(chunks_of(pixels)), chunks_of_head = chunks_of(args.channels / args.heads);
   const Between<S> between = Between<S>::of(args, work.scratch);
   launch(project_in_kernel<T>,
-         {dim3(rows, chunks_of(3 * args.channels)), dim3(kThreads), kWarps * sizeof(Normalisation<S>), stream}, args,
+         {dim3(rows, chunks_of(3 * args.channels)), dim3(kThreads), kWarps * sizeof(Normalization<S>), stream}, args,
          between);
   const std::int64_t local_heads = args.heads == 1 ? 1 : args.heads / 2;
   for (const bool local : {true, false}) {
