@@ -60,7 +60,8 @@ def attach_maps(
     per_frame = n_slices // int(acquisition.attrs.get("n_frames", 1))
     wanted = {"s": (1, per_frame, n_slices), "c": (n_coils,), "y": (ny,), "x": (nx,)}
     tried = [letters.translate(dict.fromkeys(map(ord, left_out))) for left_out in _LEFT_OUT] if letters else []
-    tried = [order for order in tried if not set(order) & set("ti")] + list(_ORDERS)
+    tried = [order for order in dict.fromkeys(tried) if not set(order) & set("ti")]
+    tried += [f"{order}m" for order in tried] + list(_ORDERS)  # SKM-TEA's sets are last
     for order in tried:
         sizes = dict(zip(order, shape, strict=False))
         fits = len(order) == len(shape) and is_number(dtype) and ("c" in order or n_coils == 1)

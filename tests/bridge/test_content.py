@@ -15,6 +15,8 @@ from csmri_ext.bridge.arrays.axes import pairs_hint
 from csmri_ext.bridge.arrays.order import suggestion
 from csmri_ext.bridge.conventions import is_kspace_profile
 
+PAIRS = "a[..., ::2] + 1j * a[..., 1::2] and say which axes these are, for example"
+
 
 def coils(n: int, ny: int, nx: int) -> np.ndarray:
     return make_slice(n_coils=n, shape=(ny, nx), noise=0.002).kspace
@@ -151,7 +153,8 @@ def test_suggested_axes(shape: tuple[int, ...], dtype: str, words: str) -> None:
 
 
 def test_pairs_are_suggested_only_where_they_fit() -> None:
-    assert "Calgary" in pairs_hint((10, 256, 218, 24), "f4")
+    for shape, axes in (((10, 256, 218, 24), "slice y x coil"), ((256, 218, 24), "y x coil")):
+        assert pairs_hint(shape, "f4").endswith(f"as Calgary-Campinas does, store {PAIRS} --axes '{axes}'")
     for shape in ((10, 256, 217), (10, 2, 256, 24), (10, 20, 24, 24)):
         assert "Calgary" not in pairs_hint(shape, "f4")
 

@@ -93,6 +93,16 @@ def test_maps_of_square_slices_have_the_order_of_their_kspace(tmp_path: Path) ->
         np.testing.assert_allclose(volume.sens_maps[i], factor * MAPS, rtol=1e-6)
 
 
+def test_sets_of_maps_on_the_last_axis(tmp_path: Path) -> None:
+    """SKM-TEA: k-space (x, ky, kz, echo, coil), maps (x, ky, kz, coil, set)."""
+    echoes = np.stack([KSPACE, 2 * KSPACE]).transpose(1, 3, 4, 0, 2)
+    with h5py.File(tmp_path / "k.h5", "w") as file:
+        file["kspace"], file["maps"] = echoes, np.stack([MAPS, 1j * MAPS]).transpose(0, 2, 3, 1)[..., np.newaxis]
+    volume = load(tmp_path / "k.h5", axes="slice y x frame coil")
+    for i, factor in enumerate((1, 1j, 1, 1j)):
+        np.testing.assert_allclose(volume.sens_maps[i], factor * MAPS, rtol=1e-6)
+
+
 def test_what_only_sounds_like_maps_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "k.npz", kspace=KSPACE, maps=np.ones((5, 6)))
     volume = load(tmp_path / "k.npz")

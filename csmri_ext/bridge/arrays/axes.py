@@ -154,11 +154,12 @@ def pairs_hint(shape: tuple[int, ...], dtype: DTypeLike) -> str:
         Of the array.
     """
     last = shape[-1] if shape else 0
+    leading = ["1" if n == 1 else name for n, name in zip(shape[-4::-1], ("slice", "frame", "?", "?"), strict=False)]
     if 2 not in shape and len(shape) >= 3 and last % 2 == 0 and 4 <= last <= 128 and last < min(shape[-3:-1]):
         return (
             f"if the last axis holds real and imaginary parts of {last // 2} coils in turn, as Calgary-Campinas does, "
-            "store a[..., ::2] + 1j * a[..., 1::2] and "
-            f"{suggestion((*shape[:-1], last // 2), np.complex64).replace('they are', 'these are')}"
+            "store a[..., ::2] + 1j * a[..., 1::2] and say which axes these are, for example "
+            f"--axes '{' '.join([*leading[::-1], 'y x coil'])}'"
         )
     return suggestion(shape, dtype)
 
