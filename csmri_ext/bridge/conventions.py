@@ -188,18 +188,17 @@ def likeness(kspace: NDArray[Any]) -> tuple[float, float] | None:
     return float(eigenvalues[..., -1].sum() / eigenvalues.sum()), whole
 
 
-def has_peak(energy: NDArray[np.float64]) -> bool:
+def has_peak(energy: NDArray[np.float64], times: float = 20.0) -> bool:
     """Whether a sample stands out, as the zero frequency of an image does: noise reaches ten times its mean, not more.
 
     Parameters
     ----------
     energy
         ``|k|^2``, summed over coils: (ny, nx).
+    times
+        How many times its mean.
     """
-    return bool(energy.max() >= PEAK * energy.mean() > 0)
-
-
-PEAK = 20.0  # times the mean energy
+    return bool(energy.max() >= times * energy.mean() > 0)
 
 
 def _sampled_center(sampled: NDArray[np.bool_], most: int) -> list[int]:

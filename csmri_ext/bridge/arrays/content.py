@@ -15,6 +15,7 @@ from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.reading import axes_in_words
 
 _FEW = 8  # slices whose likeness is looked at
+_PEAK_OF_SEVERAL = 10  # times the mean energy; noise of two images or more reaches nine
 _SHORTEST = 16  # axis on which a peak in the middle says something
 
 ReadSlice = Callable[[int], NDArray[Any]]
@@ -82,7 +83,7 @@ def _are_unclear(images: NDArray[Any]) -> bool:
     """Whether images are neither alike, nor different, nor one image again, nor nothing but noise."""
     found = likeness(images)
     energy = (np.abs(images).astype(np.float64) ** 2).sum(axis=0)
-    return found is not None and found[1] <= NEARLY_ONE and has_peak(energy)
+    return found is not None and found[1] <= NEARLY_ONE and has_peak(energy, _PEAK_OF_SEVERAL)
 
 
 def _along_slices(read_slice: ReadSlice, n_slices: int) -> tuple[str, NDArray[np.float64], int]:
