@@ -59,9 +59,9 @@ def test_a_second_encoding_is_left_out_with_a_word(tmp_path: Path) -> None:
     write_raw(path, other, append=True, steps=CENTER, space=1)
     (said,) = assert_image(path, images()[0])
     assert said.startswith("12 lines of encoding 1 are left out")
-    assert "left out: 12 encoding 1" in reading(load(path))
+    assert "left out: 12 of encoding 1" in reading(load(path))
     path = write_raw(tmp_path / "none.h5", kspace, space=1, steps=[20])
-    with pytest.raises(FileFormatError, match=r"1 acquisitions, none of them a line of an image \(1 encoding 1\)"):
+    with pytest.raises(FileFormatError, match=r"1 acquisitions, none of them a line of an image \(1 of encoding 1\)"):
         load(path)
 
 

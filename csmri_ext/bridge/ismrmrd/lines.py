@@ -75,7 +75,7 @@ def image_lines(
         kinds[flagged(heads, name) & (kinds == "")] = word
     for space in sorted(set(heads["encoding_space_ref"].tolist()) - {0}):
         others = (heads["encoding_space_ref"] == space) & (kinds == "")
-        kinds[others] = f"encoding {space}"
+        kinds[others] = f"of encoding {space}"
         if others.any():
             note(
                 attrs,
@@ -84,7 +84,7 @@ def image_lines(
             )
     if header.calibration in ("separate", "external"):  # other lines of the same numbers; embedded ones belong here
         calibration = flagged(heads, "PARALLEL_CALIBRATION") & ~flagged(heads, "PARALLEL_CALIBRATION_AND_IMAGING")
-        if not calibration.any() and not any(kind.startswith("encoding") for kind in kinds):
+        if not calibration.any() and not any(kind.startswith("of encoding") for kind in kinds):
             note(
                 attrs,
                 f"the header says that calibration lines are {header.calibration}, and none is marked as such: all "
