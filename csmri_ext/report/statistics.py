@@ -151,6 +151,7 @@ def conclusion(groups: Sequence[Group], differences: Sequence[Difference]) -> st
             f"With {count(fewest, 'volume')} nothing can be concluded about other subjects: "
             f"a test needs {FEWEST_VOLUMES} at least."
         )
+    smallest = _smallest_p(in_psnr)
     parts: list[str] = []
     for group in groups:
         own = [difference for difference in in_psnr if difference.setting == group.setting]
@@ -159,6 +160,8 @@ def conclusion(groups: Sequence[Group], differences: Sequence[Difference]) -> st
             continue
         if best.volumes < FEWEST_VOLUMES:
             doubt = " (too few volumes to conclude anything)"
+        elif not best.conclusive and smallest[best] >= LEVEL_OF_SIGNIFICANCE:
+            doubt = f" (too few volumes for {len(smallest)} comparisons: p cannot be below {smallest[best]:.2g})"
         else:
             doubt = "" if best.conclusive else " (may be chance)"
         where = f"{best.method} against {best.baseline} at {group.setting.title}"
@@ -237,6 +240,12 @@ def _interval(differences: NDArray[np.float64]) -> tuple[float, float]:
         if math.isfinite(low) and math.isfinite(high):
             break
     return low, high
+
+
+def _smallest_p(differences: Sequence[Difference]) -> dict[Difference, float]:
+    """Corrected p-value of each tested difference of one metric, were all signs equal: no data give a smaller one."""
+    tested = [difference for difference in differences if difference.p is not None]
+    return dict(zip(tested, holm([2.0 ** (1 - difference.volumes) for difference in tested]), strict=True))
 
 
 def _corrected(differences: Sequence[Difference]) -> list[Difference]:

@@ -134,6 +134,17 @@ def test_a_difference_that_may_be_chance_is_called_so() -> None:
     assert "(may be chance)" in conclusion(groups, paired_differences(groups))
 
 
+def test_too_few_volumes_for_so_many_comparisons() -> None:
+    """All seven differences have one sign, p = 2 / 2^7: three comparisons leave that below 0.05, four do not."""
+    for settings, said in ((1, ""), (2, " (too few volumes for 4 comparisons: p cannot be below 0.062)")):
+        scores = {"zero-filled": [value - 2 for value in TV], "tv": TV, "net": [value + 1 for value in TV]}
+        groups = summarise([row for i in range(settings) for row in rows(scores, 4.0 + i)])
+        differences = paired_differences(groups)
+        assert {one.p_holm for one in differences} == {2 * settings * 2 / 2**7}
+        assert conclusion(groups, differences).count(said or "may be chance") == (settings if said else 0)
+        assert ("too few" in conclusion(groups, differences)) == bool(said)
+
+
 def test_where_nothing_beats_the_baseline_this_is_said() -> None:
     groups = summarise(rows({"tv": TV, "net": [value - 1 for value in TV]}))
     said = conclusion(groups, paired_differences(groups))
