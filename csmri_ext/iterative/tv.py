@@ -85,7 +85,7 @@ def tv(
     Raises
     ------
     InputError
-        Shapes that do not fit, several coils without maps, NaN or all-zero k-space, a negative weight.
+        Shapes that do not fit, several coils without maps, NaN or all-zero k-space, NaN in the maps, a negative weight.
 
     References
     ----------
@@ -248,6 +248,8 @@ def _checked(
     kspace = xp.where(mask, kspace, xp.complex64(0))
     if not bool(xp.isfinite(kspace).all()):
         raise InputError("k-space has NaN or infinite samples")
+    if sens_maps is not None and not bool(xp.isfinite(xp.asarray(sens_maps)).all()):
+        raise InputError("sens_maps have NaN or infinite values")
     if not bool(kspace.any()):
         raise InputError("k-space is all zero inside the mask")
     return kspace, mask

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -38,9 +40,13 @@ def cg_sense(
     Raises
     ------
     TypeError, ValueError
-        As in `Encoding`; k-space with NaN or infinite samples.
+        As in `Encoding`; k-space with NaN or infinite samples, maps with such values, a weight that is not 0 or more.
     """
     operator = Encoding(None, mask, sens_maps)
+    if not 0 <= regularization < math.inf:
+        raise ValueError(f"regularization must be a number of 0 or more, got {regularization}")
+    if sens_maps is not None and not torch.isfinite(sens_maps).all():
+        raise ValueError(f"sens_maps {tuple(sens_maps.shape)} have NaN or infinite values")
     measured = sampled(kspace, mask)
     finite = torch.isfinite(measured)
     if not finite.all():

@@ -68,6 +68,16 @@ class TestCgSense:
         with pytest.raises(ValueError, match=r"kspace \(4, 9, 8\) has NaN or infinite values at 1 sampled position"):
             cg_sense(kspace, mask, maps)
 
+    @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+    def test_bad_maps_and_weights_are_an_error(self, bad: float) -> None:
+        """They gave an image of zeros."""
+        maps, kspace = unit_maps(4, 9, 8), random(4, 9, 8)
+        with pytest.raises(ValueError, match=r"regularization must be a number of 0 or more, got"):
+            cg_sense(kspace, None, maps, regularization=bad)
+        maps[1, 2, 3] = bad
+        with pytest.raises(ValueError, match=r"sens_maps \(4, 9, 8\) have NaN or infinite values"):
+            cg_sense(kspace, None, maps)
+
     def test_agrees_with_bart(self, bart_binary: str) -> None:
         maps = unit_maps(4, 24, 20, dtype=torch.complex64)
         mask = make_mask("equispaced_fraction", (20,), 2, 0.2, seed=0)
