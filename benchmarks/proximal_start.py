@@ -1,10 +1,11 @@
-"""Where mu of the proximal steps should start, and what removing the smooth phase is worth: phantoms with eight coils.
+"""What mu of the proximal steps should be, and what removing the smooth phase is worth: phantoms with eight coils.
 
     python -m benchmarks.proximal_start [--seeds N] [--size N]
 
-nasn_knee with its shipped weights, which were trained on one coil and know neither. PSNR of the magnitude, against the
-noiseless images combined by the same sensitivities, in dB: for mu relative to gradient steps of size 1, for the phase
-as it is. Sensitivities are the true ones, and those estimated from the undersampled data.
+nasn_knee with its shipped weights, which were trained on one coil and know neither. "by noise" is the default, mu by
+the noise that is found in each slice. PSNR of the magnitude, against the noiseless images combined by the same
+sensitivities, in dB: for mu relative to gradient steps of size 1, for the phase as it is. Sensitivities are the true
+ones, and those estimated from the undersampled data.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from csmri_ext.physics import Encoding, estimate_sens_maps, fft2c, make_mask
 COILS = 8
 FIRST_SEED = 9000  # apart from those of the weights' training
 NOISES = (0.002, 0.005, 0.01, 0.02)
-MUS = (0.01, 0.03, 0.05, 0.1, 0.2, 0.3)
+MUS = (None, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3)
 MASKS = (("random", 4, False), ("equispaced", 4, False), ("equispaced", 8, False), ("radial_golden", 8, True))
 SHIFTS = ((0, 0), (0, 3), (2, 5))
 
@@ -90,7 +91,8 @@ def measure_mu(model: Reconstructor, size: int, seeds: int) -> None:
     print(f"{'':8}{line(gradient)}")
     for mu in MUS:
         model.data_steps = ProximalSteps(len(model.reconstructions), mu)
-        print(f"mu {mu:<5}{line([quality(model, c) - g for c, g in zip(drawn, gradient, strict=True)])}", flush=True)
+        label = "by noise" if mu is None else f"mu {mu:<5}"
+        print(f"{label}{line([quality(model, c) - g for c, g in zip(drawn, gradient, strict=True)])}", flush=True)
     model.data_steps = before
 
 

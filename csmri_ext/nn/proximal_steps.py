@@ -12,11 +12,11 @@ from csmri_ext.physics import Encoding
 START = 0.1
 """mu at noise of `NOISE`, sensitivities of unit root sum of squares; `benchmarks.proximal_start` compares values."""
 
-NOISE = 0.0125
+NOISE = 0.014
 """Standard deviation of real and imaginary part, relative to the brightest pixel of the zero-filled image."""
 
-RANGE = (1 / 16, 2.0)
-"""Of the factor ``(noise / NOISE)^2``: some of the difference between data and network is no noise."""
+RANGE = (0.25, 2.0)
+"""Of the factor ``(noise / NOISE)^2``. Below, errors of estimated sensitivities are what data and network differ by."""
 
 ITERATIONS = 10
 """Conjugate gradients of a step. They start at the image of the network, which is near."""
