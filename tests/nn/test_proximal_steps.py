@@ -81,7 +81,8 @@ def test_mu_follows_the_noise_of_each_slice_unless_it_is_given(trainable: bool) 
     assert factor.shape == (2, 1, 1)
     assert RANGE[0] < factor[0] < RANGE[1]
     assert factor[1] == RANGE[1]
-    assert noise_factor(Encoding(torch.zeros_like(noisy), mask, maps)).flatten().tolist() == pytest.approx([RANGE[0]] * 2)
+    nothing = Encoding(torch.zeros_like(noisy), mask, maps)
+    assert noise_factor(nothing).flatten().tolist() == pytest.approx([RANGE[0]] * 2)
     start = image.conj().expand(2, -1, -1)
     found = ProximalSteps(3, trainable=trainable)(encoding, start, 2)
     torch.testing.assert_close(found, encoding.proximal(start, START * factor, iterations=ITERATIONS))
