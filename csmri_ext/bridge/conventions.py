@@ -93,7 +93,7 @@ def image_axis(kspace: NDArray[Any]) -> int | None:
     Parameters
     ----------
     kspace
-        Complex, (..., ny, nx); leading axes are coils.
+        As in `sampling_pattern`.
 
     Returns
     -------

@@ -20,10 +20,8 @@ def add_set_option(add: Callable[..., object], told: str) -> None:
 
     Parameters
     ----------
-    add
-        See above.
-    told
-        What is set, with an example.
+    add, told
+        See above; what is set, with an example.
     """
     add(
         "--set",
