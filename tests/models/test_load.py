@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 from collections.abc import Callable
@@ -62,6 +63,16 @@ def test_a_file_describes_itself_and_equal_weights_give_equal_bytes(tmp_path: Pa
     assert found.recipe == {"steps": 5}
     assert found.run == {"seed": 1}
     assert found.version
+
+
+def test_who_may_read_a_file_is_up_to_the_umask(tmp_path: Path) -> None:
+    """Some writers of safetensors make files that nobody else may read."""
+    before = os.umask(0o027)
+    try:
+        _, path = written(tmp_path / "a.safetensors", "nasn_2nodes", SMALL)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_files_of_before_say_it_in_their_run(tmp_path: Path) -> None:
