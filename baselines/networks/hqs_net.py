@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from baselines.networks.base import ChannelNetwork, chain_of_convolutions
 from csmri_ext.nn import as_complex
 from csmri_ext.nn.learned_number import learned_number
+from csmri_ext.nn.memory_order import channels_last
 from csmri_ext.physics import Encoding
 
 
@@ -53,7 +54,7 @@ class HQSNet(ChannelNetwork):
 
     def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Run the stages."""
-        f = self.channels(image).repeat(1, self.buffer, 1, 1).contiguous(memory_format=torch.channels_last)
+        f = channels_last(self.channels(image).repeat(1, self.buffer, 1, 1))
         for network in self.networks:
             u = self.step(encoding, f[:, : self.in_chans], self.mu)
             f = f + network(torch.cat([f, u], dim=1))

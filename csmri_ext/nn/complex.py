@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from csmri_ext.physics.fitting import require_no_pairs, require_tensor
+
 
 def as_channels(image: Tensor, in_chans: int = 2) -> Tensor:
     """Complex images as real channels.
@@ -31,6 +33,7 @@ def as_channels(image: Tensor, in_chans: int = 2) -> Tensor:
     TypeError, ValueError
         An image that is not complex, or not three-dimensional; another number of channels.
     """
+    require_no_pairs("as_channels: image", image)
     if not image.is_complex() or image.ndim != 3:
         raise TypeError(f"as_channels: image is {image.dtype} {tuple(image.shape)}, expected complex (batch, ny, nx)")
     if in_chans not in (1, 2):
@@ -53,9 +56,10 @@ def as_complex(channels: Tensor) -> Tensor:
 
     Raises
     ------
-    ValueError
-        Another shape.
+    TypeError, ValueError
+        No tensor; another shape.
     """
+    require_tensor("as_complex: channels", channels)
     if channels.ndim != 4 or channels.shape[1] not in (1, 2):
         raise ValueError(f"as_complex: channels have shape {tuple(channels.shape)}, expected (batch, 1 or 2, ny, nx)")
     channels = at_least_float32(channels)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from csmri_ext.nn.padding import pad_to_multiple
 from csmri_ext.ops import (
+    attention_of_torch,
     half_shuffle_attention,
     half_shuffle_attention_is_faster,
     hsab_feed_forward,
@@ -106,7 +106,7 @@ class HSAB(nn.Module):
         """Attention among tokens, ``(groups, tokens, width)``, with ``width / 32`` heads of this layer's head width."""
         head_width = self.channels // self.heads
         heads = [x.unflatten(-1, (-1, head_width)).transpose(1, 2) for x in qkv]
-        return scaled_dot_product_attention(*heads).transpose(1, 2).flatten(-2)
+        return attention_of_torch(*heads).transpose(1, 2).flatten(-2)
 
     @staticmethod
     def _shuffle(x: Tensor, batch: int) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from csmri_ext.nn.cse import CSE
 from csmri_ext.nn.hsab import HSAB
+from csmri_ext.nn.memory_order import channels_last
 from csmri_ext.nn.padding import pad_to_multiple
 from csmri_ext.nn.pixel_products import DoublingConvTranspose2d, PointwiseConv2d
 from csmri_ext.nn.split_depthwise import SplitDepthwiseConv
@@ -57,7 +58,7 @@ class HSAU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, channels, ny, nx)`` to the same shape, any size (reflected to 32); channels_last in and out."""
         ny, nx = x.shape[-2:]
-        x = pad_to_multiple(x, 32).contiguous(memory_format=torch.channels_last)
+        x = channels_last(pad_to_multiple(x, 32))
         full = self.encode1(self.embed(x))
         half = self.encode2(self.down1(full))
         half_up = self.up2(self.bottleneck(self.down2(half)))

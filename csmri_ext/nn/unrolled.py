@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from csmri_ext.nn.learned_number import load_numbers_without_axis
 from csmri_ext.physics import Encoding, low_resolution_phase
+from csmri_ext.physics.fitting import require_tensor
 
 COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
@@ -95,8 +96,7 @@ class Reconstructor(nn.Module):
             raise ValueError(f"kspace {tuple(kspace.shape)} with {given}: expected {expected}")
 
     def _check_precision(self, kspace: Tensor) -> None:
-        if not isinstance(kspace, Tensor):
-            raise TypeError(f"kspace is a {type(kspace).__module__}.{type(kspace).__name__}, expected a torch.Tensor")
+        require_tensor("kspace", kspace)
         weight = next(self.parameters(), None)
         if weight is None or not kspace.is_complex() or weight.dtype not in COMPLEX:
             return  # what is not complex is refused by `Encoding`

@@ -12,7 +12,11 @@ from csmri_ext.ops.data_consistency import (
     prepare_data_consistency,
 )
 from csmri_ext.ops.encode import encode, encode_adjoint
-from csmri_ext.ops.half_shuffle_attention import half_shuffle_attention, half_shuffle_attention_is_faster
+from csmri_ext.ops.half_shuffle_attention import (
+    attention_of_torch,
+    half_shuffle_attention,
+    half_shuffle_attention_is_faster,
+)
 from csmri_ext.ops.hsab_feed_forward import hsab_feed_forward, hsab_feed_forward_is_faster
 from csmri_ext.ops.nasn_cascade import nasn_cascade
 from csmri_ext.ops.pyramid_attention import KERNEL_SIZES, pyramid_attention, pyramid_convolution
@@ -27,6 +31,7 @@ from csmri_ext.ops.supernet_node import supernet_node
 __all__ = [
     "KERNEL_SIZES",
     "PreparedKspace",
+    "attention_of_torch",
     "data_consistency",
     "data_consistency_normal_term",
     "data_consistency_prepared",

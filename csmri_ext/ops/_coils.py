@@ -6,10 +6,18 @@ import torch
 from torch import Tensor
 
 from csmri_ext.ops import _packed_kspace as packed
+from csmri_ext.ops._arguments import require_tensors
 
 
-def check_forward(op: str, image: Tensor, sens_maps: Tensor | None, mask: Tensor | None) -> torch.Size:
+def check_forward(
+    op: str,
+    image: Tensor,
+    sens_maps: Tensor | None,
+    mask: Tensor | None,
+    optional: tuple[str, ...] = ("sens_maps", "mask"),
+) -> torch.Size:
     """Check an operator on images ``(..., ny, nx)``; return the leading axes that images and maps broadcast to."""
+    require_tensors(op, optional, image=image, sens_maps=sens_maps, mask=mask)
     _check_tensor(op, "image", image)
     if image.ndim < 2:
         raise ValueError(f"{op}: image {tuple(image.shape)} must be (..., ny, nx)")
@@ -24,6 +32,7 @@ def check_forward(op: str, image: Tensor, sens_maps: Tensor | None, mask: Tensor
 
 def check_adjoint(op: str, kspace: Tensor, sens_maps: Tensor | None, mask: Tensor | None) -> torch.Size:
     """Check an operator on k-space ``(..., coils, ny, nx)``, or ``(..., ny, nx)`` without maps; return leading axes."""
+    require_tensors(op, ("sens_maps", "mask"), kspace=kspace, sens_maps=sens_maps, mask=mask)
     _check_tensor(op, "kspace", kspace)
     if kspace.ndim < (2 if sens_maps is None else 3):
         expected = "(..., ny, nx)" if sens_maps is None else "(..., coils, ny, nx)"
@@ -78,9 +87,11 @@ def _check_sens_maps(op: str, name: str, x: Tensor, sens_maps: Tensor, batch: to
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """Multiply by real products: torch's complex product rounds differently at the end of each thread's share."""
+    a, b = a.resolve_conj(), b.resolve_conj()  # torch.vmap does not know the imaginary part of a lazy conjugate
     return torch.complex(a.real * b.real - a.imag * b.imag, a.real * b.imag + a.imag * b.real)
 
 
 def conjugate_product(a: Tensor, b: Tensor) -> Tensor:
     """``conj(a) b``, likewise."""
+    a, b = a.resolve_conj(), b.resolve_conj()
     return torch.complex(a.real * b.real + a.imag * b.imag, a.real * b.imag - a.imag * b.real)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from csmri_ext.ops import _data_consistency_kernels as kernels
 from csmri_ext.ops import _packed_kspace as packed
 from csmri_ext.ops import reference
+from csmri_ext.ops._arguments import require_tensors
 from csmri_ext.ops._data_consistency_once import once
 from csmri_ext.ops._library import autocasting
 
@@ -184,6 +186,7 @@ def data_consistency_prepared(image: Tensor, prepared: PreparedKspace, eta: Tens
     TypeError, ValueError
         If dtypes, devices or shapes do not fit together.
     """
+    _check_prepared(prepared)
     _check_image(image, prepared.kspace)
     step = _step(eta, prepared.kspace, image)
     if reference.active() or not kernels.cover(image):
@@ -197,6 +200,7 @@ def data_consistency_normal_term(image: Tensor, prepared: PreparedKspace, eta: T
 
     Parameters and errors as in `data_consistency_prepared`; the measured data are not used.
     """
+    _check_prepared(prepared)
     _check_image(image, prepared.kspace)
     step = _step(eta, prepared.kspace, image)
     if reference.active() or not kernels.cover(image):
@@ -219,7 +223,12 @@ def _split(step: Tensor) -> tuple[Tensor, bool]:
 
 
 # --- checks: everything that kernels take for granted --------------------------------------------------------------
+_NUMBERS = (float, int, torch.SymFloat, torch.SymInt)
+
+
 def _check_measured(kspace: Tensor, mask: Tensor) -> None:
+    if type(kspace) is not Tensor or type(mask) is not Tensor:
+        require_tensors("data_consistency", kspace=kspace, mask=mask)
     if kspace.dtype not in packed.REAL_DTYPES:
         raise TypeError(
             f"data_consistency: kspace is {kspace.dtype}, expected torch.complex64 or torch.complex128"
@@ -239,6 +248,8 @@ def _check_measured(kspace: Tensor, mask: Tensor) -> None:
 
 
 def _check_image(image: Tensor, kspace: Tensor) -> None:
+    if type(image) is not Tensor:
+        require_tensors("data_consistency", image=image)
     if image.device != kspace.device:
         raise ValueError(f"data_consistency: image is on {image.device}, kspace on {kspace.device}")
     if image.dtype is kspace.dtype and image.shape == kspace.shape:
@@ -256,6 +267,14 @@ def _check_image(image: Tensor, kspace: Tensor) -> None:
         raise ValueError(
             f"data_consistency: a real image must be (batch, 2 m, ny, nx) for kspace (batch, ny, nx) or "
             f"(batch, 1, ny, nx); got image {tuple(image.shape)}, kspace {tuple(kspace.shape)}"
+            f"{packed.view_as_complex(image)}"
+        )
+
+
+def _check_prepared(prepared: PreparedKspace) -> None:
+    if type(prepared) is not PreparedKspace:
+        raise TypeError(
+            f"data_consistency: prepared is a {type(prepared).__name__}, expected what prepare_data_consistency returns"
         )
 
 
@@ -268,7 +287,8 @@ def _step(eta: Tensor | float, kspace: Tensor, image: Tensor | None = None) -> T
     if isinstance(eta, Tensor) and eta.ndim == 0 and eta.dtype == dtype and eta.device == kspace.device:
         return eta
     if not isinstance(eta, Tensor):
-        return torch.full((), eta, dtype=dtype, device=kspace.device)
+        number = eta if isinstance(eta, _NUMBERS) else _number(eta)
+        return torch.full((), number, dtype=dtype, device=kspace.device)
     if eta.is_complex():
         raise TypeError(f"data_consistency: eta is {eta.dtype} {tuple(eta.shape)}, expected one real number")
     if eta.numel() != 1:
@@ -285,6 +305,12 @@ def _step(eta: Tensor | float, kspace: Tensor, image: Tensor | None = None) -> T
     if eta.device != kspace.device and eta.device.type != "cpu":
         raise ValueError(f"data_consistency: eta is on {eta.device}, kspace on {kspace.device}")
     return eta.reshape(()).to(device=kspace.device, dtype=dtype)
+
+
+def _number(eta: Any) -> float:
+    if not isinstance(eta, Real):  # as NumPy's scalars are
+        raise TypeError(f"data_consistency: eta is a {type(eta).__name__}, expected one real number or a torch.Tensor")
+    return float(eta)
 
 
 def _is_per_image(eta: Tensor, image: Tensor) -> bool:

@@ -13,15 +13,32 @@ from torch.nn.functional import scaled_dot_product_attention
 from csmri_ext import _core
 from csmri_ext.ops import _pixels as pixels
 from csmri_ext.ops import reference
+from csmri_ext.ops._arguments import require_tensors
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._checks import same_device_and_type, shapes
-from csmri_ext.ops._derivatives import VjpProblem
+from csmri_ext.ops._derivatives import VjpProblem, under_transforms
 from csmri_ext.ops._library import addresses, autocast_dtype, autocasting, launch, register, without_autocast
 
 WINDOW = _core.WINDOW
 _WIDE_REGISTERS = _core.simd_level() != "baseline"
 _of_torch: Callable[..., Tensor] = partial(reference.half_shuffle_attention, attention=scaled_dot_product_attention)
 _WEIGHTS = ("norm_weight", "norm_bias", "query", "key_value", "project", "bias")
+
+
+def attention_of_torch(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """``softmax(q k^T / sqrt(width)) v`` for layers of which no kernel is faster: by torch's fused attention.
+
+    That has no forward mode, no second derivatives and no rule for `torch.vmap`. So under forward mode, transforms of
+    `torch.func` and `csmri_ext.reference_ops` it is `reference.softmax_attention`, which stores all pairs.
+
+    Parameters
+    ----------
+    q, k, v
+        Queries, keys and values, ``(batch, heads, tokens, width)``.
+    """
+    if reference.active() or (not torch.compiler.is_compiling() and under_transforms()):
+        return reference.softmax_attention(q, k, v)
+    return scaled_dot_product_attention(q, k, v)
 
 
 def half_shuffle_attention_is_faster(x: Tensor) -> bool:
@@ -86,6 +103,7 @@ def half_shuffle_attention(
         If dtypes, devices or shapes do not fit together.
     """
     weights = (norm_weight, norm_bias, query, key_value, project, bias)
+    require_tensors("half_shuffle_attention", x=x, **dict(zip(_WEIGHTS, weights, strict=True)))
     if autocasting(x.device):
         again = partial(half_shuffle_attention, heads=heads, epsilon=epsilon)
         return cast(Tensor, without_autocast(again, autocast_dtype(x), x, x, *weights))

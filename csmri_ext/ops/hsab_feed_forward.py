@@ -11,6 +11,7 @@ from torch.nn.functional import conv2d, gelu
 from csmri_ext import _core
 from csmri_ext.ops import _pixels as pixels
 from csmri_ext.ops import reference
+from csmri_ext.ops._arguments import require_tensors
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._checks import same_device_and_type, shapes
 from csmri_ext.ops._derivatives import VjpProblem
@@ -57,6 +58,7 @@ def hsab_feed_forward(x: Tensor, expand: Tensor, depthwise: Tensor, contract: Te
     TypeError, ValueError
         If dtypes, devices or shapes do not fit together.
     """
+    require_tensors("hsab_feed_forward", x=x, expand=expand, depthwise=depthwise, contract=contract)
     if autocasting(x.device):
         arguments = x, expand, depthwise, contract
         return cast(Tensor, without_autocast(hsab_feed_forward, autocast_dtype(x), x, *arguments))

@@ -13,6 +13,7 @@ from csmri_ext import _core
 from csmri_ext.ops import _pixels as pixels
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
+from csmri_ext.ops._arguments import require_tensors
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._library import address, autocasting, convolution_dtype, launch, register, without_autocast
 from csmri_ext.ops.separable_cell import (
@@ -72,6 +73,7 @@ def nasn_cascade(
         If a gradient is wanted.
     """
     grouped = [[[list(edge) for edge in node] for node in cell] for cell in weights]
+    require_tensors("nasn_cascade", image=image, stem=stem, preprocess=preprocess, weights=grouped, last=last)
     if autocasting(image.device):
         arguments = genotype, list(stem), [list(pair) for pair in preprocess], grouped, last
         dtype = convolution_dtype(image)

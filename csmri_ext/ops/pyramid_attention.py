@@ -10,6 +10,7 @@ from torch import Tensor
 
 from csmri_ext import _core
 from csmri_ext.ops import reference
+from csmri_ext.ops._arguments import require_tensors
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._derivatives import VjpProblem, under_transforms
 from csmri_ext.ops._library import address, autocast_dtype, autocasting, launch, register, without_autocast
@@ -82,6 +83,7 @@ def pyramid_convolution(
         ``F`` ``(batch, s c, ny, nx)``, mean and maximum ``(batch, s c)``.
     """
     parts, weights, groups = list(parts), list(weights), [int(g) for g in groups]
+    require_tensors("pyramid_attention", ("scales",), parts=parts, weights=weights, scales=scales)
     if parts and autocasting(parts[0].device):
         again: Callable[..., Any] = pyramid_convolution
         found: tuple[Tensor, Tensor, Tensor] = without_autocast(

@@ -130,10 +130,10 @@ def half_shuffle_attention(
 ) -> Tensor:
     """``x + O o + b``, o what the heads attend to; see `csmri_ext.ops.half_shuffle_attention`.
 
-    `attention` of queries, keys and values ``(..., tokens, width)`` each is `_softmax_attention` unless another is
+    `attention` of queries, keys and values ``(..., tokens, width)`` each is `softmax_attention` unless another is
     given; torch's own has neither forward-mode nor second derivatives.
     """
-    attention = attention or _softmax_attention
+    attention = attention or softmax_attention
     functional = torch.nn.functional
     batch, channels, ny, nx = x.shape
     down, across, width = ny // 8, nx // 8, channels // heads
@@ -142,7 +142,7 @@ def half_shuffle_attention(
         return x + bias[:, None, None]
     windows = x.permute(0, 2, 3, 1).reshape(batch, down, 8, across, 8, channels).transpose(2, 3)
     windows = windows.reshape(batch, down * across, 64, channels)
-    tokens = functional.layer_norm(windows, (channels,), norm_weight, norm_bias, epsilon)
+    tokens = _layer_norm(windows, norm_weight, norm_bias, epsilon)
     q, (k, v) = functional.linear(tokens, query), functional.linear(tokens, key_value).chunk(2, dim=-1)
     by_head = [t.unflatten(-1, (heads, width)) for t in (q, k, v)]  # (batch, windows, 64, heads, width)
 
@@ -160,7 +160,14 @@ def half_shuffle_attention(
     return added.reshape(batch, ny, nx, channels).permute(0, 3, 1, 2)
 
 
-def _softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+    """Written out: derivatives of torch's own are wrong where forward mode is differentiated again."""
+    centred = x - x.mean(-1, keepdim=True)
+    return centred * (centred.square().mean(-1, keepdim=True) + epsilon).rsqrt() * weight + bias
+
+
+def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """``softmax(q k^T / sqrt(width)) v`` of queries, keys and values ``(..., tokens, width)``."""
     return torch.softmax(q * q.shape[-1] ** -0.5 @ k.mT, -1) @ v
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from csmri_ext.ops import _pixels as pixels
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
+from csmri_ext.ops._arguments import require_tensors
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._derivatives import VjpProblem
 from csmri_ext.ops._library import autocasting, convolution_dtype, register, without_autocast
@@ -38,6 +39,7 @@ def relu_conv(x: Tensor, weight: Tensor, residual: Tensor | None = None) -> Tens
     TypeError, ValueError
         If dtypes, devices or shapes do not fit together.
     """
+    require_tensors("relu_conv", ("residual",), x=x, weight=weight, residual=residual)
     if autocasting(x.device):
         if residual is not None and residual.dtype.itemsize > convolution_dtype(x).itemsize:
             return residual + cast(Tensor, without_autocast(relu_conv, convolution_dtype(x), x, x, weight))

@@ -49,7 +49,7 @@ def sense_normal(image: Tensor, sens_maps: Tensor | None, mask: Tensor) -> Tenso
     TypeError, ValueError
         If dtypes, devices or shapes do not fit together, or the mask requires a gradient.
     """
-    batch = check_forward("sense_normal", image, sens_maps, mask)
+    batch = check_forward("sense_normal", image, sens_maps, mask, ("sens_maps",))
     if reference.active() or not kernels.cover(image):
         return reference.sense_normal(image, sens_maps, mask.to(packed.REAL_DTYPES[image.dtype]))
     ny, nx = image.shape[-2:]

@@ -11,6 +11,7 @@ from torch import Tensor
 from csmri_ext.ops import _pixels as pixels
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
+from csmri_ext.ops._arguments import require_tensors
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._derivatives import VjpProblem
 from csmri_ext.ops._library import autocasting, convolution_dtype, register, without_autocast
@@ -54,6 +55,7 @@ def separable_cell(
         If dtypes, devices or shapes do not fit together, or a node reads a state that does not exist yet.
     """
     own = [[list(w) for w in node] for node in weights]
+    require_tensors("separable_cell", before=before, last=last, preprocess=preprocess, weights=own)
     if autocasting(before.device):
         return cast(
             Tensor,

@@ -11,6 +11,7 @@ from torch import Tensor
 from csmri_ext.ops import _pixels as pixels
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
+from csmri_ext.ops._arguments import require_tensors
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._derivatives import VjpProblem
 from csmri_ext.ops._library import autocasting, convolution_dtype, register, without_autocast
@@ -55,6 +56,7 @@ def separable_node(inputs: Sequence[Tensor], operations: Sequence[str], weights:
         If dtypes, devices or shapes do not fit together.
     """
     inputs, operations, grouped = list(inputs), list(operations), [list(w) for w in weights]
+    require_tensors("separable_node", inputs=inputs, weights=grouped)
     if inputs and autocasting(inputs[0].device):
         return cast(
             Tensor,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from csmri_ext import _core
 from csmri_ext.ops import reference
+from csmri_ext.ops._arguments import require_tensors
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._derivatives import VjpProblem
 from csmri_ext.ops._library import addresses, autocast_dtype, autocasting, launch, register, sum_dtype, without_autocast
@@ -44,6 +45,7 @@ def split_depthwise(x: Tensor, weight: Tensor) -> Tensor:
     TypeError, ValueError
         If dtypes, devices or shapes do not fit together, or there are not 2 to 16 groups.
     """
+    require_tensors("split_depthwise", x=x, weight=weight)
     if autocasting(x.device):
         return cast(Tensor, without_autocast(split_depthwise, autocast_dtype(x), x, x, weight))
     check(x, weight)

@@ -11,6 +11,7 @@ from torch import Tensor
 from csmri_ext.ops import _pixels as pixels
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
+from csmri_ext.ops._arguments import require_tensors
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._derivatives import VjpProblem
 from csmri_ext.ops._library import autocasting, convolution_dtype, register, without_autocast
@@ -53,6 +54,7 @@ def supernet_node(
     """
     inputs, operations = list(inputs), list(operations)
     own = [[list(w) for w in edge] for edge in weights]
+    require_tensors("supernet_node", inputs=inputs, alphas=alphas, weights=own)
     if inputs and autocasting(inputs[0].device):
         return cast(
             Tensor,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from csmri_ext.physics.fitting import require_no_pairs
+
 
 def rss(x: Tensor, dim: int = -3) -> Tensor:
     """Root sum of squares, ``sqrt(sum_c |x_c|^2)``: the coil combination that needs no sensitivities.
@@ -12,14 +14,21 @@ def rss(x: Tensor, dim: int = -3) -> Tensor:
     Parameters
     ----------
     x
-        Coil images, real or complex, any shape.
+        Coil images, real or complex, any shape but real ones of two columns, which are taken for real and imaginary
+        parts.
     dim
         Coil axis; the default fits ``(..., coils, ny, nx)``.
 
     Returns
     -------
         Real, shape of `x` without the coil axis.
+
+    Raises
+    ------
+    TypeError
+        No tensor; real and imaginary parts along a last axis.
     """
+    require_no_pairs("rss: x", x)
     return torch.linalg.vector_norm(x, dim=dim)
 
 

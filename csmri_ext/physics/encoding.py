@@ -24,7 +24,13 @@ from csmri_ext.ops import (
     sense_normal,
 )
 from csmri_ext.physics.conjugate_gradients import conjugate_gradients
-from csmri_ext.physics.fitting import check_measurement, require_broadcast, require_fit
+from csmri_ext.physics.fitting import (
+    check_measurement,
+    require_broadcast,
+    require_fit,
+    require_no_pairs,
+    require_tensor,
+)
 from csmri_ext.physics.mask_properties import check_mask
 from csmri_ext.physics.noise import noise_variance
 
@@ -156,6 +162,7 @@ class Encoding:
             Complex numbers of magnitude 1, ``(ny, nx)`` or ``(batch, ny, nx)``, such as `low_resolution_phase` of
             `zero_filled`. It becomes part of `scale`.
         """
+        require_tensor("phase", phase)
         result = copy.copy(self)
         result.scale = self.scale * phase
         if self.sens_maps is not None:
@@ -179,6 +186,7 @@ class Encoding:
             ``(coils, ny, nx)`` or ``(batch, coils, ny, nx)``, zero where not sampled; the shape of `image` if there
             are no sensitivities, with the coil axis of the data if they had one.
         """
+        require_no_pairs("image", image)
         if self.sens_maps is not None:
             require_fit("image", image, self.sens_maps, 2)
         elif self._phase is not None:
@@ -199,6 +207,7 @@ class Encoding:
         -------
             complex, ``(ny, nx)`` or ``(batch, ny, nx)``.
         """
+        require_no_pairs("kspace", kspace)
         if self._coil_axis and kspace.ndim == 4:
             kspace = kspace[:, 0]
         if self.sens_maps is not None:
@@ -223,7 +232,7 @@ class Encoding:
             dtype and shape of `image`; float32 replicas for those of 16 bits.
         """
         if self.sens_maps is not None:
-            return _on_complex(self._multi_coil_normal, image)
+            return self._on_complex(self._multi_coil_normal, image)
         return self._turned(self._single_coil_normal, image)
 
     def step(self, image: Tensor, eta: Tensor | float) -> Tensor:
@@ -247,7 +256,7 @@ class Encoding:
             data = self._data
             assert data is not None
             return self._turned(lambda x: data_consistency_prepared(x, data, eta), image)
-        return _on_complex(lambda x: x + eta * (_like(zero_filled, x) - self._multi_coil_normal(x)), image)
+        return self._on_complex(lambda x: x + eta * (_like(zero_filled, x) - self._multi_coil_normal(x)), image)
 
     def proximal(self, image: Tensor, mu: Tensor | float, *, iterations: int = CG_ITERATIONS) -> Tensor:
         """``argmin_x 1/2 ||y - A x||^2 + mu/2 ||x - image||^2``  (GA-HQS, eq. 4 and 5).
@@ -287,7 +296,7 @@ class Encoding:
             )
             return x + increment
 
-        return _on_complex(solve, image)
+        return self._on_complex(solve, image)
 
     def replicas(self, m: int) -> Tensor:
         """Return `zero_filled` m times, as real channels ``(batch, 2 m, ny, nx)``: real, then imaginary parts."""
@@ -302,12 +311,25 @@ class Encoding:
         result._data = divide_prepared(self._data, scale if self.sens_maps is None else scale.unsqueeze(-3))
         return result
 
+    def _on_complex(self, function: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+        """Apply a function of complex images to complex ones, or to the real replicas ``(batch, 2 m, ny, nx)``."""
+        self._require_image(image)
+        if image.is_complex():
+            return function(image)
+        wide = image if image.dtype == torch.float64 else image.float()  # there are no complex numbers of 16 bits
+        result = function(torch.complex(*wide.chunk(2, dim=1)))
+        return torch.cat([result.real, result.imag], dim=1)
+
     def _turned(self, function: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
         """Apply a function of images with the phase to images without it."""
+        self._require_image(image)
         if self._phase is None:
             return function(image)
-        phase = self._phase
-        return _times(function(_times(image, phase)), phase.conj())
+        return _times(function(_times(image, self._phase)), self._phase, conjugate=True)
+
+    def _require_image(self, image: Tensor) -> None:
+        known = self.sens_maps if self._zero_filled is None else self._zero_filled
+        require_no_pairs("image", image, None if known is None else known.shape[-1])
 
     def _single_coil_normal(self, image: Tensor) -> Tensor:
         if self._data is not None:
@@ -376,6 +398,7 @@ def sampled(kspace: Tensor, mask: Tensor | None) -> Tensor:
     kspace, mask
         As in `Encoding`.
     """
+    require_no_pairs("kspace", kspace)
     if mask is None:
         return kspace
     check_mask(mask)
@@ -384,15 +407,6 @@ def sampled(kspace: Tensor, mask: Tensor | None) -> Tensor:
 
 
 # Messages are made where they are raised and nowhere else: formatting a size fixes it in a compiled function.
-def _on_complex(function: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-    """Apply a function of complex images to complex ones, or to the replicas ``(batch, 2 m, ny, nx)`` of real ones."""
-    if image.is_complex():
-        return function(image)
-    wide = image if image.dtype == torch.float64 else image.float()  # there are no complex numbers of 16 bits
-    result = function(torch.complex(*wide.chunk(2, dim=1)))
-    return torch.cat([result.real, result.imag], dim=1)
-
-
 def _promoted(x: Tensor, sens_maps: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Images or k-space, and maps, in the wider of their precisions."""
     if sens_maps is None:
@@ -401,12 +415,13 @@ def _promoted(x: Tensor, sens_maps: Tensor | None) -> tuple[Tensor, Tensor | Non
     return x.to(dtype), sens_maps.to(dtype)
 
 
-def _times(image: Tensor, phase: Tensor) -> Tensor:
-    """Multiply a complex image, or the replicas ``(batch, 2 m, ny, nx)`` of a real one."""
+def _times(image: Tensor, phase: Tensor, *, conjugate: bool = False) -> Tensor:
+    """Multiply a complex image, or the replicas ``(batch, 2 m, ny, nx)`` of a real one, by `phase` or its conjugate."""
     if image.is_complex():
-        return image * phase
+        return image * (phase.conj() if conjugate else phase)
     real, imaginary = image.chunk(2, dim=1)
     cosine, sine = phase.real.unsqueeze(1), phase.imag.unsqueeze(1)
+    sine = -sine if conjugate else sine  # not of phase.conj(), whose parts torch.vmap does not know
     return torch.cat([real * cosine - imaginary * sine, real * sine + imaginary * cosine], dim=1)
 
 

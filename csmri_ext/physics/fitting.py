@@ -10,8 +10,8 @@ from csmri_ext.physics.mask_properties import check_mask
 def check_measurement(kspace: Tensor | None, mask: Tensor | None, sens_maps: Tensor | None) -> None:
     """Raise TypeError or ValueError unless the three fit together."""
     for name, x in {"kspace": kspace, "mask": mask, "sens_maps": sens_maps}.items():
-        if x is not None and not isinstance(x, Tensor):
-            raise TypeError(f"{name} is a {type(x).__module__}.{type(x).__name__}, expected a torch.Tensor")
+        if x is not None:
+            require_tensor(name, x)
     if mask is not None:
         check_mask(mask)
     if sens_maps is not None:
@@ -24,9 +24,7 @@ def check_measurement(kspace: Tensor | None, mask: Tensor | None, sens_maps: Ten
     if kspace is None:
         return
     if not kspace.is_complex():
-        pairs = kspace.is_floating_point() and kspace.ndim > 2 and kspace.shape[-1] == 2
-        remedy = "; torch.view_as_complex makes it of pairs along the last axis" if pairs else ""
-        raise TypeError(f"kspace {tuple(kspace.shape)} is {kspace.dtype}, expected complex{remedy}")
+        raise TypeError(f"kspace {tuple(kspace.shape)} is {kspace.dtype}, expected complex{_view_as_complex(kspace)}")
     if kspace.ndim not in (2, 3, 4) or 0 in kspace.shape:
         raise ValueError(
             f"kspace {tuple(kspace.shape)}: expected (batch, ny, nx) or (batch, coils, ny, nx), none of them 0"
@@ -40,6 +38,27 @@ def check_measurement(kspace: Tensor | None, mask: Tensor | None, sens_maps: Ten
             f"kspace {tuple(kspace.shape)} has {kspace.shape[1]} coils, but sens_maps is None: pass sensitivities of "
             f"shape {tuple(kspace.shape[1:])}, for example from csmri_ext.physics.estimate_sens_maps"
         )
+
+
+def require_tensor(name: str, x: object) -> None:
+    """Raise TypeError, which names the class, unless `x` is a tensor."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} is a {type(x).__module__}.{type(x).__name__}, expected a torch.Tensor")
+
+
+def require_no_pairs(name: str, x: Tensor, nx: int | None = None) -> None:
+    """Raise TypeError unless `x` is a tensor without real and imaginary parts along a last axis, fastMRI's old form.
+
+    A real tensor whose last axis has two elements is taken for that, unless images have `nx` = 2 columns.
+    """
+    require_tensor(name, x)
+    if nx != 2 and _view_as_complex(x):
+        raise TypeError(f"{name} {tuple(x.shape)} is {x.dtype}, expected complex{_view_as_complex(x)}")
+
+
+def _view_as_complex(x: Tensor) -> str:
+    pairs = x.is_floating_point() and x.ndim > 2 and x.shape[-1] == 2
+    return "; torch.view_as_complex makes it of pairs along the last axis" if pairs else ""
 
 
 def _check_coils(kspace: Tensor, sens_maps: Tensor) -> None:

@@ -21,10 +21,12 @@ import torch
 from torch import Tensor
 
 from csmri_ext.ops import encode, encode_adjoint, reference
+from csmri_ext.physics.fitting import require_no_pairs
 
 
 def _by_kernel(name: str, x: Tensor) -> bool:
     """Check `x`; say whether the kernels compute it: on the CPU, without shifts. On a GPU torch.fft does."""
+    require_no_pairs(f"{name}: x", x)
     if x.ndim < 2:
         raise ValueError(f"{name} needs at least two axes (..., ny, nx), got shape {tuple(x.shape)}")
     return x.device.type == "cpu" and x.dtype in (torch.complex64, torch.complex128) and not reference.active()
@@ -38,7 +40,8 @@ def fft2c(x: Tensor) -> Tensor:
     Parameters
     ----------
     x
-        Image, ``(..., ny, nx)``, complex64 or complex128 (a real tensor becomes complex), any sizes.
+        Image, ``(..., ny, nx)``, complex64 or complex128 (a real tensor becomes complex, unless its last axis has two
+        elements and there are more than two axes), any sizes.
 
     Returns
     -------
@@ -46,8 +49,8 @@ def fft2c(x: Tensor) -> Tensor:
 
     Raises
     ------
-    ValueError
-        Fewer than two axes.
+    TypeError, ValueError
+        No tensor; real and imaginary parts along a last axis of two; fewer than two axes.
     """
     return encode(x, None, None) if _by_kernel("fft2c", x) else reference.fft2c(x)
 
@@ -68,7 +71,7 @@ def ifft2c(x: Tensor) -> Tensor:
 
     Raises
     ------
-    ValueError
-        Fewer than two axes.
+    TypeError, ValueError
+        No tensor; real and imaginary parts along a last axis of two; fewer than two axes.
     """
     return encode_adjoint(x, None, None) if _by_kernel("ifft2c", x) else reference.ifft2c(x)

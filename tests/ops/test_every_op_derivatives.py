@@ -138,6 +138,24 @@ def test_second_derivatives(op: OpSample, order: str) -> None:
 
 
 @every_op
+def test_second_derivatives_are_finite_differences(op: OpSample) -> None:
+    """The twins are made of torch's functions, some of which are wrong where forward mode is differentiated again."""
+    x, *others = inputs_of(op)
+    move, *_ = directions((x,))
+    step = 1e-5
+
+    def of(f: Function) -> Callable[[Tensor], Tensor]:
+        return lambda x: loss(f(x, *others))
+
+    gradient = grad(of(op.twin))
+    of_gradient = (gradient(x + step * move) - gradient(x - step * move)) / (2 * step)
+    for order, second in SECOND.items():
+        expected = (real(of_gradient) * real(move)).sum() if order == "forward over forward" else of_gradient
+        found = second(of(op.call), x, move)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5, msg=lambda m, order=order: f"{order}: {m}")
+
+
+@every_op
 def test_third_derivatives(op: OpSample) -> None:
     inputs = inputs_of(op)
     (move, *_) = directions(inputs)
@@ -214,6 +232,19 @@ def test_gradients_of_each_sample(op: OpSample) -> None:
     dims = (*[0] * len(batched), *[None] * len(shared))
     everything = tuple(range(len(dims)))
     agree(op, lambda f: vmap(grad(lambda *x: loss(f(*x)), everything), in_dims=dims)(*mapped, *shared))
+
+
+@every_op
+def test_gradients_of_each_sample_conjugated_lazily(op: OpSample) -> None:
+    """`torch.vmap` does not know the imaginary part of a lazy conjugate, so that backward passes must not take it."""
+    batched, shared = inputs_of(op, 2)[: op.n_batched], inputs_of(op, 2)[op.n_batched :]
+    mapped = tuple(x.unsqueeze(1) for x in batched)
+    dims = (*[0] * len(batched), *[None] * len(shared))
+
+    def conjugated(f: Function) -> Callable[..., Tensor]:
+        return lambda *inputs: loss(f(*(x.conj() for x in inputs)))
+
+    agree(op, lambda f: vmap(grad(conjugated(f), tuple(range(len(dims)))), in_dims=dims)(*mapped, *shared))
 
 
 def test_vmap_over_no_elements_says_why_not() -> None:

@@ -9,6 +9,7 @@ from csmri_ext.physics.calibration.center import sampled_center
 from csmri_ext.physics.calibration.espirit import espirit_maps
 from csmri_ext.physics.calibration.smooth import adaptive_maps, low_resolution_maps
 from csmri_ext.physics.coils import align_phase, rss
+from csmri_ext.physics.fitting import require_no_pairs
 
 METHODS = {"espirit": espirit_maps, "low_resolution": low_resolution_maps, "adaptive": adaptive_maps}
 DEFAULT_METHOD = "espirit"
@@ -54,6 +55,7 @@ def estimate_sens_maps(kspace: Tensor, mask: Tensor | None = None, method: str =
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r} (known: {', '.join(METHODS)})")
+    require_no_pairs("kspace", kspace)
     if kspace.ndim not in (3, 4) or not kspace.is_complex():
         raise ValueError(
             "kspace must be complex (coils, ny, nx) or (batch, coils, ny, nx), "

@@ -1,0 +1,90 @@
+"""What people pass in the place of complex tensors: NumPy's arrays, and real and imaginary parts along a last axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from csmri_ext.nn import as_channels, as_complex
+from csmri_ext.physics import (
+    Encoding,
+    cg_sense,
+    estimate_sens_maps,
+    fft2c,
+    ifft2c,
+    kspace_residual,
+    low_resolution_phase,
+    rss,
+)
+
+generator = torch.Generator().manual_seed(0)
+MASK = torch.rand(12, generator=generator) < 0.5
+IMAGE, KSPACE = torch.randn(2, 2, 8, 12, generator=generator, dtype=torch.complex64)
+COILS = torch.randn(2, 3, 8, 12, generator=generator, dtype=torch.complex64)
+MAPS = torch.randn(3, 8, 12, generator=generator, dtype=torch.complex64)
+ONE, SEVERAL, PLAIN = Encoding(KSPACE, MASK), Encoding(COILS, MASK, MAPS), Encoding(None, MASK)
+
+# name: a function, and what it takes
+FUNCTIONS: dict[str, tuple[Callable[[Any], Any], torch.Tensor]] = {
+    "fft2c": (fft2c, IMAGE),
+    "ifft2c": (ifft2c, KSPACE),
+    "rss": (rss, COILS),
+    "cg_sense": (lambda x: cg_sense(x, MASK, MAPS), COILS),
+    "estimate_sens_maps": (lambda x: estimate_sens_maps(x, MASK), COILS),
+    "low_resolution_phase": (low_resolution_phase, IMAGE),
+    "kspace_residual": (lambda x: kspace_residual(x, IMAGE, MASK), KSPACE),
+    "as_channels": (as_channels, IMAGE),
+    "forward of plain operator": (PLAIN.forward, IMAGE),
+    "normal of plain operator": (PLAIN.normal, IMAGE),
+    **{
+        f"{name}, {coils}": (function, x)
+        for coils, encoding, kspace in (("one coil", ONE, KSPACE), ("several", SEVERAL, COILS))
+        for name, function, x in (
+            ("forward", encoding.forward, IMAGE),
+            ("adjoint", encoding.adjoint, kspace),
+            ("normal", encoding.normal, IMAGE),
+            ("step", lambda x, e=encoding: e.step(x, 0.5), IMAGE),
+            ("proximal", lambda x, e=encoding: e.proximal(x, 0.5), IMAGE),
+        )
+    },
+}
+every_function = pytest.mark.parametrize("name", FUNCTIONS)
+
+
+def refusal(function: Callable[[Any], Any], x: object) -> str:
+    with pytest.raises(TypeError) as raised:
+        function(x)
+    message = str(raised.value)
+    assert "\n" not in message
+    return message
+
+
+@every_function
+def test_arrays(name: str) -> None:
+    function, x = FUNCTIONS[name]
+    assert "is a numpy.ndarray, expected a torch.Tensor" in refusal(function, x.numpy())
+
+
+@every_function
+def test_real_and_imaginary_parts_along_the_last_axis(name: str) -> None:
+    """Transformed, or combined, as if they were an image of two columns, or refused for their shape alone."""
+    function, x = FUNCTIONS[name]
+    assert "torch.view_as_complex" in refusal(function, torch.view_as_real(x))
+
+
+def test_phase_and_channels() -> None:
+    assert "phase is a numpy.ndarray" in refusal(ONE.with_phase, IMAGE.numpy())
+    assert "channels is a numpy.ndarray" in refusal(as_complex, torch.zeros(1, 2, 3, 4).numpy())
+
+
+def test_images_of_two_columns_are_images() -> None:
+    """Where the data say that there are two, and where real images have two axes."""
+    narrow = torch.randn(2, 2, 8, 2, dtype=torch.complex64)
+    maps = torch.ones(3, 8, 2, dtype=torch.complex64)
+    for encoding in (Encoding(narrow[0], None), Encoding(narrow[0].unsqueeze(1).expand(2, 3, 8, 2), None, maps)):
+        replicas = torch.randn(2, 4, 8, 2)
+        assert encoding.step(replicas, 0.5).shape == replicas.shape
+    assert fft2c(torch.ones(8, 2)).shape == (8, 2)
