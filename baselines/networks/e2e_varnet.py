@@ -17,8 +17,8 @@ from csmri_ext.nn import as_channels, as_complex
 from csmri_ext.nn.learned_number import learned_number
 from csmri_ext.ops import data_consistency_prepared, prepare_data_consistency
 from csmri_ext.physics import ifft2c, low_resolution_phase
-from csmri_ext.physics.encoding import sampled
 from csmri_ext.physics.fitting import check_measurement, require_broadcast
+from csmri_ext.physics.residual import sampled
 
 MULTIPLE = 16  # of both sides inside a NormUnet, whatever its depth
 

@@ -10,11 +10,12 @@ from csmri_ext.physics.calibration import (
 )
 from csmri_ext.physics.cg_sense import cg_sense
 from csmri_ext.physics.coils import rss
-from csmri_ext.physics.encoding import Encoding, kspace_residual
+from csmri_ext.physics.encoding import Encoding
 from csmri_ext.physics.fourier import fft2c, ifft2c
 from csmri_ext.physics.mask_properties import calibration_block, describe_mask, mask_hash
 from csmri_ext.physics.masks.kinds import default_center_fraction, make_mask, mask_kinds
 from csmri_ext.physics.phase import low_resolution_phase
+from csmri_ext.physics.residual import kspace_residual
 
 __all__ = [
     "Encoding",

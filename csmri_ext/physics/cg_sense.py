@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from csmri_ext.physics.conjugate_gradients import conjugate_gradients
-from csmri_ext.physics.encoding import Encoding, sampled
+from csmri_ext.physics.encoding import Encoding
+from csmri_ext.physics.residual import sampled
 
 
 def cg_sense(
