@@ -15,6 +15,7 @@ from mutants.run import (
     NOT_JUDGED,
     ROOT,
     SURVIVED,
+    Core,
     Mutant,
     judge_all,
     mutants,
@@ -117,3 +118,20 @@ def test_tests_that_fail_without_a_fault_judge_nothing(tree: Path) -> None:
     (tree / "test_module.py").write_text("def test_double():\n    assert False\n")
     with pytest.raises(SystemExit, match="without any fault these tests fail already"):
         judge_all(tree, [Mutant("module.py", "2 * x", "3 * x", ("test_module.py::test_double",), "any")])
+
+
+def test_faults_of_the_compiled_core_are_built_where_they_are_planted(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With several copies of the tree, only one of which has a build."""
+
+    def build(core: Core) -> bool:
+        (core.tree / "module.py").write_text((core.tree / "csrc/module.py").read_text())
+        return True
+
+    monkeypatch.setattr(Core, "build", build)
+    (tree / "csrc").mkdir()
+    (tree / "csrc/module.py").write_text((tree / "module.py").read_text())
+    test = ("test_module.py::test_double",)
+    faults = [Mutant("csrc/module.py", "2 * x", f"{factor} * x", test, f"factor {factor}") for factor in (3, 4, 5)]
+    assert judge_all(tree, faults, jobs=2) == Counter({CAUGHT: 3})

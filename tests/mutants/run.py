@@ -191,9 +191,9 @@ def judge_all(root: Path, chosen: Sequence[Mutant], jobs: int = 1) -> Counter[st
         with ThreadPoolExecutor(jobs) as pool:
             list(pool.map(judge, others))
         if compiled:
-            while trees.get() != first:  # the only copy with a build
-                pass
-            trees.put(first)
+            while not trees.empty():
+                trees.get()
+            trees.put(first)  # the only copy with a build
             if not core.build():
                 raise SystemExit("the compiled core does not build, without any fault")
             for mutant in compiled:
