@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from peers import peer
 
 import csmri_ext
 from csmri_ext.physics import fft2c, ifft2c
@@ -53,26 +52,6 @@ def test_drop_in() -> None:
     assert float(page["difference"]) < 5e-6
     # Ratios of the test machine, which may be busy, are printed and not judged.
     assert min(page["gain"], page["chain_gain"], page["layer_gain"]) > 0
-
-
-@torch.no_grad()
-@pytest.mark.filterwarnings("ignore")  # of the package
-def test_drop_in_for_fastmri() -> None:
-    """The subclass has the weights of fastMRI's network and its magnitude, for each slice of a batch."""
-    varnet = peer("fastmri.models.varnet")
-    (source,) = re.findall(r"^```py\n(.*?)^```$", (ROOT / "docs" / "drop_in.md").read_text(), re.M | re.S)
-    namespace: dict[str, Any] = {}
-    exec(source, namespace)
-    sizes = {"num_cascades": 3, "sens_chans": 4, "sens_pools": 2, "chans": 4, "pools": 2}
-    torch.manual_seed(0)
-    theirs, ours = varnet.VarNet(**sizes).eval(), namespace["FusedVarNet"](**sizes).eval()
-    theirs.cascades[1].dc_weight.fill_(0.4)
-    ours.load_state_dict(theirs.state_dict())
-    columns = torch.rand(48) < 0.4
-    columns[20:28] = True
-    kspace = torch.view_as_real(fft2c(torch.randn(2, 4, 40, 48, dtype=torch.complex64)) * columns)
-    mask = columns.reshape(1, 1, 1, -1, 1).expand(2, 1, 1, -1, 1)
-    torch.testing.assert_close(ours(kspace, mask), theirs(kspace, mask), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES[1:] if blocks(p) and p.name != "drop_in.md"], ids=lambda p: p.name)
