@@ -119,8 +119,7 @@ class GAHQS(HQS):
         return following, self._fuse(self.fuse_momentum[k], (following, z), torch.stack([1 + beta, -beta]))
 
     def _last_step(self, image: Tensor, encoding: Encoding) -> Tensor:
-        mu = torch.exp(-self.theta[-1])
-        return encoding.proximal(image, mu * noise_factor(encoding) if encoding.multi_coil else mu)
+        return encoding.proximal(image, torch.exp(-self.theta[-1]) * noise_factor(encoding))
 
     def _fuse(self, fusion: nn.Module, terms: Sequence[Tensor], scales: Tensor, shared: int | None = None) -> Tensor:
         if self.order == "terms":

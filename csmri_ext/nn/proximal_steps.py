@@ -85,7 +85,7 @@ class ProximalSteps(nn.Module):
         if not (self.trainable or encoding.multi_coil):
             return encoding.step(image, 1.0)
         mu = self.log_mu[k].exp()
-        if self.by_noise and encoding.multi_coil:
+        if self.by_noise:
             mu = mu * noise_factor(encoding)
         return encoding.proximal(image, mu, iterations=ITERATIONS)
 
@@ -95,7 +95,7 @@ class ProximalSteps(nn.Module):
         return f"mu={mu}, by_noise={self.by_noise}, trainable={self.trainable}"
 
 
-def noise_factor(encoding: Encoding) -> Tensor:
+def noise_factor(encoding: Encoding) -> Tensor | float:
     """How much less than at noise of `NOISE` the data of several coils are to be trusted: ``(sigma / NOISE)^2``.
 
     Parameters
@@ -105,6 +105,8 @@ def noise_factor(encoding: Encoding) -> Tensor:
 
     Returns
     -------
-        Within `RANGE`, ``(batch, 1, 1)``, to multiply the mu of `Encoding.proximal` with.
+        Within `RANGE`, ``(batch, 1, 1)``, to multiply the mu of `Encoding.proximal` with; 1.0 for one coil.
     """
+    if not encoding.multi_coil:
+        return 1.0
     return (encoding.relative_noise_variance / NOISE**2).clamp(*RANGE)

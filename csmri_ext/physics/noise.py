@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from csmri_ext.physics.echo import distances_from_echo
+
 OUTER = 0.8  # of the way from the echo to the farthest sample: what lies beyond, along either axis, is looked at
 _SQUARINGS = 3  # of the inverse covariance
 _LOADING = 1e-6  # of the mean eigenvalue, so that coils without noise have an inverse too
@@ -13,8 +15,8 @@ _LOADING = 1e-6  # of the mean eigenvalue, so that coils without noise have an i
 def noise_variance(kspace: Tensor, mask: Tensor | None) -> Tensor:
     """Estimate the variance of the noise in real and imaginary part.
 
-    Far from the echo the signal of all coils is a mixture of few patterns, and the noise is in every
-    direction. So the smallest eigenvalues of their covariance R there are those of the noise::
+    Far from the echo the signal of all coils is a mixture of few patterns, and the noise is in every direction. So the
+    smallest eigenvalues of their covariance R there are those of the noise::
 
         sigma^2 = (tr(R^-8) / coils)^(-1/8) / 2
 
@@ -51,26 +53,16 @@ def noise_variance(kspace: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _outer(kspace: Tensor, mask: Tensor | None) -> Tensor:
-    """Acquired samples beyond `OUTER` of the way from the echo to the farthest one, along either axis; broadcasts.
-
-    The echo is the strongest sample, and distances are those of a periodic k-space.
-    """
+    """Acquired samples beyond `OUTER` of the way from the echo to the farthest one, along either axis; broadcasts."""
     ny, nx = kspace.shape[-2:]
     if mask is None:
         mask = torch.ones((1, 1), dtype=torch.bool, device=kspace.device)
     mask = mask.broadcast_to((*mask.shape[:-2], ny, nx))
     energy = torch.where(mask, kspace, 0).detach().abs().square().sum(-3, keepdim=True)
-    echo = energy.flatten(-2).argmax(-1)
-    y, x = _distance(echo // nx, ny), _distance(echo % nx, nx)
-    farthest_y = torch.where(mask.any(-1), y, 0).amax(-1)[..., None, None]
-    farthest_x = torch.where(mask.any(-2), x, 0).amax(-1)[..., None, None]
-    return mask & ((y[..., :, None] > OUTER * farthest_y) | (x[..., None, :] > OUTER * farthest_x))
-
-
-def _distance(echo: Tensor, n: int) -> Tensor:
-    """``(..., n)``."""
-    index = torch.arange(n, device=echo.device)
-    return ((index - echo[..., None] + n // 2).remainder(n) - n // 2).abs()
+    y, x = distances_from_echo(energy)
+    farthest_y = torch.where(mask.any(-1, keepdim=True), y, 0).amax((-2, -1), keepdim=True)
+    farthest_x = torch.where(mask.any(-2, keepdim=True), x, 0).amax((-2, -1), keepdim=True)
+    return mask & ((y > OUTER * farthest_y) | (x > OUTER * farthest_x))
 
 
 def _trace(matrix: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from csmri_ext.physics.echo import distances_from_echo
 from csmri_ext.physics.fourier import fft2c, ifft2c
 
 HALF_WIDTH = 8
@@ -35,18 +36,13 @@ def low_resolution_phase(image: Tensor, half_width: int = HALF_WIDTH) -> Tensor:
         the image is in it, its unit is not.
     """
     kspace = fft2c(image)
-    ny, nx = image.shape[-2:]
-    strongest = kspace.abs().flatten(-2).argmax(-1)
-    rows = _window(strongest // nx, ny, half_width, image)[..., :, None]
-    columns = _window(strongest % nx, nx, half_width, image)[..., None, :]
+    distances = distances_from_echo(kspace.abs())
+    rows, columns = (_window(distance.to(image.real.dtype), half_width) for distance in distances)
     window = rows * columns
     smooth = ifft2c(kspace * torch.where(window == 1, 1 + PLANE_WAVE, window))
     return torch.where(smooth == 0, 1, smooth.sgn())
 
 
-def _window(center: Tensor, n: int, half_width: int, like: Tensor) -> Tensor:
-    """``(..., n)``, periodic as k-space of a discrete transform is."""
-    index = torch.arange(n, device=like.device)
-    distance = (index - center[..., None] + n // 2).remainder(n) - n // 2
-    taper = 0.5 + 0.5 * torch.cos(torch.pi * distance.to(like.real.dtype) / (half_width + 1))
-    return torch.where(distance.abs() <= half_width, taper, 0)
+def _window(distance: Tensor, half_width: int) -> Tensor:
+    taper = 0.5 + 0.5 * torch.cos(torch.pi * distance / (half_width + 1))
+    return torch.where(distance <= half_width, taper, 0)
