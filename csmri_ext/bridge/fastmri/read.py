@@ -128,12 +128,12 @@ def read_fastmri(
         for name in _DATASETS:
             if name in file and not isinstance(file[name], h5py.Dataset):
                 raise FileFormatError(f"{path}: {name} is a group, expected a dataset")
-        name = _kspace_name(file, path, key)
+        names = _names(file)
+        name = _kspace_name(names, path, key)
         stored, dtype = file[name].shape, file[name].dtype
         written = file[name].id.get_storage_size() > 0 or bool(as_float(np.asarray(file[name].fillvalue)).any())
         if file[name].size and not written:
             raise FileFormatError(f"{path}: {name} of shape {stored} announces data, and none were written")
-        names = _names(file)
         mask_name, maps_name = (find_beside(name, names, words) for words in (MASK_NAMES, MAPS_NAMES))
         mask, maps = None, None
         if mask_name is not None:
@@ -218,8 +218,7 @@ def _names(file: h5py.File) -> list[str]:
     return names
 
 
-def _kspace_name(file: h5py.File, path: Path, key: str | None) -> str:
-    names = _names(file)
+def _kspace_name(names: list[str], path: Path, key: str | None) -> str:
     name = key or "kspace"
     if name in names:
         return name
