@@ -77,13 +77,18 @@ def tv_bart(
     BartError
         BART is missing (`BartNotFoundError`) or failed.
     """
-    return _pics(
-        "T:3:0", kspace, mask, sens_maps, weight=weight, iterations=iterations, processes=processes, binary=binary
-    )
+    return _pics(f"T:3:0:{float(weight)}", kspace, mask, sens_maps, iterations, processes, binary)
 
 
 def wavelet_bart(
-    kspace: NDArray[Any], mask: NDArray[Any], sens_maps: NDArray[Any] | None = None, **options: Any
+    kspace: NDArray[Any],
+    mask: NDArray[Any],
+    sens_maps: NDArray[Any] | None = None,
+    *,
+    weight: float = 0.01,
+    iterations: int = 200,
+    processes: int | None = None,
+    binary: str | os.PathLike[str] | None = None,
 ) -> BartReconstruction:
     r"""l1-wavelets by BART: ``bart pics -S -i iterations -R W:3:0:weight -p mask``.
 
@@ -93,27 +98,26 @@ def wavelet_bart(
 
     Parameters, results and errors are those of `tv_bart`.
     """
-    return _pics("W:3:0", kspace, mask, sens_maps, **options)
+    return _pics(f"W:3:0:{float(weight)}", kspace, mask, sens_maps, iterations, processes, binary)
 
 
 def _pics(
-    kind: str,
+    regularization: str,
     kspace: NDArray[Any],
     mask: NDArray[Any],
     sens_maps: NDArray[Any] | None,
-    *,
-    weight: float = 0.01,
-    iterations: int = 200,
-    **options: Any,
+    iterations: int,
+    processes: int | None,
+    binary: str | os.PathLike[str] | None,
 ) -> BartReconstruction:
     kspace = np.asarray(kspace)
     mask = np.asarray(mask, dtype=bool)
+    options: dict[str, Any] = {"processes": processes, "binary": binary}
     commands = []
     n_coils = 1 if kspace.ndim == 2 else kspace.shape[-3]
     if sens_maps is None and n_coils > 1:
         acquired = np.where(mask[..., None, :, :] if mask.ndim == 3 else mask, kspace, np.complex64(0))
         sens_maps = ecalib(acquired, calibration_size=CALIBRATION_SIZE, **options)
         commands.append(["bart", "ecalib", "-m", "1", "-r", str(CALIBRATION_SIZE), "kspace", "sens_maps"])
-    regularization = f"{kind}:{float(weight)}"
     result = pics(kspace, sens_maps, regularization=regularization, iterations=iterations, pattern=mask, **options)
     return BartReconstruction(result.image, [*commands, result.argv], sens_maps)
