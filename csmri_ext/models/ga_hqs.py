@@ -18,11 +18,13 @@ from csmri_ext.models.fusion import (
 )
 from csmri_ext.models.hqs import HQS
 from csmri_ext.nn import PGSA
-from csmri_ext.nn.proximal_steps import noise_factor
+from csmri_ext.nn.proximal_steps import learned_noise_factor
 from csmri_ext.physics import Encoding
 
 FUSIONS = ("pgsa", "cse")
 GROUPS = (1, 2, 4, 8)
+SEVERAL = 3.0
+"""How much less several coils are trusted in the last step than one: to unfold amplifies the noise."""
 
 
 class GAHQS(HQS):
@@ -36,8 +38,9 @@ class GAHQS(HQS):
 
     The last data step from the mean of the replicas is ``x + eta_K F_u^H (y - F_u x)``. With several coils F_u F_u^H is
     not the identity, and the sum of eq. 7a is a gradient step; a few of those are far from convergence, so Z_0 and the
-    last step are proximal (`Encoding.proximal`, of one image each), which with one coil is the same as above. The mu of
-    the last step of several coils is larger for noisier data (`csmri_ext.nn.proximal_steps.noise_factor`).
+    last step are proximal (`Encoding.proximal`, of one image each), which with one coil is the same as above. In the
+    last step of several coils mu is `SEVERAL` times ``exp(-theta_K)`` at a certain noise, and follows the noise of each
+    slice (`csmri_ext.nn.proximal_steps.learned_noise_factor`): what this step lets in nothing removes.
 
     Parameters
     ----------
@@ -119,7 +122,10 @@ class GAHQS(HQS):
         return following, self._fuse(self.fuse_momentum[k], (following, z), torch.stack([1 + beta, -beta]))
 
     def _last_step(self, image: Tensor, encoding: Encoding) -> Tensor:
-        return encoding.proximal(image, torch.exp(-self.theta[-1]) * noise_factor(encoding))
+        mu = torch.exp(-self.theta[-1])
+        if encoding.multi_coil:
+            mu = mu * SEVERAL * learned_noise_factor(encoding)
+        return encoding.proximal(image, mu)
 
     def _fuse(self, fusion: nn.Module, terms: Sequence[Tensor], scales: Tensor, shared: int | None = None) -> Tensor:
         if self.order == "terms":

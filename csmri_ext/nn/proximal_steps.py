@@ -16,7 +16,14 @@ NOISE = 0.014
 """Standard deviation of real and imaginary part, relative to the brightest pixel of the zero-filled image."""
 
 RANGE = (0.25, 2.0)
-"""Of the factor ``(noise / NOISE)^2``. Below, errors of estimated sensitivities are what data and network differ by."""
+"""Of the factor ``(noise / NOISE)^2``. Below, errors of estimated sensitivities are what data and network differ by;
+above, the image of a network that was trained without noise is no better than the data."""
+
+LAST = 0.3
+"""Where mu of the last step starts to learn, at noise of `NOISE`: the noise that it lets in nothing removes."""
+
+MAPS = 0.1
+"""What errors of estimated sensitivities add to ``(noise / NOISE)^2`` where mu is learned."""
 
 ITERATIONS = 10
 """Conjugate gradients of a step. They start at the image of the network, which is near."""
@@ -33,8 +40,10 @@ class ProximalSteps(nn.Module):
 
     One coil with sensitivities of magnitude 1 is one coil; otherwise its step is the gradient step of size 1.
 
-    With `trainable`, mu is a parameter of each step, with one coil as well: ``eta = 1 / (1 + mu_k)``. The counts of
-    parameters in the papers are those without it.
+    With `trainable`, mu is a parameter of each step. The network learns how good its images are beside the data, and
+    nothing limits the factor (`learned_noise_factor`). One coil, whose noise cannot be told from its signal, keeps the
+    acquired samples unless `mu` is given: ``eta = 1 / (1 + mu_k)``. The counts of parameters in the papers are those
+    without it.
 
     Parameters
     ----------
@@ -42,7 +51,7 @@ class ProximalSteps(nn.Module):
         Number of steps, K.
     mu
         Where all of them are, or start; positive, and the same for any noise. None: as the noise of each slice asks;
-        with `trainable` from `START`, times the same factor.
+        with `trainable` from `START`, the last from `LAST`.
     trainable
         Make ``log_mu``, ``(steps,)``, a parameter, stored with the weights. Otherwise it is a constant that no file of
         weights holds.
@@ -62,6 +71,8 @@ class ProximalSteps(nn.Module):
         self.trainable, self.by_noise = trainable, mu is None
         start = torch.full((steps,), math.log(START if mu is None else mu))  # the logarithm keeps mu positive
         if trainable:
+            if mu is None:
+                start[-1:] = math.log(LAST)
             self.log_mu = nn.Parameter(start)
         else:
             self.register_buffer("log_mu", start, persistent=False)
@@ -82,11 +93,11 @@ class ProximalSteps(nn.Module):
         -------
             dtype and shape of `image`.
         """
-        if not (self.trainable or encoding.multi_coil):
+        if not encoding.multi_coil and (self.by_noise or not self.trainable):
             return encoding.step(image, 1.0)
         mu = self.log_mu[k].exp()
         if self.by_noise:
-            mu = mu * noise_factor(encoding)
+            mu = mu * (learned_noise_factor(encoding) if self.trainable else noise_factor(encoding))
         return encoding.proximal(image, mu, iterations=ITERATIONS)
 
     def extra_repr(self) -> str:
@@ -110,3 +121,22 @@ def noise_factor(encoding: Encoding) -> Tensor | float:
     if not encoding.multi_coil:
         return 1.0
     return (encoding.relative_noise_variance / NOISE**2).clamp(*RANGE)
+
+
+def learned_noise_factor(encoding: Encoding) -> Tensor:
+    """By how much mu of several coils differs from that at noise of `NOISE`, for networks that learned mu.
+
+    The best mu is the variance of the data's error over that of the image's::
+
+        (sigma / NOISE)^2 + MAPS
+
+    Parameters
+    ----------
+    encoding
+        The data, of several coils.
+
+    Returns
+    -------
+        ``(batch, 1, 1)``, to multiply the mu of `Encoding.proximal` with.
+    """
+    return encoding.relative_noise_variance / NOISE**2 + MAPS

@@ -11,7 +11,16 @@ from baselines import networks
 from csmri_ext import models
 from csmri_ext.metrics import count_parameters, psnr
 from csmri_ext.nn import ProximalSteps, Reconstructor
-from csmri_ext.nn.proximal_steps import ITERATIONS, RANGE, START, noise_factor
+from csmri_ext.nn.proximal_steps import (
+    ITERATIONS,
+    LAST,
+    MAPS,
+    NOISE,
+    RANGE,
+    START,
+    learned_noise_factor,
+    noise_factor,
+)
 from csmri_ext.phantom import coil_maps, phantom
 from csmri_ext.physics import Encoding, fft2c, make_mask
 
@@ -83,15 +92,29 @@ def test_mu_follows_the_noise_of_each_slice_unless_it_is_given(trainable: bool) 
     assert factor[1] == RANGE[1]
     nothing = Encoding(torch.zeros_like(noisy), mask, maps)
     assert noise_factor(nothing).flatten().tolist() == pytest.approx([RANGE[0]] * 2)
+    learned = learned_noise_factor(encoding)
+    assert float(learned[1]) > 10 * RANGE[1]  # a trained network is believed where the data are bad
+    torch.testing.assert_close(learned, encoding.relative_noise_variance / NOISE**2 + MAPS)
     start = image.conj().expand(2, -1, -1)
-    found = ProximalSteps(3, trainable=trainable)(encoding, start, 2)
-    torch.testing.assert_close(found, encoding.proximal(start, START * factor, iterations=ITERATIONS))
+    steps = ProximalSteps(3, trainable=trainable)
+    middle = START * (learned if trainable else factor)
+    torch.testing.assert_close(steps(encoding, start, 1), encoding.proximal(start, middle, iterations=ITERATIONS))
+    mu = LAST * learned if trainable else START * factor
+    found = steps(encoding, start, 2)
+    torch.testing.assert_close(found, encoding.proximal(start, mu, iterations=ITERATIONS))
     for i in range(2):
         alone = Encoding(noisy[i : i + 1], mask, maps).normalized(1.0)
-        each = alone.proximal(start[:1], START * float(factor[i]), iterations=ITERATIONS)
+        each = alone.proximal(start[:1], float(mu[i]), iterations=ITERATIONS)
         torch.testing.assert_close(found[i : i + 1], each, rtol=1e-4, atol=1e-5)
     given = ProximalSteps(3, 0.2, trainable=trainable)(encoding, start, 2)
     torch.testing.assert_close(given, encoding.proximal(start, 0.2, iterations=ITERATIONS))
+
+
+def test_one_coil_keeps_its_samples_where_mu_is_learned_by_noise() -> None:
+    image, kspace, mask, _ = problem(1)
+    encoding = Encoding(kspace, mask)
+    found = ProximalSteps(2, trainable=True)(encoding, image.conj(), 1)
+    assert torch.equal(found, encoding.step(image.conj(), 1.0))
 
 
 @torch.inference_mode()
