@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,3 +41,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give tests of `hsab_forward` the shapes of their kernel."""
     if metafunc.cls is not None and "shape" in metafunc.fixturenames:
         metafunc.parametrize("shape", metafunc.cls.shapes, ids=lambda shape: "-".join(map(str, shape)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Call the tests slow that build kernels for themselves: under a sanitizer, or with a fault planted in them."""
+    for item in items:
+        if isinstance(item, pytest.Function) and item.path.parent == Path(__file__).parent:
+            asked = inspect.signature(item.function).parameters
+            if "cuda_cache" in asked or "needs_sanitizer" in asked:
+                item.add_marker("slow")

@@ -48,6 +48,7 @@ def check(problem: Problem, tolerance: float | None = None) -> None:
     assert abs(grad_eta - expected_eta) < 5 * tolerance * sum_of_norms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("r1", "r2"), SPLITS)
 def test_every_tabulated_length(plain: Emulator, r1: int, r2: int) -> None:
     n = r1 * r2
