@@ -14,7 +14,7 @@ help:  # this list
 compare: $(VENV)/built  # compare methods on drawn anatomy, or on FILES="a.h5 b.cfl"; writes comparison/report.html
 	$(BIN)/python -m baselines.compare $(FILES) $(if $(shell command -v bart),--bart) --out comparison
 
-test: $(VENV)/built  # the tests, one process a core; SLOW=1 with those that take more than ten seconds
+test: $(VENV)/built  # the tests, one process a core; SLOW=1 with those that take more than a few seconds
 	$(BIN)/python -m pytest -n $(shell nproc) --dist loadfile $(if $(SLOW),,-m "not slow")
 
 FLOORS := $(CURDIR)/build/floors

@@ -77,6 +77,7 @@ def test_a_second_interrupt_in_the_drawing_leaves_marked_results(monkeypatch: py
     assert results()["provenance"]["completeness"]["headline"].startswith("Interrupted at ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals_to_a_process_of_its_own(number: signal.Signals, code: int) -> None:
     """A real signal in the middle: the exit code tells it, finished rows and their report are there."""
@@ -192,6 +193,7 @@ def test_bad_input_leaves_the_old_results_alone(without_report: list) -> None:
     assert {path: path.read_bytes() for path in Path("comparison").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_two_commands_into_one_folder_merge(without_report: list) -> None:
     """One job per method, as on a cluster."""
     save("a.npy")

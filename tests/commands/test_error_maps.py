@@ -14,6 +14,7 @@ from csmri_ext.recon.error_map import SCALE
 pytestmark = pytest.mark.usefixtures("in_empty_folder")
 
 
+@pytest.mark.slow
 def test_maps_join_finished_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run without them goes on with them: nothing is reconstructed twice for a row, and they change no number."""
     words = [save("a.npy", n_slices=1), *FAST, "--acceleration", "4"]

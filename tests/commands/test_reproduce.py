@@ -59,6 +59,7 @@ def lines_of(text: str, network: str) -> tuple[str, str]:
 # the whole way
 
 
+@pytest.mark.slow
 def test_knees_from_files_to_tables(capsys: pytest.CaptureFixture[str]) -> None:
     knees()
     words = ["reproduce", "nasn-nodes", "--data", "knees", "--networks", "nasn_2nodes", "--steps", "2", "--size", "32"]
@@ -111,6 +112,7 @@ def test_knees_from_files_to_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert not list(Path("out").glob("panels_poisson*")) and Path("out/mine.txt").exists()
 
 
+@pytest.mark.slow
 def test_brains_from_nifti_killed_and_continued(capsys: pytest.CaptureFixture[str]) -> None:
     brains()
     words = ["reproduce", "ga-hqs-ablation", "--data", "brains", "--networks", "ga_hqs_baseline3", "--size", "32"]

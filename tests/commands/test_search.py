@@ -68,6 +68,7 @@ def test_phantom_without_files(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_genotype("search/genotype.json")
 
 
+@pytest.mark.slow
 def test_killed_and_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
     line = f"{TINY.removesuffix('--epochs 2')} --data images --steps 8 --epochs 3 --alpha-learning-rate 0.05"
     code = "import sys; from csmri_ext.commands.cli import main; sys.exit(main(sys.argv[1:]))"

@@ -185,6 +185,7 @@ def test_silence_ends() -> None:
 # --json
 
 
+@pytest.mark.slow
 def test_info_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     entry = json.loads(shown(capsys, "info", "nasn_knee", "--json", "--depth", "1")[0])
     assert (entry["name"], entry["parameters"], entry["size"]) == ("nasn_knee", 142272, [320, 320])

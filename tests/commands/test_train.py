@@ -27,6 +27,7 @@ def subjects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_network_of_the_baselines_on_files(
     tmp_path: Path, subjects: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -199,6 +199,7 @@ def test_multi_coil_normal_operator_is_self_adjoint() -> None:
 TRAINING_STEPS = {"unet": 100, "hqs_net": 100}  # deep, without normalization, no data consistency at the end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_training_lowers_the_loss_fivefold(name: str) -> None:
     """The networks as published, 50 steps of Adam on one slice (two need 100)."""
