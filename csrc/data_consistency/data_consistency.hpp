@@ -58,9 +58,10 @@ struct MeasureArgs {
 template <class T>
 struct PackArgs {
   KspaceShape shape;
-  T* kspace;      // (batch, ny, nx, 2), centred; written by unpack, only read by pack
-  const T* mask;  // (n_masks, n_line), for Axes::xy (n_masks, ny, nx): centred
-  T* samples;     // written by pack, only read by unpack
+  T* kspace;                   // (batch, ny, nx, 2), centred; written by unpack, only read by pack
+  const T* mask;               // (n_masks, n_line), for Axes::xy (n_masks, ny, nx): centred
+  T* samples;                  // written by pack, only read by unpack
+  const T* weights = nullptr;  // of the mask, packed: for pack on the CPU and Axes::xy, which else orders them again
 };
 
 // weights of a centred mask, (n_masks, n_line) or (n_masks, ny, nx); shape.batch is n_masks.

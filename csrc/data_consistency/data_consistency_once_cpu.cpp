@@ -73,7 +73,7 @@ void data_consistency_once_cpu(const DataConsistencyOnceArgs<T>& a, const Worksp
       KspaceShape packed = part;
       packed.replicas = 1;
       T* kspace = const_cast<T*>(a.kspace) + first * s.ny * s.nx * 2;  // pack only reads it
-      data_consistency_pack_cpu<L>(PackArgs<T>{packed, kspace, mask, call.samples}, work);
+      data_consistency_pack_cpu<L>(PackArgs<T>{packed, kspace, mask, call.samples, call.weights}, work);
     }
     data_consistency_cpu<L>(DataConsistencyArgs<T>{part, from_item(a.image, first), from_item(a.out, first),
                                                    a.kspace ? call.samples : nullptr, call.weights, a.eta, a.add_image},

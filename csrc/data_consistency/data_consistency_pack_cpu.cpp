@@ -201,59 +201,119 @@ void unpack_hybrid(const PackArgs<T>& a, const Workspace& work) {
   h.for_acquired(acquired, a.mask, 0, a.shape.batch, work, unpack_chunk);
 }
 
-// Axes::xy: f(index of k-space, weight, index of the sample, factor) for every point of every batch item.
+// Axes::xy: a row of slots of a batch item, and where it lies in k-space and in the mask.
+template <class T>
+struct SlotRow {
+  const KspaceShape& s;
+  const LinePlan<T>&x, &y;
+  std::int64_t item, slot;
+
+  std::int64_t in_kspace() const { return (item * s.ny + y.centred[slot]) * s.nx; }
+  std::int64_t in_mask() const { return (item / s.batch_per_mask * s.ny + y.centred[slot]) * s.nx; }
+  // Tile after tile lies this far apart among weights, and twice as far among samples, whose tiles are pairs of real
+  // and of imaginary parts.
+  std::int64_t tile_step() const { return s.ny * kTile; }
+  std::int64_t in_weights() const { return (item / s.batch_per_mask * n_tiles(s) * s.ny + slot) * kTile; }
+  std::int64_t in_samples() const { return (item * n_tiles(s) * s.ny + slot) * 2 * kTile; }
+  // Factors of centring of the slots from `first`, 0 beyond the last one.
+  Complex<Vec<T>> centring(std::int64_t first) const {
+    constexpr int L = kLanes<T>;
+    T last[2 * L] = {};
+    const T* of_x = x.centring + 2 * first;
+    if (first + L > s.nx) {
+      if (first < s.nx) std::copy(of_x, x.centring + 2 * s.nx, last);
+      of_x = last;
+    }
+    return rotate<1>(load_complex(of_x), y.centring[2 * slot], y.centring[2 * slot + 1]);
+  }
+};
+// f(row, run) for every row: what is read lies in one row, and what is written fills cache lines.
 template <class T, class F>
-void for_points(const KspaceShape& s, const T* mask, const Workspace& work, const F& f) {
+void for_slot_rows(const KspaceShape& s, const Workspace& work, const F& f) {
   const LinePlan<T>&x = line_plan<T>(static_cast<int>(s.nx)), &y = line_plan<T>(static_cast<int>(s.ny));
-  parallel_tasks(s.batch * n_tiles(s), work.threads, [&](std::int64_t task, int) {
-    const std::int64_t item = task / n_tiles(s), first = task % n_tiles(s) * kTile;
-    const int count = static_cast<int>(std::min<std::int64_t>(kTile, s.nx - first));
-    const T* m = mask + item / s.batch_per_mask * s.ny * s.nx;
-    for (int sy = 0; sy < y.n; ++sy) {
-      const std::int64_t row = y.centred[sy] * s.nx;
-      const T c = y.centring[2 * sy], d = y.centring[2 * sy + 1];
-      for (int lane = 0; lane < count; ++lane) {
-        const std::int64_t slot = first + lane, point = row + x.centred[slot];
-        const Complex<T> centring = rotate<1>(Complex<T>{x.centring[2 * slot], x.centring[2 * slot + 1]}, c, d);
-        f(item * s.ny * s.nx + point, m[point], (task * y.n + sy) * kTile + lane, centring);
+  parallel_runs(s.batch * s.ny, work.threads, [&](std::int64_t run, std::int64_t first, std::int64_t last) {
+    for (std::int64_t row = first; row < last; ++row)
+      f(SlotRow<T>{s, x, y, row / s.ny, row % s.ny}, static_cast<int>(run));
+  });
+}
+
+// The weights of a row of slots, one tile a step; 0 beyond the last slot.
+template <class T>
+void order_weights(const LinePlan<T>& x, const T* mask, T* to, std::int64_t step) {
+  for (int first = 0; first < x.n; first += kTile, to += step) {
+    const int count = std::min(kTile, x.n - first);
+    for (int i = 0; i < count; ++i) to[i] = mask[x.centred[first + i]];
+    std::fill(to + count, to + kTile, T(0));
+  }
+}
+
+template <class T>
+void pack_points(const PackArgs<T>& a, const Workspace& work) {
+  constexpr int L = kLanes<T>;
+  for_slot_rows<T>(a.shape, work, [&](const SlotRow<T>& row, int run) {
+    const LineBuffers<T> buffers(a.shape, work, run);
+    const T* y = a.kspace + 2 * row.in_kspace();
+    T *values = reinterpret_cast<T*>(buffers.first), *ordered = reinterpret_cast<T*>(buffers.second);
+    for (int slot = 0; slot < row.x.n; ++slot)  // apart from what follows, which reads more at once than this writes
+      std::memcpy(values + 2 * slot, y + 2 * row.x.centred[slot], 2 * sizeof(T));
+    if (!a.weights) order_weights(row.x, a.mask + row.in_mask(), ordered, kTile);
+    const T* weights = a.weights ? a.weights + row.in_weights() : ordered;
+    const std::int64_t step = a.weights ? row.tile_step() : kTile;
+    T* samples = a.samples + row.in_samples();
+    for (std::int64_t tile = 0; tile < n_tiles(a.shape); ++tile, weights += step, samples += 2 * row.tile_step()) {
+      for (int i = 0; i < kTile; i += L) {
+        const Complex<Vec<T>> f = row.centring(tile * kTile + i), v = load_complex(values + 2 * (tile * kTile + i));
+        const Vec<T> m = load(weights + i), zero{};
+        const Complex<Vec<T>> w = {m != zero ? m * v.re : zero, m != zero ? m * v.im : zero};  // NaN or not
+        store(samples + i, w.re * f.re - w.im * f.im);
+        store(samples + kTile + i, w.re * f.im + w.im * f.re);
       }
     }
   });
 }
-// Samples come in pairs of kTile real and kTile imaginary parts, weights in single ones.
-constexpr std::int64_t sample_offset(std::int64_t weight_offset) {
-  return weight_offset / kTile * 2 * kTile + weight_offset % kTile;
+
+template <class T>
+void unpack_points(const PackArgs<T>& a, const Workspace& work) {
+  constexpr int L = kLanes<T>;
+  for_slot_rows<T>(a.shape, work, [&](const SlotRow<T>& row, int run) {
+    const LineBuffers<T> buffers(a.shape, work, run);
+    const T* mask = a.mask + row.in_mask();
+    T *y = a.kspace + 2 * row.in_kspace(), *values = reinterpret_cast<T*>(buffers.first);
+    const T* samples = a.samples + row.in_samples();
+    for (std::int64_t tile = 0; tile < n_tiles(a.shape); ++tile, samples += 2 * row.tile_step()) {
+      for (int i = 0; i < kTile; i += L) {
+        const std::int64_t first = tile * kTile + i;
+        const Complex<Vec<T>> f = row.centring(first), w = {load(samples + i), load(samples + kTile + i)};
+        store_complex<false>(values + 2 * first, Complex<Vec<T>>{w.re * f.re + w.im * f.im, w.im * f.re - w.re * f.im});
+      }
+    }
+    for (int slot = 0; slot < row.x.n; ++slot) {
+      const std::int64_t place = row.x.centred[slot];
+      y[2 * place] = mask[place] * values[2 * slot];
+      y[2 * place + 1] = mask[place] * values[2 * slot + 1];
+    }
+  });
 }
 
 }  // namespace
 
 template <Simd L, class T>
 void data_consistency_pack_cpu(const PackArgs<T>& a, const Workspace& work) {
-  if (a.shape.axes != Axes::xy) return pack_hybrid(a, work);
-  for_points<T>(a.shape, a.mask, work, [&](std::int64_t point, T m, std::int64_t weight, Complex<T> centring) {
-    const Complex<T> y = {m * a.kspace[2 * point], m * a.kspace[2 * point + 1]},
-                     v = rotate<1>(y, centring.re, centring.im);
-    a.samples[sample_offset(weight)] = v.re;
-    a.samples[sample_offset(weight) + kTile] = v.im;
-  });
+  a.shape.axes == Axes::xy ? pack_points(a, work) : pack_hybrid(a, work);
 }
 
 template <Simd L, class T>
 void data_consistency_unpack_cpu(const PackArgs<T>& a, const Workspace& work) {
-  if (a.shape.axes != Axes::xy) return unpack_hybrid(a, work);
-  for_points<T>(a.shape, a.mask, work, [&](std::int64_t point, T m, std::int64_t weight, Complex<T> centring) {
-    const Complex<T> y = {a.samples[sample_offset(weight)], a.samples[sample_offset(weight) + kTile]};
-    const Complex<T> v = rotate<-1>(y, centring.re, centring.im);
-    a.kspace[2 * point] = m * v.re;
-    a.kspace[2 * point + 1] = m * v.im;
-  });
+  a.shape.axes == Axes::xy ? unpack_points(a, work) : unpack_hybrid(a, work);
 }
 
 template <Simd L, class T>
 void data_consistency_pack_mask_cpu(const PackMaskArgs<T>& a, const Workspace& work) {
   const KspaceShape& s = a.shape;
   if (s.axes == Axes::xy) {
-    for_points<T>(s, a.mask, work, [&](std::int64_t, T m, std::int64_t weight, Complex<T>) { a.weights[weight] = m; });
+    for_slot_rows<T>(s, work, [&](const SlotRow<T>& row, int) {
+      order_weights(row.x, a.mask + row.in_mask(), a.weights + row.in_weights(), row.tile_step());
+    });
     return;
   }
   const LinePlan<T>& plan = line_plan<T>(static_cast<int>(n_elements(s, line_axis(s))));

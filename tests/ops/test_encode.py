@@ -62,9 +62,13 @@ def test_what_the_mask_excludes_does_not_matter() -> None:
 
 def test_weights_and_masks_of_each_image() -> None:
     image, maps = random(2, 9, 12), random(3, 9, 12, seed=1)
-    for shape in [(2, 1, 1, 12), (2, 3, 9, 1), (2, 1, 9, 12), (3, 9, 12)]:
-        weights = torch.rand(shape, generator=torch.Generator().manual_seed(3))
+    kspace = random(2, 3, 9, 12, seed=2)
+    for shape in [(2, 1, 1, 12), (2, 3, 1, 12), (2, 3, 9, 1), (2, 1, 9, 12), (3, 9, 12)]:
+        generator = torch.Generator().manual_seed(3)
+        weights = torch.rand(shape, generator=generator) * (torch.rand(shape, generator=generator) < 0.6)
         assert relative_error(encode(image, maps, weights), reference.encode(image, maps, weights)) < 1e-6
+        ours, twin = encode_adjoint(kspace, maps, weights), reference.encode_adjoint(kspace, maps, weights)
+        assert relative_error(ours, twin) < 1e-6
 
 
 def test_empty() -> None:
@@ -119,8 +123,11 @@ def test_long_primes_are_as_accurate_as_other_lengths(n: int) -> None:
 def test_coil_images_in_groups() -> None:
     """Two of this size fit into what goes through both passes together; the third is a group of its own."""
     x, maps = random(3, 256, 256), random(3, 256, 256, seed=1)
-    mask = make_mask("columns", 256, 256)
-    for op in (encode, encode_adjoint):
-        assert torch.equal(op(x, None, mask), torch.stack([op(one, None, mask) for one in x]))
-    kspace = encode(x[0], maps, mask)
-    assert torch.equal(kspace, torch.cat([encode(x[0], one[None], mask) for one in maps]))
+    for kind in ("columns", "plane"):
+        mask = make_mask(kind, 256, 256)
+        for op in (encode, encode_adjoint):
+            assert torch.equal(op(x, None, mask), torch.stack([op(one, None, mask) for one in x]))
+        kspace = encode(x[0], maps, mask)
+        assert torch.equal(kspace, torch.cat([encode(x[0], one[None], mask) for one in maps]))
+        image = encode_adjoint(kspace, maps, mask)
+        assert relative_error(image, reference.encode_adjoint(kspace, maps, mask)) < 1e-6
