@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_script(script: Path, tmp_path: Path) -> None:
     environment = os.environ | {"MPLBACKEND": "agg", "PYTHONPATH": str(ROOT)}

@@ -178,6 +178,7 @@ def test_real_images(name: str) -> None:
     assert all(torch.isfinite(g).all() for g in torch.autograd.grad(image.abs().sum(), list(model.parameters())))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_training_lowers_the_loss_fivefold(name: str) -> None:
     """50 steps of Adam on one slice: one stage, or two cascades of two cells with 8 channels."""
@@ -215,6 +216,7 @@ def test_checkpointing_changes_memory_only(name: str) -> None:
     torch.testing.assert_close(gradients(model, kspace, mask), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_compiles_without_a_break(name: str) -> None:
     _, mask, kspace = problem()
