@@ -14,8 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from csmri_ext import progress
-from csmri_ext.bridge.load import Files
-from csmri_ext.commands.machine import bart_path, checked_device
+from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.reading import add_reading_options, files_of, readings, warn
@@ -29,14 +28,10 @@ from csmri_ext.commands.shared_options import (
 )
 from csmri_ext.commands.values import acceleration, center_fraction, positive, seed, weight_or_auto
 from csmri_ext.errors import BAD_INPUT, InputError
-from csmri_ext.recon.bart_networks import of_bart_weights
-from csmri_ext.recon.comparison import Plan, add_error_maps, choose_weights, failure, run
-from csmri_ext.recon.evaluate import Setup
-from csmri_ext.recon.inputs import inspect, open_volumes, phantom_volumes
-from csmri_ext.recon.methods import choose, listing
-from csmri_ext.recon.problem import TV_ITERATIONS
-from csmri_ext.recon.regularization import has_reference
-from csmri_ext.recon.sampling import sampling_grid, samplings_of
+from csmri_ext.recon.comparison import Plan, add_error_maps, choose_weights, run
+from csmri_ext.recon.inputs import inspect
+from csmri_ext.recon.methods import listing
+from csmri_ext.recon.planning import Request, make_plan
 from csmri_ext.recon.trained_for import training_note
 from csmri_ext.report import provenance
 from csmri_ext.report.report_files import PLACES, remove_report
@@ -83,7 +78,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         "--mask",
         before=["--masks"],
         nargs="+",
-        default=["equispaced_fraction"],
+        default=Request.masks,
         metavar="KIND|FILE",
         help="kinds of mask, or files of masks",
     )
@@ -93,7 +88,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         before=["--accelerations"],
         nargs="+",
         type=acceleration,
-        default=[4.0, 8.0],
+        default=Request.accelerations,
         metavar="R",
         help="accelerations",
     )
@@ -123,7 +118,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add(
         "--tv-iterations",
         type=positive,
-        default=TV_ITERATIONS,
+        default=Request.iterations,
         metavar="N",
         help="iteration budget, as bart pics -i (default: %(default)s)",
     )
@@ -159,43 +154,34 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     return parser
 
 
-def make_plan(args: argparse.Namespace) -> Plan:
-    """Open the inputs and decide what runs on what; everything that is wrong with names and numbers fails here."""
-    given = of_bart_weights(args.bart_weights)
-    methods = choose(args.methods, bart=args.bart, untrained=args.untrained, given=given)
-    grid = sampling_grid(args.mask, args.acceleration, args.center_fraction)
-    setup = Setup(
+def request_of(args: argparse.Namespace) -> Request:
+    """Return what the options ask for, as values."""
+    return Request(
+        files=args.files,
+        methods=args.methods,
+        untrained=args.untrained,
+        bart=args.bart,
+        bart_weights=args.bart_weights,
+        masks=args.mask,
+        accelerations=args.acceleration,
+        center_fractions=args.center_fraction,
+        slices=args.slices,
         seed=args.seed,
-        bart=bart_path(args.bart, methods),
+        fixed_weights={"tv": args.tv_weight, "wavelet": args.wavelet_weight},
         iterations=args.tv_iterations,
         device=checked_device(args.device),
         workers=args.jobs or provenance.available_cores(),
+        tune_on=args.tune_on,
+        reading=files_of(args),
+        sens_maps=args.sens_maps,
     )
-    failed: list[tuple[str, str]] = []
-
-    def leave_out(file: Path, error: Exception) -> None:
-        failed.append(failure(file, error))
-
-    if args.files:
-        files = files_of(args)
-        tuned_on = open_volumes(args.tune_on, None, files, leave_out)
-        with_maps = Files({**files.options, "sens_maps": args.sens_maps})
-        volumes, validation = open_volumes(args.files, args.slices, with_maps, leave_out), tuned_on
-    else:
-        volumes, validation = phantom_volumes(args.seed or 0, args.slices)
-    for volume in validation:
-        if not has_reference(volume):
-            raise InputError(f"--tune-on {volume.source}: it is undersampled, so weights cannot be tuned on it")
-    masks = [sampling.describe(volume, args.seed) for volume in volumes for sampling in samplings_of(volume, grid)]
-    weights = {"tv": args.tv_weight, "wavelet": args.wavelet_weight}
-    return Plan(methods, volumes, grid, validation, setup, weights, masks, failed=failed)
 
 
 def _compare(arguments: list[str], program: str) -> int:
     args = argument_parser(program).parse_args(arguments)
     log = progress.log()
     load_plugins(args.plugin)
-    plan = make_plan(args)
+    plan = make_plan(request_of(args))
     folder = Path(args.out)
     require_writable(folder)
     from csmri_ext.metrics import METRIC_VARIANT  # scikit-image takes a second to load; errors above come at once
@@ -204,7 +190,7 @@ def _compare(arguments: list[str], program: str) -> int:
     if args.skip_empty:
         plan.leave_out_empty()
     with progress.stage("reading", sum(len(volume.slices) for volume in everything), log) as reading:
-        plan.keep(inspect(everything, reading.advance, plan.leave_out))
+        plan.keep(inspect(everything, reading.advance, plan.failed))
     if not plan.volumes:
         raise InputError("none of FILES can be used")
     left_out = plan.left_out

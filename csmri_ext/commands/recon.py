@@ -21,7 +21,7 @@ from csmri_ext.bridge.fourier import center_crop
 from csmri_ext.bridge.load import Files
 from csmri_ext.bridge.mask_file import is_mask_file
 from csmri_ext.commands.image_writers import WRITERS, checked_ending, output_file, writer_for
-from csmri_ext.commands.machine import bart_path, checked_device
+from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
 from csmri_ext.commands.reading import add_reading_options, files_of, warn
@@ -38,6 +38,7 @@ from csmri_ext.errors import InputError, naming
 from csmri_ext.progress import log, stage
 from csmri_ext.recon.adapted import adapted
 from csmri_ext.recon.bart_networks import of_bart_weights
+from csmri_ext.recon.bart_path import bart_path
 from csmri_ext.recon.error_map import COUNT, error_map
 from csmri_ext.recon.evaluate import Problems, Setup
 from csmri_ext.recon.methods import (

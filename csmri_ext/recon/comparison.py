@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,14 +17,8 @@ from csmri_ext.recon.methods import Method, warm_up
 from csmri_ext.recon.regularization import has_reference, number_of_trials, tune, untuned
 from csmri_ext.recon.sampling import Sampling, samplings_of
 from csmri_ext.recon.volumes import Volume
-from csmri_ext.report.provenance import shareable
 from csmri_ext.report.rows import ChosenWeight
 from csmri_ext.report.store import Store
-
-
-def failure(file: Path, error: Exception) -> tuple[str, str]:
-    """Name a file that cannot be used, and the reason without the file's name, with which errors begin."""
-    return shareable(file), one_line(error).removeprefix(f"{file}: ")
 
 
 @dataclass
@@ -62,10 +55,6 @@ class Plan:
     failed: list[tuple[str, str]] = field(default_factory=list)
     failed_rows: list[tuple[str, str]] = field(default_factory=list)
     _reasons: dict[tuple[int, Sampling], str | None] = field(default_factory=dict)
-
-    def leave_out(self, file: Path, error: Exception) -> None:
-        """Go on without a file of several that cannot be used; it is named at the end."""
-        self.failed.append(failure(file, error))
 
     def keep(self, usable: Sequence[Volume]) -> None:
         """Go on with these volumes."""

@@ -12,7 +12,7 @@ import numpy as np
 from csmri_ext.bridge import Acquisition
 from csmri_ext.bridge.acquisition import middle_slices
 from csmri_ext.bridge.load import BY_EXTENSION, Files
-from csmri_ext.errors import InputError, expected_errors
+from csmri_ext.errors import InputError, expected_errors, one_line
 from csmri_ext.recon.volumes import Volume
 from csmri_ext.report.provenance import file_sha256, shareable
 
@@ -28,7 +28,7 @@ def open_volumes(
     paths: Sequence[str],
     n_slices: int | float | None,
     files: Files | None = None,
-    failed: Callable[[Path, Exception], None] | None = None,
+    failed: list[tuple[str, str]] | None = None,
 ) -> list[Volume]:
     """Open every file, and every supported file of every folder, without reading all samples.
 
@@ -43,7 +43,8 @@ def open_volumes(
     files
         How files are read.
     failed
-        Called with a file of several that cannot be read, which is then left out; default: its error ends everything.
+        Takes a file of several that cannot be read, and why, and the others are opened; None: its error ends
+        everything.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def open_volumes(
         except expected_errors() as error:
             if failed is None or len(found) == 1 or isinstance(error, FileNotFoundError):  # a mistyped name
                 raise
-            failed(file, error)
+            failed.append(_failure(file, error))
             continue
         for acquisition in acquisitions:
             frame = f" frame {acquisition.attrs['frame']}" if "frame" in acquisition.attrs else ""
@@ -112,7 +113,7 @@ def _phantom(anatomy: str, seed: int, n_slices: int) -> Volume:
 def inspect(
     volumes: Sequence[Volume],
     advance: Callable[[int], None],
-    failed: Callable[[Path, Exception], None] | None = None,
+    failed: list[tuple[str, str]] | None = None,
 ) -> list[Volume]:
     """Read every volume once: hash it for the provenance, and refuse what no method could use.
 
@@ -123,7 +124,7 @@ def inspect(
     advance
         Called with the number of slices just read.
     failed
-        Called with a volume of several that cannot be used, which is then left out; default: its error ends everything.
+        Takes a volume of several that cannot be used, and why; None: its error ends everything.
 
     Returns
     -------
@@ -143,7 +144,7 @@ def inspect(
         except expected_errors() as error:
             if failed is None or len(volumes) == 1:
                 raise
-            failed(Path(volume.source), error)
+            failed.append(_failure(Path(volume.source), error))
             continue
         usable.append(volume)
         path = volume.acquisition.attrs.get("path")
@@ -152,6 +153,11 @@ def inspect(
     if volumes and not usable:
         raise InputError(f"none of the {len(volumes)} volumes can be used")
     return usable
+
+
+def _failure(file: Path, error: Exception) -> tuple[str, str]:
+    """Name a file that cannot be used, and the reason without the file's name, with which errors begin."""
+    return shareable(file), one_line(error).removeprefix(f"{file}: ")
 
 
 def _files(path: Path) -> list[Path]:
