@@ -72,6 +72,7 @@ EXPONENTIAL = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.1, 1.0, 6.0, 60.0])
 def test_softmax_of_close_and_far_scores(scale: float, tmp_path: Path) -> None:
     """Scores from 0 to beyond where exp ends in float32, at every instruction set."""

@@ -53,6 +53,7 @@ GELU = (
 )
 
 
+@pytest.mark.slow
 def test_gelu_to_the_last_places(tmp_path: Path) -> None:
     """gelu(gelu(t)) and its derivative over the whole range, at every instruction set."""
     for x, y, slope in results_at_every_level(GELU, tmp_path):

@@ -233,6 +233,7 @@ def test_leftovers_of_a_killed_run_are_cleared() -> None:
     assert [path.exists() for path in (*leftovers, mine)] == [False, False, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_stopped_folder_run_says_so_and_goes_on(number: signal.Signals, code: int) -> None:
     Path("in").mkdir()
