@@ -70,7 +70,7 @@ def open_volumes(
             chosen = middle_slices(acquisition.n_slices, n_slices)
             volumes.append(Volume(label + frame, acquisition, chosen, _source(file)))
     if not volumes and found:
-        raise InputError(f"none of the {len(found)} files can be read")
+        raise InputError(f"none of the {len(found)} files can be read{_last(failed)}")
     return volumes
 
 
@@ -151,13 +151,17 @@ def inspect(
         volume.sha256 = file_sha256(_data_file(Path(path))) if path else _array_sha256(volume.acquisition)
         advance(len(volume.slices))
     if volumes and not usable:
-        raise InputError(f"none of the {len(volumes)} volumes can be used")
+        raise InputError(f"none of the {len(volumes)} volumes can be used{_last(failed)}")
     return usable
 
 
 def _failure(file: Path, error: Exception) -> tuple[str, str]:
     """Name a file that cannot be used, and the reason without the file's name, with which errors begin."""
     return shareable(file), one_line(error).removeprefix(f"{file}: ")
+
+
+def _last(failed: list[tuple[str, str]] | None) -> str:
+    return f"; the last: {': '.join(failed[-1])}" if failed else ""
 
 
 def _files(path: Path) -> list[Path]:

@@ -76,6 +76,8 @@ def make_plan(request: Request) -> Plan:
         Says what of the request cannot be done. One of several files that cannot be read is left out instead, and
         stands in ``failed`` of the plan.
     """
+    if not request.files:
+        _require_nothing_of_files(request)
     given = of_bart_weights(request.bart_weights)
     methods = choose(request.methods, bart=request.bart, untrained=request.untrained, given=given)
     grid = sampling_grid(request.masks, request.accelerations, request.center_fractions)
@@ -98,3 +100,11 @@ def make_plan(request: Request) -> Plan:
             raise InputError(f"--tune-on {volume.source}: it is undersampled, so weights cannot be tuned on it")
     masks = [sampling.describe(volume, request.seed) for volume in volumes for sampling in samplings_of(volume, grid)]
     return Plan(methods, volumes, grid, validation, setup, dict(request.fixed_weights), masks, failed=failed)
+
+
+def _require_nothing_of_files(request: Request) -> None:
+    """Refuse what a comparison of phantoms would take no notice of."""
+    asked = {**request.reading.options, "tune_on": request.tune_on or None, "sens_maps": request.sens_maps}
+    unused = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value is not None]
+    if unused:
+        raise InputError(f"{', '.join(unused)}: only with FILES; without them a procedural phantom is compared")

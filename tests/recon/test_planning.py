@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from small_comparisons import FAST, images, save
 
+from csmri_ext.bridge.load import Files
 from csmri_ext.commands import compare
+from csmri_ext.errors import InputError
 from csmri_ext.recon.planning import Request, make_plan
 from csmri_ext.recon.sampling import Sampling
 from csmri_ext.report.provenance import available_cores
@@ -57,6 +59,26 @@ def test_options_left_out_ask_for_what_an_empty_request_asks_for() -> None:
     asked = vars(compare.request_of(compare.argument_parser().parse_args([])))
     for name, value in vars(Request(workers=available_cores())).items():
         assert asked[name] == (list(value) if value == () else value), name
+
+
+@pytest.mark.parametrize(
+    ("option", "field"),
+    [
+        ("--tune-on", {"tune_on": ["nosuch.npy"]}),
+        ("--sens-maps", {"sens_maps": "nosuch.cfl"}),
+        ("--phase-encoding", {"reading": Files({"phase_encoding": "y"})}),
+    ],
+)
+def test_what_a_phantom_takes_no_notice_of_is_refused(option: str, field: dict) -> None:
+    with pytest.raises(InputError, match=f"^{option}: only with FILES"):
+        make_plan(Request(methods="zero-filled", **field))
+
+
+def test_where_no_file_is_usable_a_reason_is_given() -> None:
+    with pytest.raises(
+        InputError, match=r"none of the 2 files can be read; the last: two\.npy: not a readable npy file"
+    ):
+        make_plan(Request(files=[damaged("one.npy"), damaged("two.npy")], methods="zero-filled"))
 
 
 def test_no_call_of_a_comparison_climbs_back_to_the_commands(
