@@ -17,7 +17,7 @@ from csmri_ext import progress
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
-from csmri_ext.commands.reading import add_reading_options, files_of, readings, warn
+from csmri_ext.commands.reading import add_reading_options, reading_of, readings, warn
 from csmri_ext.commands.shared_options import (
     add_bart_weights_option,
     add_common_options,
@@ -172,7 +172,7 @@ def request_of(args: argparse.Namespace) -> Request:
         device=checked_device(args.device),
         workers=args.jobs or provenance.available_cores(),
         tune_on=args.tune_on,
-        reading=files_of(args),
+        reading=reading_of(args),
         sens_maps=args.sens_maps,
     )
 

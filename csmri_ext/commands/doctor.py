@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from csmri_ext.bridge.load import Files
 from csmri_ext.commands.parser import ArgumentParser, main_of
-from csmri_ext.commands.reading import add_reading_options, files_of
+from csmri_ext.commands.reading import add_reading_options, reading_of
 from csmri_ext.commands.shared_options import add_common_options, add_json_option, as_json
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _doctor(argv: Sequence[str], program: str) -> int:
 
         sys.stdout.write((as_json(configuration()) if args.json else show_config()) + "\n")
         return 0
-    files, found = files_of(args), []
+    files, found = reading_of(args), []
     for file in args.files:
         found.append((file, _examine(Path(file), files)))
         if not args.json:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csmri_ext.bridge import Acquisition
-from csmri_ext.commands.reading import files_of, tell
+from csmri_ext.commands.reading import reading_of, tell
 from csmri_ext.commands.shared_options import Add, add_slices_option
 from csmri_ext.commands.values import positive, seed
 from csmri_ext.data.images import Images, open_images
@@ -118,7 +118,7 @@ def open_and_tell(
         paths,
         slices=args.slices,
         **more,
-        reading=files_of(args),
+        reading=reading_of(args),
         opened=lambda name, acquisition: opened.append((name, acquisition)),
     )
     tell(opened[:_TOLD], console)

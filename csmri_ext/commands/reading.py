@@ -34,7 +34,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", default=None, help="read what looks wrong: spokes, negative images ...")
 
 
-def files_of(args: argparse.Namespace) -> Files:
+def reading_of(args: argparse.Namespace) -> Files:
     """Return what opens files as the options say."""
     return Files({name: getattr(args, name) for name in NAMES if getattr(args, name) is not None})
 

@@ -24,7 +24,7 @@ from csmri_ext.commands.image_writers import WRITERS, checked_ending, output_fil
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
-from csmri_ext.commands.reading import add_reading_options, files_of, warn
+from csmri_ext.commands.reading import add_reading_options, reading_of, warn
 from csmri_ext.commands.shared_options import (
     add_bart_weights_option,
     add_common_options,
@@ -187,7 +187,7 @@ def _recon(arguments: list[str], program: str) -> int:
     command = command_line(program, arguments)
     settings = settings_of(method, {key: word for key, word in vars(args).items() if key not in _NOT_SETTINGS})
     settings |= _named_by_hash(args)
-    files = Files({**files_of(args).options, "sens_maps": args.sens_maps})
+    files = Files({**reading_of(args).options, "sens_maps": args.sens_maps})
 
     folder = Path(args.input).is_dir()
     console = Console(quiet=True) if folder else log()  # a folder has a progress of its own, of its files

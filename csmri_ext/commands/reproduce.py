@@ -17,7 +17,7 @@ from csmri_ext import progress
 from csmri_ext.bridge.mask_file import is_mask_file, read_mask
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.parser import ArgumentParser, main_of
-from csmri_ext.commands.reading import add_reading_options, files_of
+from csmri_ext.commands.reading import add_reading_options, reading_of
 from csmri_ext.commands.shared_options import (
     add_common_options,
     add_device_option,
@@ -128,7 +128,7 @@ def _reproduce(arguments: list[str], program: str) -> int:
         size=args.size,
         acquisitions=_acquisitions(args.acquisition),
         coils=args.like == OURS,
-        reading=files_of(args),
+        reading=reading_of(args),
     )
     volumes = volumes_of(images.test)
     recipe = _recipe(args, experiment, len(images.train))

@@ -18,7 +18,7 @@ from csmri_ext.report.completeness import completeness
 from csmri_ext.report.error_map_figure import error_map_figure
 from csmri_ext.report.figures import recon_figure
 from csmri_ext.report.provenance_section import are_records, are_texts, provenance_context, words
-from csmri_ext.report.report_files import FIGURES, PAGE, PANELS, files_of, listed, remove_stale
+from csmri_ext.report.report_files import FIGURES, PAGE, PANELS, listed, remove_stale, report_files
 from csmri_ext.report.results_table import as_latex, table_as_csv, table_context
 from csmri_ext.report.rows import Comparison, Panel
 from csmri_ext.report.seeds import over_seeds
@@ -61,7 +61,7 @@ def write_report(out_dir: Path, comparison: Comparison) -> Path:
     """
     for panel in comparison.panels:
         display.check(panel)
-    before = files_of(out_dir)
+    before = report_files(out_dir)
     groups = summarise(comparison.rows, comparison.provenance.get("planned", ()))
     factors = _error_factors(comparison.panels)
     drawn = _figures(groups, comparison.panels, factors)

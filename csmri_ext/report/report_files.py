@@ -18,11 +18,11 @@ _HEAD = 2**20  # characters at the start of a page that hold the list
 
 
 def listed(names: Iterable[str]) -> str:
-    """Write the names of a report's files for its page, where `files_of` finds them."""
+    """Write the names of a report's files for its page, where `report_files` finds them."""
     return "|".join(escape(name) for name in names)
 
 
-def files_of(out_dir: Path) -> list[Path]:
+def report_files(out_dir: Path) -> list[Path]:
     """Files of the report that lies in a folder, as its page lists them; the page itself is not among them."""
     try:
         with (out_dir / PAGE).open(encoding="utf-8", errors="replace") as file:
@@ -52,5 +52,5 @@ def remove_stale(out_dir: Path, before: Iterable[Path], now: Iterable[Path]) -> 
 
 def remove_report(out_dir: Path) -> None:
     """Remove the page and its files."""
-    remove_stale(out_dir, files_of(out_dir), [])
+    remove_stale(out_dir, report_files(out_dir), [])
     (out_dir / PAGE).unlink(missing_ok=True)

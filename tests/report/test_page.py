@@ -14,7 +14,7 @@ from PIL import Image
 
 from csmri_ext.report import sheet, viewer
 from csmri_ext.report.page import write_report
-from csmri_ext.report.report_files import files_of, remove_report
+from csmri_ext.report.report_files import remove_report, report_files
 from csmri_ext.report.rows import Comparison
 from csmri_ext.report.sheet import png
 
@@ -354,7 +354,7 @@ def test_a_page_cannot_have_files_elsewhere_removed(tmp_path: Path) -> None:
     out.mkdir()
     for name in ("../victim.png", "/etc/passwd", "images/../../victim.png", "..", "a/b/victim.png"):
         (out / "report.html").write_text(f'<meta name="files" content="{name}">')
-        assert [path for path in files_of(out) if not path.parent.samefile(out)] == []
+        assert [path for path in report_files(out) if not path.parent.samefile(out)] == []
         remove_report(out)
     assert victim.exists()
 
