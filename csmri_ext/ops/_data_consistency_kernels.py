@@ -52,7 +52,7 @@ def _shape(size: torch.Size, is_complex: bool, n_masks: int, axes: str) -> _core
 
 def addressable(image: Tensor) -> Tensor:
     """Return the image as kernels can address it: leading axes flattened, adjacent columns adjacent in memory."""
-    if image.is_complex() and image.ndim != 3:
+    if image.ndim != 3 and image.is_complex():
         image = image.reshape(-1, *image.shape[-2:])
     return image if image.stride(-1) == 1 else image.contiguous()
 
@@ -82,10 +82,10 @@ def layout(
     axes: str,
     add_image: bool,
 ) -> Any:
-    """Return DataConsistencyArgs or DataConsistencyOnceArgs of an `addressable` image, all of it at address 0.
+    """Return ``at`` of DataConsistencyArgs or DataConsistencyOnceArgs of an `addressable` image, all at address 0.
 
-    Its method ``at`` makes of it the arguments of a call: they are built once for images of equal extents, which for
-    small ones costs more than the kernel.
+    It makes the arguments of a call: they are built once for images of equal extents, which for small ones costs more
+    than the kernel.
     """
     data, weighting = ("samples", "weights") if args is _core.DataConsistencyArgs else ("kspace", "mask")
     contiguous = torch.empty(size, dtype=dtype, device="meta").stride()
@@ -96,7 +96,7 @@ def layout(
         **{data: 0, weighting: 0},
         eta=0,
         add_image=add_image,
-    )
+    ).at
 
 
 def fft_flops(image_shape: torch.Size, axes: str) -> int:
@@ -116,10 +116,8 @@ def apply_now(
         return out
     image, weights = addressable(image), weights.contiguous()
     samples = None if samples is None else samples.contiguous()
-    like = layout(
-        _core.DataConsistencyArgs, image.shape, image.stride(), image.dtype, weights.shape[0], axes, add_image
-    )
-    args = like.at(image.data_ptr(), out.data_ptr(), address(samples), weights.data_ptr(), eta.data_ptr())
+    at = layout(_core.DataConsistencyArgs, image.shape, image.stride(), image.dtype, weights.shape[0], axes, add_image)
+    args = at(image.data_ptr(), out.data_ptr(), address(samples), weights.data_ptr(), eta.data_ptr())
     launch("data_consistency", image, args)
     return out
 

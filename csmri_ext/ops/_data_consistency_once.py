@@ -33,10 +33,10 @@ def _once(image: Tensor, kspace: Tensor | None, mask: Tensor, eta: Tensor, add_i
         )
     out = torch.empty_like(image, memory_format=torch.contiguous_format)
     image, kspace = kernels.addressable(image), None if kspace is None else kspace.contiguous()
-    like = kernels.layout(
+    at = kernels.layout(
         _core.DataConsistencyOnceArgs, image.shape, image.stride(), image.dtype, masks.shape[0], axes, add_image
     )
-    args = like.at(image.data_ptr(), out.data_ptr(), address(kspace), masks.data_ptr(), eta.data_ptr())
+    args = at(image.data_ptr(), out.data_ptr(), address(kspace), masks.data_ptr(), eta.data_ptr())
     launch("data_consistency_once", image, args)
     return out
 

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-_Parameter = torch.nn.Parameter
+_TENSORS = frozenset((Tensor, torch.nn.Parameter))
 _NO_TENSORS = frozenset((str, bool, int, float, type(None)))
 _autograd, _C, _compiler = torch.autograd, torch._C, torch.compiler
 _included = torch._C._dispatch_tls_local_include_set
+_functions, _gradients, _autocast = torch._C._len_torch_function_stack, torch.is_grad_enabled, torch.is_autocast_enabled
 _Key = torch._C.DispatchKey
 # Keys that a thread adds to those of its tensors: these two outside and inside of inference mode, and nothing where no
 # mode of torch.utils._python_dispatch, transform of torch.func or trace of torch.jit is active.
@@ -40,20 +41,27 @@ def is_direct(args: Sequence[Any]) -> bool:
     if (
         _compiler.is_compiling()
         or _included().raw_repr() not in _NOTHING
-        or _C._len_torch_function_stack()
+        or _functions()
         or forward_ad._current_level >= 0
         or _autograd._profiler_enabled()
-        or torch.is_autocast_enabled("cpu")
-        or (torch.is_grad_enabled() and _C._any_requires_grad(*args))
+        or _autocast("cpu")
+        or (_gradients() and _C._any_requires_grad(*args))
     ):
         return False
-    return _are_plain(args)
+    for x in args:  # as _are_plain: a call less
+        kind = type(x)
+        if kind in _TENSORS:
+            if _keys(x).raw_repr() not in _PLAIN:
+                return False
+        elif kind not in _NO_TENSORS and not _are_plain((x,)):
+            return False
+    return True
 
 
 def _are_plain(args: Sequence[Any]) -> bool:
     for x in args:
         kind = type(x)
-        if kind is Tensor or kind is _Parameter:
+        if kind in _TENSORS:
             if _keys(x).raw_repr() not in _PLAIN:
                 return False
         elif kind is list or kind is tuple:

@@ -67,6 +67,7 @@ class _KeptScratch(threading.local):
 
 
 _kept = _KeptScratch()
+_threads = torch.get_num_threads
 
 
 def register(
@@ -127,23 +128,26 @@ def register(
     return direct_where_possible(op, implementation) if "CPU" in devices else op
 
 
-def launch(name: str, like: Tensor, args: Any) -> None:
+def launch(name: str, like: Tensor, args: Any, n_bytes: int | None = None) -> None:
     """Run the kernel ``_core.<name>_<device>_<dtype>(args, workspace)`` for the device and dtype of `like`.
 
     The workspace is as csrc/core/workspace.hpp says: scratch of the size that the kernel asks for, and on the CPU the
     number of threads, torch's own, since OpenMP's default differs from it in a fresh Python thread; on a GPU the device
-    and the current stream. Kernels neither allocate nor wait for a GPU.
+    and the current stream. Kernels neither allocate nor wait for a GPU. `n_bytes`: of the scratch, where the caller
+    remembers what `scratch_bytes` has said.
     """
-    key = (name, like.dtype, like.is_cuda)
+    on_gpu = like.is_cuda
+    key = (name, like.dtype, on_gpu)
     pair = _KERNELS.get(key)
     if pair is None:
         pair = _KERNELS[key] = kernel_for(name, like), kernel_for(f"{name}_scratch_bytes", like)
     kernel, scratch_bytes = pair
-    if not like.is_cuda:
-        threads = torch.get_num_threads()
-        n_bytes = scratch_bytes(args, threads)
+    if not on_gpu:
+        threads = _threads()
+        if n_bytes is None:
+            n_bytes = scratch_bytes(args, threads)
         if n_bytes <= SMALL_SCRATCH:
-            kernel(args, _kept.workspace(threads))
+            kernel(args, _kept.workspaces.get(threads) or _kept.workspace(threads))
             return
         scratch = torch.empty(n_bytes, dtype=torch.uint8)
         kernel(args, _core.Workspace(scratch=scratch.data_ptr(), threads=threads, device=0, stream=0))

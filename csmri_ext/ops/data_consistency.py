@@ -187,10 +187,14 @@ def data_consistency_prepared(image: Tensor, prepared: PreparedKspace, eta: Tens
         If dtypes, devices or shapes do not fit together.
     """
     _check_prepared(prepared)
-    _check_image(image, prepared.kspace)
-    step = _step(eta, prepared.kspace, image)
+    kspace, mask, axes, samples, weights = prepared
+    _check_image(image, kspace)
+    step = _step(eta, kspace, image)
     if reference.active() or not kernels.cover(image):
-        return reference.data_consistency(image, prepared.kspace, prepared.mask, step)
+        return reference.data_consistency(image, kspace, mask, step)
+    if samples is not None and step.ndim == 0:  # nearly always, and small images wait for nothing else
+        result: Tensor = kernels.apply(image, samples, weights, step, axes, True)
+        return result
     prepared = _packed(prepared)
     return _applied(image, prepared.samples, prepared, step, add_image=True)
 
@@ -284,7 +288,7 @@ def _step(eta: Tensor | float, kspace: Tensor, image: Tensor | None = None) -> T
     A number for each image needs `image`, against which it broadcasts.
     """
     dtype = packed.REAL_DTYPES[kspace.dtype]
-    if isinstance(eta, Tensor) and eta.ndim == 0 and eta.dtype == dtype and eta.device == kspace.device:
+    if isinstance(eta, Tensor) and eta.dtype is dtype and eta.ndim == 0 and eta.device == kspace.device:
         return eta
     if not isinstance(eta, Tensor):
         number = eta if isinstance(eta, _NUMBERS) else _number(eta)
