@@ -2,7 +2,8 @@
 
 A small GA-HQS (2 stages, 8 replicas) is trained on phantoms by `csmri train` from three starts, each with several
 seeds: the identity start, and the literal one with the terms of eq. 7 replica by replica or block by block. Prints the
-validation PSNR, mean and range over the seeds, as Markdown. Interrupted, it goes on.
+validation PSNR, mean and range over the seeds, as Markdown. Training and validation see whole images of one size, since
+the gates of PGSA pool over the image. Interrupted, it goes on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import sys
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
+
+from csmri_ext.phantom import phantom
 from csmri_ext.training.curves import read_curves
 
 STARTS = {
@@ -23,6 +27,19 @@ STARTS = {
 NETWORK = ("stages=2", "replicas=8", "groups=1,2,4,4")
 EPOCH = 100  # steps
 VALIDATED = 2  # epochs
+VALIDATION = 24  # subjects
+FIRST_SEED = 5000
+
+
+def draw(folder: Path, subjects: int, size: int) -> list[str]:
+    """Draw one image of each subject; the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{subject:03d}.npy" for subject in range(subjects)]
+    for subject, file in enumerate(files):
+        if not file.exists():
+            image = phantom(size, FIRST_SEED + subject, noise=0, anatomy=("brain", "body")[subject % 2])
+            np.save(file, np.abs(image)[None])
+    return [str(file) for file in files]
 
 
 def train(out: Path, start: tuple[str, ...], seed: int, args: argparse.Namespace) -> dict[int, float]:
@@ -31,9 +48,10 @@ def train(out: Path, start: tuple[str, ...], seed: int, args: argparse.Namespace
     if not done.exists():
         command = [sys.executable, "-m", "csmri_ext", "train", "--quiet", "--model", "ga_hqs", "--out", str(out)]
         command += ["--set", *NETWORK, *start, "--seed", str(seed), "--steps", str(args.steps), "--threads", "1"]
-        command += ["--size", str(args.size), "--mask", "random", "--acceleration", "4", "--ema", "0"]
-        command += ["--steps-per-epoch", str(EPOCH), "--validate-every", str(VALIDATED), "--validation-slices", "12"]
-        command += ["--volumes", str(args.volumes), "--cache", str(args.cache)]
+        images = draw(args.out / f"images_{args.size}", args.subjects, args.size)
+        command += ["--size", "0", "--mask", "random", "--acceleration", "4", "--ema", "0"]
+        command += ["--steps-per-epoch", str(EPOCH), "--validate-every", str(VALIDATED), "--validation-slices", "24"]
+        command += ["--data", *images[VALIDATION:], "--validation", *images[:VALIDATION]]
         subprocess.run(command, check=True)
     return {EPOCH * round(step / EPOCH): psnr for step, psnr in read_curves(out)["val_psnr"]}
 
@@ -52,9 +70,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="runs of each start (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=1000, help="of each run (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=64, help="pixels of the sections (default: %(default)s)")
-    parser.add_argument("--volumes", type=int, default=60, help="phantom subjects (default: %(default)s)")
-    parser.add_argument("--cache", type=Path, default=Path("phantom_images"), help="where drawn phantoms are kept")
+    parser.add_argument("--size", type=int, default=64, help="pixels of the images (default: %(default)s)")
+    parser.add_argument("--subjects", type=int, default=224, help="phantoms (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/ga_hqs_start"), help="folder of the runs")
     args = parser.parse_args()
     runs: list[list[dict[int, float]]] = [[] for _ in STARTS]

@@ -66,11 +66,11 @@ class Canvas:
 def distance(level: Array, pixel_mm: float) -> Array:
     """First-order distance to the zero set of a function, ``level / |gradient|``, in mm with the sign of `level`."""
     along_y, along_x = (
-        np.gradient(level, pixel_mm, axis=axis) if n > 1 else np.zeros_like(level)  # a box that the image cuts to a row
+        np.gradient(level, pixel_mm, axis=axis) if n > 1 else np.zeros_like(level)  # a box that the image cuts to a row, or off
         for axis, n in enumerate(level.shape)
     )
     steepness = np.sqrt(along_y**2 + along_x**2)
-    return level / np.maximum(steepness, max(1e-4 * float(steepness.max()), 1e-12))
+    return level / np.maximum(steepness, max(1e-4 * float(steepness.max(initial=0)), 1e-12))
 
 
 def ellipse(y: Array, x: Array, center: tuple[float, float], radii: tuple[float, float], angle: float = 0.0) -> Array:

@@ -218,6 +218,13 @@ def test_processing() -> None:
     assert phantom(32, 1, n_coils=2).all()  # several coils: raw data unless asked for
 
 
+def test_an_organ_outside_the_image_is_not_seen() -> None:
+    """Subject 5221 at 64 pixels has one: its box is empty."""
+    image = phantom(64, 5221, noise=0, anatomy="body")
+    assert np.isfinite(image).all()
+    assert distance(np.empty((0, 5)), 1.0).shape == (0, 5)
+
+
 def test_distance_in_a_box_that_the_image_cuts_to_one_row() -> None:
     level = np.linspace(-3, 3, 13, dtype=np.float32)
     np.testing.assert_allclose(distance(level[np.newaxis], 0.5), level[np.newaxis], rtol=1e-6)
