@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import shlex
 import shutil
 from collections import Counter
@@ -129,7 +130,9 @@ def _command(run: dict[str, Any], summary: dict[str, Any]) -> str:
         if len(differing) < len(best[1]):
             best = (name, differing)
     name, differing = best
-    words = ["csmri", "train", "--model", run["name"], *(["--recipe", name] if name != "phantom" else [])]
+    words = ["csmri", "train", "--model", run["name"]]
+    words += ["--init", started[1]] if (started := re.search(r", from (\S+) \(sha256", run["data"])) else []
+    words += ["--recipe", name] if name != "phantom" else []
     for key, value in differing.items():
         option = {"masks": "mask", "accelerations": "acceleration", "sizes": "size"}.get(key, key.replace("_", "-"))
         words += [f"--{option}", *(map(str, value) if isinstance(value, list) else [f"{value}"])]

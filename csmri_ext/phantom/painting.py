@@ -66,7 +66,7 @@ class Canvas:
 def distance(level: Array, pixel_mm: float) -> Array:
     """First-order distance to the zero set of a function, ``level / |gradient|``, in mm with the sign of `level`."""
     along_y, along_x = (
-        np.gradient(level, pixel_mm, axis=axis) if n > 1 else np.zeros_like(level)  # a box that the image cuts to a row, or off
+        np.gradient(level, pixel_mm, axis=axis) if n > 1 else np.zeros_like(level)  # a box cut to a row, or off
         for axis, n in enumerate(level.shape)
     )
     steepness = np.sqrt(along_y**2 + along_x**2)
