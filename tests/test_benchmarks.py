@@ -17,7 +17,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # benchmarks are not installed
 
-from benchmarks import end_to_end, gpu_all, gpu_table, phantom_statistics, speed_table  # noqa: E402
+from benchmarks import end_to_end, gpu_all, gpu_table, phantom_statistics, speed_table, whole_volume  # noqa: E402
 from benchmarks.cases import COMPILED, all_cases  # noqa: E402
 from csmri_ext.phantom import phantom  # noqa: E402
 from csmri_ext.phantom.statistics import image_statistics, mean_statistics  # noqa: E402
@@ -273,3 +273,13 @@ def test_calibration_table(bart_binary: str) -> None:
     assert [row[0] for row in rows] == ["espirit", "espirit"]
     assert all(float(row[2]) > 15 for row in rows)
     assert float(rows[1][3]) > 5  # five columns: ecalib cuts the object off, or ends with an error
+
+
+def test_what_the_stages_of_a_volume_share() -> None:
+    spans = {"calibration": [(0.0, 2.0), (2.0, 4.0)], "network": [(2.0, 3.0), (4.0, 6.0)]}
+    found = {"whole": 8.0, "peak": 700.4, "spans": {stage: spans.get(stage, []) for stage in whole_volume.STAGES}}
+    *_, calibration, network, told = whole_volume.table(found, 2)
+    assert calibration == "| calibration | 4.00 | 50 % | 0.00 |"
+    assert network == "| network | 3.00 | 38 % | 1.00 |"
+    for words in ("8.0 s, 4.00 s a slice", "25 % of reading and calibration", "75 % of the", "700 MB"):
+        assert words in told

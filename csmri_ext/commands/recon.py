@@ -37,6 +37,7 @@ from csmri_ext.commands.values import acceleration, center_fraction, positive, s
 from csmri_ext.errors import InputError, naming
 from csmri_ext.progress import log, stage
 from csmri_ext.recon.adapted import adapted
+from csmri_ext.recon.ahead import ahead
 from csmri_ext.recon.bart_networks import of_bart_weights
 from csmri_ext.recon.bart_path import bart_path
 from csmri_ext.recon.error_map import COUNT, error_map
@@ -323,10 +324,14 @@ def _reconstruct(
             progress.advance(len(image))
             return image
 
-        for one, own in zip(volumes, samplings, strict=True):
-            problems = Problems(setup)
-            for slices in one.chunks():
-                problem = problems.get(one, own, slices)
+        singly = method.network is not None and method.network.adapts and not bart and write_error is None
+        pieces = [
+            (one, own, slices)
+            for one, own in zip(volumes, samplings, strict=True)
+            for slices in (one.chunks(1) if singly else one.chunks())  # singly: what runs slice by slice waits for less
+        ]
+        with ahead(lambda piece: Problems(setup).get(*piece), pieces) as problems:
+            for problem in problems:
                 whole = solve(problem)
                 images.append(center_crop(whole, size))
                 if write_error is not None:

@@ -18,6 +18,7 @@ from csmri_ext.recon.problem import Problem
 from csmri_ext.recon.sampling import Sampling
 from csmri_ext.recon.volumes import Volume
 from csmri_ext.report.rows import ChosenWeight, Row
+from csmri_ext.stopping import check_stop
 
 FROM_FILE, ECALIB = "file", "bart ecalib -m 1 -r 24"
 
@@ -152,9 +153,12 @@ class Problems:
 
         from csmri_ext.physics import estimate_sens_maps
 
-        sampled = torch.from_numpy(mask)
+        sampled, maps = torch.from_numpy(mask), np.empty_like(kspace)
         try:
-            return np.stack([estimate_sens_maps(torch.from_numpy(item), sampled).numpy() for item in kspace])
+            for i, item in enumerate(kspace):
+                check_stop()  # in a thread, where no signal arrives
+                maps[i] = estimate_sens_maps(torch.from_numpy(item), sampled).numpy()
+            return maps
         except ValueError as error:
             raise InputError(f"coil sensitivities: {error}") from error
 

@@ -65,10 +65,10 @@ class Volume:
         """What was acquired before any mask, see `Acquisition.measured`."""
         return self.acquisition.measured
 
-    def chunks(self) -> Iterator[list[int]]:
-        """Cut the slices into runs whose k-space fits into `CHUNK_BYTES`."""
+    def chunks(self, most: int = CHUNK_SLICES) -> Iterator[list[int]]:
+        """Cut the slices into runs of at most so many, whose k-space fits into `CHUNK_BYTES`."""
         slice_bytes = 8 * self.acquisition.n_coils * int(np.prod(self.acquisition.matrix_size))
-        length = int(np.clip(CHUNK_BYTES // slice_bytes, 1, CHUNK_SLICES))
+        length = int(np.clip(CHUNK_BYTES // slice_bytes, 1, most))
         for start in range(0, len(self.slices), length):
             yield list(self.slices[start : start + length])
 
