@@ -49,6 +49,23 @@ def test_fastmri() -> None:
     torch.testing.assert_close(ours(kspace, mask), theirs(kspace, mask), **CLOSE)
 
 
+@torch.no_grad()
+def test_direct() -> None:
+    """The subclass has the weights of DIRECT's network and its k-space; a mask of columns for each slice."""
+    varnet, transforms = peer("direct.nn.varnet.varnet"), peer("direct.data.transforms")
+    sizes = {"num_layers": 3, "regularizer_num_filters": 4, "regularizer_num_pull_layers": 2}
+    torch.manual_seed(0)
+    theirs = varnet.EndToEndVarNet(transforms.fft2, transforms.ifft2, **sizes).eval()
+    ours = block("direct.nn")["FusedEndToEndVarNet"](transforms.fft2, transforms.ifft2, **sizes).eval()
+    theirs.layers_list[1].learning_rate.fill_(0.4)
+    ours.load_state_dict(theirs.state_dict())
+    acquired = torch.stack([columns(48), columns(48)]).reshape(2, 1, 1, 48)
+    kspace = torch.view_as_real(fft2c(torch.randn(2, 4, 40, 48, dtype=torch.complex64)) * acquired)
+    maps = torch.view_as_real(torch.randn(2, 4, 40, 48, dtype=torch.complex64) / 2)
+    mask = acquired.expand(2, 1, 40, 48).unsqueeze(-1)
+    torch.testing.assert_close(ours(kspace, mask, maps), theirs(kspace, mask, maps), **CLOSE)
+
+
 @pytest.mark.parametrize("coils", [1, 3])
 @pytest.mark.parametrize("each", [False, True], ids=["one mask", "a mask for each slice"])
 def test_deepinv(coils: int, each: bool) -> None:
