@@ -126,7 +126,7 @@ def test_data_with_little_noise_are_trusted() -> None:
     mask = make_mask("equispaced_fraction", (size,), 4, 0.16, seed=0)
     maps = torch.from_numpy(coil_maps(size, coils, 9001))
     target = (maps.conj() * clean).sum(0).abs().numpy()
-    model = create("nasn_measured", pretrained=True)
+    model = create("nasn_knee", pretrained=True)
     gains = []
     for noise in (0.002, 0.012):
         kspace = mask * fft2c(clean + noise * torch.view_as_complex(random))
