@@ -65,7 +65,10 @@ def data_consistency(image: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor | 
         one_k_space = (image.shape[0], 1, *image.shape[-2:])
         shared = kspace.reshape(one_k_space), mask.expand(kspace.shape).reshape(one_k_space)
         return _from_replicas(data_consistency(_to_replicas(image), *shared, eta))
-    return image + eta * ifft2c(mask * (kspace - fft2c(image)))
+    residual = kspace - fft2c(image)
+    # a product with 0 keeps NaN; a float mask may be a parameter, whose gradient where it is 0 needs the product
+    acquired = torch.where(mask, residual, 0) if mask.dtype == torch.bool else mask * residual
+    return image + eta * ifft2c(acquired)
 
 
 def data_consistency_normal_term(image: Tensor, kspace: Tensor, mask: Tensor, eta: Tensor | float) -> Tensor:

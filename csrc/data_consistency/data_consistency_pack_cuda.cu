@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(kAnyLengthThreads)
       const Complex<T> z = multiply_conjugate(as_complex(tile[q]), centring<T>(q, lanes));
       spectrum[axes.centred(k, q)] = {m * z.re, m * z.im};
     } else {
-      *sample(q) = {m * tile[q].re, m * tile[q].im};
+      *sample(q) = m == 0 ? Pair<T>{} : Pair<T>{m * tile[q].re, m * tile[q].im};  // NaN times 0 is NaN
     }
   }
 }

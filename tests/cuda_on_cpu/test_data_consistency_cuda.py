@@ -112,6 +112,13 @@ def test_pack_and_measure_are_adjoint_to_what_they_should(few: Emulator, case: d
 
 
 @cases
+def test_k_space_outside_the_mask_does_not_matter(few: Emulator, case: dict[str, Any]) -> None:
+    problem = Problem(few, **case)
+    other = np.where(problem.full_mask[:, 0] == 0, np.nan, problem.kspace)
+    np.testing.assert_array_equal(problem.pack(other), problem.pack())
+
+
+@cases
 def test_any_order_of_threads_and_blocks_gives_the_same_bits(few: Emulator, case: dict[str, Any]) -> None:
     results = []
     for order in ORDERS:

@@ -99,6 +99,8 @@ def test_k_space_outside_the_mask_does_not_matter() -> None:
         mask = make_mask(kind, 16, 24)
         other = torch.where(mask, kspace, torch.full_like(kspace, math.nan))
         assert torch.equal(data_consistency(image, kspace, mask, 1.0), data_consistency(image, other, mask, 1.0))
+        twins = [reference.data_consistency(image, y, mask, torch.tensor(1.0)) for y in (kspace, other)]
+        assert torch.equal(*twins)
 
 
 def test_proximal_step_of_hqs() -> None:
