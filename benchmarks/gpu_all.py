@@ -52,7 +52,7 @@ def build(variant: str, folder: Path) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     settings = ["CSMRI_CUDA=ON", "CMAKE_CUDA_ARCHITECTURES=native", f"CMAKE_CUDA_FLAGS={VARIANTS[variant]}"]
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    command += ["--target", str(target), *[f"-Ccmake.define.{setting}" for setting in settings]]
+    command += ["--target", str(target), *[f"--config-settings=cmake.define.{setting}" for setting in settings]]
     subprocess.run([*command, f"-Cbuild-dir={folder}/build-{variant}/cmake", str(ROOT)], check=True)
     return target
 

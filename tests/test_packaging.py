@@ -183,7 +183,7 @@ def test_wheel_from_the_sdist(sdist: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "empty", with_pip=True)
     python = tmp_path / "empty" / "bin" / "python"
     environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-    options = ["-Ccmake.define.CSMRI_CUDA=OFF", "-Ccmake.define.CSMRI_OPENMP=OFF"]
+    options = ["--config-settings=cmake.define.CSMRI_CUDA=OFF", "--config-settings=cmake.define.CSMRI_OPENMP=OFF"]
     command = [python, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, sdist, "-v", *options]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-4000:]
