@@ -176,6 +176,7 @@ def test_other_settings_in_a_used_folder_are_refused_with_the_ways_out(
     assert len(list(Path("comparison/recons").glob("*.cfl"))) == 1
 
 
+@pytest.mark.slow
 def test_overwriting_leaves_no_figure_of_the_old_run(capsys: pytest.CaptureFixture[str]) -> None:
     path = save("a.npy")
     run(path, "--methods", "zero-filled", "--acceleration", "4", "2", "--seed", "1")

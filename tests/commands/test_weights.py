@@ -70,6 +70,7 @@ def test_compare_takes_several_files_and_records_them() -> None:
     assert "run_b-nasn" in Path("comparison/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_info_says_what_a_file_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     assert main(["info", write("mine.safetensors", 6)]) == 0

@@ -43,10 +43,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("shape", metafunc.cls.shapes, ids=lambda shape: "-".join(map(str, shape)))
 
 
+QUICK = ("test_emulator.py", "test_data_consistency_cuda.py", "test_split_depthwise_cuda.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Call the tests slow that build kernels for themselves: under a sanitizer, or with a fault planted in them."""
+    """Call slow what takes long to build: kernels for a sanitizer, or with a fault planted, and those not `QUICK`."""
     for item in items:
         if isinstance(item, pytest.Function) and item.path.parent == Path(__file__).parent:
             asked = inspect.signature(item.function).parameters
-            if "cuda_cache" in asked or "needs_sanitizer" in asked:
+            if "cuda_cache" in asked or "needs_sanitizer" in asked or item.path.name not in QUICK:
                 item.add_marker("slow")

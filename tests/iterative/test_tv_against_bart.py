@@ -45,6 +45,7 @@ def assert_same(result, reference, tolerance=TOLERANCE):
     assert relative_difference(result.image, image) <= tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(64, 64), (64, 50), (63, 65), (96, 41)])
 @pytest.mark.parametrize("mask", ["columns", "rows", "points", "no centre"])
 @pytest.mark.parametrize("n_coils", [1, 3])

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from instruction_sets import results_at_every_level
 from tolerance import relative_error
@@ -72,6 +73,7 @@ def test_needs_no_saved_image_without_gradient_of_eta() -> None:
     assert sum(t.numel() for t in saved) < x["image"].numel()
 
 
+@pytest.mark.slow
 def test_instruction_sets_agree(tmp_path: Path) -> None:
     """To rounding, for blocks of every width: odd numbers of lines, short lines, small and large primes."""
     code = """

@@ -336,6 +336,7 @@ def test_inference_mode(op: OpSample) -> None:
     assert_same([out.clone() for out in made_inside], expected)
 
 
+@pytest.mark.slow
 def test_instruction_sets_agree(tmp_path: Path) -> None:
     """To rounding, every op, forward and backward."""
     code = (

@@ -159,6 +159,7 @@ def test_not_a_number_is_kept() -> None:
     assert separable_node([x], ["conv_1x1"], [[torch.ones(2, 2)]]).isnan().sum() == 2
 
 
+@pytest.mark.slow
 def test_instruction_sets_agree(tmp_path: Path) -> None:
     code = (
         "import torch, sys; from csmri_ext.ops import separable_node; torch.manual_seed(0);"

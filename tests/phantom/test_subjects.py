@@ -197,6 +197,7 @@ MR_IMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anatomy", ANATOMIES)
 def test_statistics_are_those_of_mr_images(anatomy: str) -> None:
     found = mean_statistics([image_statistics(phantom(192, seed, anatomy=anatomy)) for seed in range(16)]).numbers

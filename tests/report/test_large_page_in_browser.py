@@ -70,6 +70,7 @@ def test_images_beside_the_page_load_when_they_are_shown(browser: Chrome, tmp_pa
     assert browser.get_log("browser") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1440, 390])
 def test_a_full_table_is_never_clipped(browser: Chrome, tmp_path: Path, width: int) -> None:
     """Every column there is, seven volumes, long names: on a screen as a table, on a phone as cards."""
