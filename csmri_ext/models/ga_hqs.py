@@ -24,7 +24,7 @@ from csmri_ext.physics import Encoding
 FUSIONS = ("pgsa", "cse")
 GROUPS = (1, 2, 4, 8)
 SEVERAL = 3.0
-"""How much less several coils are trusted in the last step than one: to unfold amplifies the noise."""
+"""How much less several coils are trusted than one: to unfold amplifies the noise."""
 
 
 class GAHQS(HQS):
@@ -37,10 +37,12 @@ class GAHQS(HQS):
         Zhat_{k+1} = Fuse([(1 + beta_k) Z_{k+1}, -beta_k Z_k])                    eq. 7c, 2 C -> C
 
     The last data step from the mean of the replicas is ``x + eta_K F_u^H (y - F_u x)``. With several coils F_u F_u^H is
-    not the identity, and the sum of eq. 7a is a gradient step; a few of those are far from convergence, so Z_0 and the
-    last step are proximal (`Encoding.proximal`, of one image each), which with one coil is the same as above. In the
-    last step of several coils mu is `SEVERAL` times ``exp(-theta_K)`` at a certain noise, and follows the noise of each
-    slice (`csmri_ext.nn.proximal_steps.learned_noise_factor`): what this step lets in nothing removes.
+    not the identity, and the sum of eq. 7a is a gradient step; a few of those are far from convergence. So the steps
+    are proximal there (`Encoding.proximal`, of one image each), which with one coil is the same as above: Z_0, the last
+    step, and in each stage the mean m_k of the replicas, for which the second term of eq. 7a, the same on all of them,
+    becomes ``prox(m_k) - m_k + eta_k F_u^H F_u m_k``. In the stages and in the last step of several coils mu is
+    `SEVERAL` times ``exp(-theta_k)`` at a certain noise, and follows the noise of each slice
+    (`csmri_ext.nn.proximal_steps.learned_noise_factor`): what the last step lets in nothing removes.
 
     Parameters
     ----------
@@ -53,9 +55,9 @@ class GAHQS(HQS):
         that every group of a convolution sees every term. ``"terms"``: block by block, as eq. 7 is written; grouped
         branches then see parts of the terms only, but no concatenation is made: `PGSA` reads the terms where they are.
     start
-        ``"identity"``: a fresh network is A-HQS with an identity denoiser, on all replicas alike, and its data steps
-        are gradient steps (`csmri_ext.models.fusion.start_as_sum`); it improves on the zero-filled image of several
-        coils, and returns that of one coil. Needs order ``"replicas"`` or one group. ``"literal"``: random.
+        ``"identity"``: a fresh network is A-HQS with an identity denoiser, on all replicas alike
+        (`csmri_ext.models.fusion.start_as_sum`); it improves on the zero-filled image of several coils, and returns
+        that of one coil. Needs order ``"replicas"`` or one group. ``"literal"``: random.
     denoiser, stages, replicas, accelerated, final_step, checkpointing, width, in_chans, peak
         As in `HQS`. Without `accelerated`, Zhat = Z (baseline-1); with ``denoiser="unet"`` baseline-3. The channels,
         ``in_chans * replicas``, must suit the fusion: multiples of 32 for PGSA's four branches of 1, 2, 4, 8 groups.
@@ -107,12 +109,16 @@ class GAHQS(HQS):
         """Return ``z_0``: the zero-filled image, with several coils the proximal step from it, on all replicas."""
         if encoding.sens_maps is None:
             return zero_filled
-        return self.spread(encoding.proximal(image, torch.exp(-self.theta[0])))
+        return self.spread(encoding.proximal(image, self._mu(0)))
 
     def stage(self, k: int, z: Tensor, zhat: Tensor, zero_filled: Tensor, encoding: Encoding) -> tuple[Tensor, Tensor]:
         """Return ``Z_{k+1}`` and ``Zhat_{k+1}``, real ``(batch, channels, ny, nx)`` each."""
         eta = torch.sigmoid(self.theta[k])
         normal = self.on_replicas(encoding.normal, zhat)
+        if encoding.multi_coil:
+            mean = self.collect(zhat)
+            step = encoding.proximal(mean, self._mu_of_several_coils(k, encoding)) - mean
+            zero_filled = self.spread(step / eta + self.collect(normal))
         scales = torch.stack([torch.ones_like(eta), eta, -eta])
         x = self._fuse(self.fuse_data[k], (zhat, zero_filled, normal), scales, shared=1)  # on all replicas alike
         following = self.denoisers[k](x)
@@ -122,10 +128,14 @@ class GAHQS(HQS):
         return following, self._fuse(self.fuse_momentum[k], (following, z), torch.stack([1 + beta, -beta]))
 
     def _last_step(self, image: Tensor, encoding: Encoding) -> Tensor:
-        mu = torch.exp(-self.theta[-1])
-        if encoding.multi_coil:
-            mu = mu * SEVERAL * learned_noise_factor(encoding)
-        return encoding.proximal(image, mu)
+        several = encoding.multi_coil
+        return encoding.proximal(image, self._mu_of_several_coils(-1, encoding) if several else self._mu(-1))
+
+    def _mu(self, k: int) -> Tensor:
+        return torch.exp(-self.theta[k])
+
+    def _mu_of_several_coils(self, k: int, encoding: Encoding) -> Tensor:
+        return self._mu(k) * SEVERAL * learned_noise_factor(encoding)
 
     def _fuse(self, fusion: nn.Module, terms: Sequence[Tensor], scales: Tensor, shared: int | None = None) -> Tensor:
         if self.order == "terms":

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from csmri_ext import ops
 from csmri_ext.models.genotypes import GENOTYPES, check_genotype
+from csmri_ext.models.hqs import STARTS
 from csmri_ext.nn import NasCell, ProximalSteps, Reconstructor, as_channels, as_complex
 from csmri_ext.nn.nas_cell import NasNode
 from csmri_ext.physics import Encoding
@@ -111,13 +112,16 @@ class NasN(Reconstructor):
         Number of reconstruction modules, of cells in each, and of channels in each node; weights are never shared.
     mu, trainable_mu
         Of the data steps, see `ProximalSteps`.
+    start
+        ``"literal"``: random, as torch draws layers. ``"identity"``: the last convolution of each module is zero at
+        first, so that a module does nothing; more cascades than a file of weights has then go on from its image.
     in_chans, peak
         As in `Reconstructor`; the paper's code scales to a maximum of 6.
 
     Raises
     ------
     ValueError
-        An unknown or impossible genotype; no cascades or cells.
+        An unknown or impossible genotype or start; no cascades or cells.
     """
 
     def __init__(
@@ -129,6 +133,7 @@ class NasN(Reconstructor):
         channels: int = 32,
         mu: float | None = None,
         trainable_mu: bool = False,
+        start: str = "literal",
         in_chans: int = 2,
         peak: float | None = 6.0,
     ) -> None:
@@ -137,10 +142,14 @@ class NasN(Reconstructor):
             raise ValueError(f"genotype is {genotype!r}, expected one of {', '.join(GENOTYPES)} or a list of nodes")
         if cascades < 1 or cells < 1:
             raise ValueError(f"{cascades} cascades of {cells} cells: at least one of each is needed")
+        if start not in STARTS:
+            raise ValueError(f"start is {start!r}, expected {' or '.join(STARTS)}")
         self.genotype = check_genotype(GENOTYPES[genotype] if isinstance(genotype, str) else genotype)
-        self.reconstructions = nn.ModuleList(
-            ReconstructionModule(self.genotype, cells, channels, in_chans) for _ in range(cascades)
-        )
+        modules = [ReconstructionModule(self.genotype, cells, channels, in_chans) for _ in range(cascades)]
+        if start == "identity":
+            for module in modules:
+                nn.init.zeros_(module.last.weight)
+        self.reconstructions = nn.ModuleList(modules)
         self.data_steps = ProximalSteps(cascades, mu, trainable=trainable_mu)
 
     def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
