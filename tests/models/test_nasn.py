@@ -36,3 +36,15 @@ def test_whole_network_without_gradients() -> None:
     trained = model(kspace, mask).detach()
     with torch.no_grad():
         assert relative_error(model(kspace, mask), trained.to(torch.complex128)) < 1e-5
+
+
+def test_more_cascades_start_where_trained_ones_end() -> None:
+    torch.manual_seed(0)
+    trained = NasN("brain", cascades=1, cells=1, channels=8)
+    grown = NasN("brain", cascades=3, cells=1, channels=8, start="identity")
+    grown.load_state_dict(grown.state_dict() | trained.state_dict())
+    mask = torch.rand(24) < 0.5
+    kspace = mask * torch.randn(2, 30, 24, dtype=torch.complex64)
+    torch.testing.assert_close(grown(kspace, mask), trained(kspace, mask))
+    with pytest.raises(ValueError, match="start is 'zero', expected identity or literal"):
+        NasN("brain", start="zero")

@@ -79,17 +79,17 @@ def test_a_fresh_network_is_no_worse_than_the_zero_filled_image(name: str, coils
         assert (quality[1:] > quality[:-1] + 0.02).all()
 
 
-def test_ga_hqs_starts_as_a_hqs_with_gradient_steps_between_proximal_ones(images: Tensor) -> None:
+def test_ga_hqs_of_several_coils_starts_as_a_hqs_with_proximal_steps(images: Tensor) -> None:
     torch.manual_seed(0)
     data = measured(images, 4)
     model = create("ga_hqs", stages=3)
     step = model.encode(*data)
-    mu = math.exp(-THETA)
-    z = zhat = step.proximal(step.zero_filled, mu)
+    mu = math.exp(-THETA) * SEVERAL * learned_noise_factor(step)
+    z = zhat = step.proximal(step.zero_filled, math.exp(-THETA))
     for _ in range(3):
-        following = step.step(zhat, torch.tensor(1 / (1 + mu)))
+        following = step.proximal(zhat, mu)
         z, zhat = following, 1.1 * following - 0.1 * z
-    expected = step.proximal(zhat, mu * SEVERAL * learned_noise_factor(step)) * step.scale
+    expected = step.proximal(zhat, mu) * step.scale
     with torch.inference_mode():
         torch.testing.assert_close(model(*data), expected, rtol=0, atol=2e-4 * float(expected.abs().max()))
 
