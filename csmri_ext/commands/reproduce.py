@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -73,7 +73,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     less("--volumes", type=positive, metavar="N", help="patients, of all three parts together")
     add_slices_option(less, before=["--middle", "--limit"])
     less("--size", type=_side, metavar="N", help="rows and columns (default: 320 for fastMRI, 256 for NIfTI)")
-    less("--mask", metavar="FILE", help="this mask in place of those of the table")
+    less("--mask", metavar="A,B|FILE", help="only these masks of the table, as 'random 4x'; or a mask in their place")
     less("--acquisition", metavar="A,B", help="what the files call the scans to take, or 'all' (default: the paper's)")
     add(
         "--like",
@@ -261,11 +261,15 @@ def _estimate(experiment: Experiment, training: Training, images: Prepared, stor
 
 
 def _with_mask(experiment: Experiment, path: str | None) -> Experiment:
-    """Put the mask of a file in the place of the table's."""
+    """Keep some of the table's masks, or put that of a file in their place."""
     if path is None:
         return experiment
     if not is_mask_file(path):
-        raise InputError(f"--mask {path}: not a file of a mask")
+        if Path(path).exists() or Path(path).suffix:
+            raise InputError(f"--mask {path}: not a file of a mask")
+        known = {setting.title: setting for setting in experiment.settings}
+        titles = _chosen(path, known, "--mask", "mask of this experiment")
+        return replace(experiment, settings=tuple(known[title] for title in titles))
     acceleration = round(1 / float(read_mask(path).mean()), 2)
     return replace(experiment, settings=(ExperimentSetting(Path(path).name, (acceleration,), path),))
 
@@ -273,13 +277,19 @@ def _with_mask(experiment: Experiment, path: str | None) -> Experiment:
 def _with_networks(experiment: Experiment, wanted: str | None) -> Experiment:
     if wanted is None:
         return experiment
+    names = _chosen(wanted, experiment.networks, "--methods", "network of this experiment")
+    return replace(experiment, networks={name: experiment.networks[name] for name in names})
+
+
+def _chosen(wanted: str, known: Iterable[str], option: str, what: str) -> list[str]:
+    """Split a list of names, each once; InputError where one is not known, or none is given."""
     names = list(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
     for name in names:
-        if name not in experiment.networks:
-            raise unknown("network of this experiment", name, experiment.networks)
+        if name not in known:
+            raise unknown(what, name, list(known))
     if not names:
-        raise InputError(f"--methods names none; known: {', '.join(experiment.networks)}")
-    return replace(experiment, networks={name: experiment.networks[name] for name in names})
+        raise InputError(f"{option} names none; known: {', '.join(known)}")
+    return names
 
 
 def _masks(experiment: Experiment, volumes: Sequence[Volume]) -> list[dict[str, Any]]:

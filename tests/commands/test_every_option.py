@@ -211,6 +211,7 @@ LINES = {
         "--workers=-1": "'-1' is not a whole number of at least 0",
         "--mask damaged.npy": "damaged.npy",
         "--mask folder": "--mask folder",
+        "--mask random": "unknown mask of this experiment 'random'",
         "--methods foo": "unknown network of this experiment 'foo'",
     },
 }
