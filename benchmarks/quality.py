@@ -9,7 +9,8 @@ PSNR and SSIM is its maximum. With BART installed its own ``pics`` runs at the c
 our TV, which agrees with it to 1e-5.
 
 With ``--coils`` the slices are measured by simulated coils, with a smooth phase each, and every method gets the
-sensitivities that `physics.estimate_sens_maps` finds in the undersampled data; the settings are those of such data
+sensitivities that `physics.estimate_sens_maps` finds in the undersampled data, networks those that are not cropped in
+air, as `csmri recon` and `compare` give them; the settings are those of such data
 (random and equispaced 4x, equispaced and radial 8x), and BART's wavelets, tuned on the slices as well, stand beside TV.
 """
 
@@ -113,6 +114,8 @@ def judge(
         found["tv-bart"] = scores("tv-bart", slices, problems, weight)
         if coils > 1:
             found["wavelet-bart"] = tuned("wavelet-bart", WAVELET_WEIGHTS, slices, problems)[1]
+    if coils > 1:
+        problems = [with_uncropped_maps(problem) for problem in problems]
     for name in networks:
         found[methods.find(name).name] = scores(name, slices, problems)
     return weight, found
@@ -152,6 +155,12 @@ def undersample(
     measured = torch.from_numpy(kspace + noise * np.abs(image).max() * random).to(torch.complex64) * mask
     maps = estimate_sens_maps(measured, mask)[None].numpy() if coils > 1 else None
     return Problem(measured[None].numpy(), mask.numpy(), maps, image.shape, {}, 200, "cpu", 1)
+
+
+def with_uncropped_maps(problem: Problem) -> Problem:
+    """Estimate the sensitivities again as networks are given them, not 0 in air."""
+    kspace, mask = torch.from_numpy(problem.kspace), torch.from_numpy(problem.mask)
+    return replace(problem, sens_maps=estimate_sens_maps(kspace, mask, cropped=False).numpy())
 
 
 def scores(

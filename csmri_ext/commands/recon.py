@@ -310,7 +310,7 @@ def _reconstruct(
     adaptation = ""
     if args.adapt:
         chunks = list(volume.chunks())
-        problem = Problems(setup).get(volume, sampling, chunks[len(chunks) // 2])
+        problem = Problems(setup).get(volume, sampling, chunks[len(chunks) // 2], method)
         limits = {"steps": args.adapt_steps, "seconds": args.adapt_seconds, "seed": args.seed or 0}
         with stage("adapting", args.adapt_steps, console) as steps:
             method, told_of = adapted(method, problem, **limits, progress=lambda: steps.advance(1))
@@ -330,7 +330,7 @@ def _reconstruct(
             for one, own in zip(volumes, samplings, strict=True)
             for slices in (one.chunks(1) if singly else one.chunks())  # singly: what runs slice by slice waits for less
         ]
-        with ahead(lambda piece: Problems(setup).get(*piece), pieces) as problems:
+        with ahead(lambda piece: Problems(setup).get(*piece, method), pieces) as problems:
             for problem in problems:
                 whole = solve(problem)
                 images.append(center_crop(whole, size))

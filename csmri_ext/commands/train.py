@@ -56,7 +56,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 SEARCHED = "nasn"  # what a network with the cell of --genotype is called
 CHANGES = (
     "steps", "batch_size", "learning_rate", "loss", "masks", "accelerations", "sizes", "strip", "coils", "true_maps",
-    "phase", "echo_shift", "noise", "target", "loss_share", "splits", "ema",
+    "cropped_maps", "phase", "echo_shift", "noise", "target", "loss_share", "splits", "ema",
 )  # fmt: skip
 """Options that change the field of the same name in the recipe."""
 
@@ -108,6 +108,9 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     change("--coils", nargs="+", type=coils, metavar="N", help="numbers of simulated coils, mixed; 1: one coil")
     change(
         "--true-maps", type=probability, metavar="P", help="probability of true sensitivities instead of estimated ones"
+    )
+    change(
+        "--cropped-maps", type=probability, metavar="P", help="probability that estimated sensitivities are 0 in air"
     )
     change("--phase", type=probability, metavar="P", help="probability of a random smooth phase")
     change("--echo-shift", type=amount, metavar="X", help="largest shift of the echo, in samples")
@@ -232,7 +235,7 @@ def _recipe(args: argparse.Namespace) -> Recipe:
         masks = Masks(recipe.masks, recipe.accelerations)
         if recipe.loss != LOSS:  # self-supervised training keeps the size of the scans
             masks.require_fit(recipe.sizes, strips=recipe.strip > 0)
-        Measurement(recipe.coils, recipe.true_maps, recipe.phase, recipe.echo_shift, recipe.noise, recipe.target)
+        Measurement.of(recipe)
     return recipe
 
 

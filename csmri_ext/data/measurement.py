@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -53,6 +53,8 @@ class Measurement:
         Probability that a slice of several coils comes with its true sensitivities. Otherwise they are estimated from
         the fully sampled centre of the undersampled data, as when a measured file is reconstructed
         (`physics.estimate_sens_maps`); where that centre is too small, the true ones serve.
+    cropped_maps
+        Probability that estimated sensitivities are 0 in air, as those of BART's ecalib; the target is too, there.
     phase
         Probability of a random smooth phase: a constant and a few waves of at most about one period over the image.
     echo_shift
@@ -69,10 +71,16 @@ class Measurement:
 
     coils: tuple[int, ...] = (1,)
     true_maps: float = 0.2
+    cropped_maps: float = 0.0
     phase: float = 0.0
     echo_shift: float = 0.0
     noise: tuple[float, float] = (0.0, 0.0)
     target: str = "combined"
+
+    @classmethod
+    def of(cls, settings: Any) -> Measurement:
+        """Take what `settings` has under the same names, as a `csmri_ext.training.Recipe` has."""
+        return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)})
 
     def __post_init__(self) -> None:
         if not self.coils or min(self.coils) < 1:
@@ -82,8 +90,10 @@ class Measurement:
             raise ValueError(
                 f"noise {low:g} to {high:g}, echo shift {self.echo_shift:g}: expected 0 or more, in rising order"
             )
-        if not (0 <= self.phase <= 1 and 0 <= self.true_maps <= 1):
-            raise ValueError(f"phase {self.phase:g}, true maps {self.true_maps:g}: expected probabilities of 0 to 1")
+        shares = {"phase": self.phase, "true maps": self.true_maps, "cropped maps": self.cropped_maps}
+        if not all(0 <= share <= 1 for share in shares.values()):
+            told = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+            raise ValueError(f"{told}: expected probabilities of 0 to 1")
         if self.target not in TARGETS:
             raise ValueError(f"target is {self.target!r}, expected {' or '.join(TARGETS)}")
 
@@ -119,13 +129,13 @@ class Measurement:
             coil_images = maps * torch.from_numpy(image)
         else:
             coil_images = torch.from_numpy(np.ascontiguousarray(image))
-            maps = estimate_sens_maps(fft2c(coil_images))
+            maps = estimate_sens_maps(fft2c(coil_images), cropped=False)
         kspace = fft2c(coil_images)
         if image.ndim == 2 and self.noise[1] > 0:
             kspace = kspace + self._noise(tuple(kspace.shape), rng)
         kspace = kspace * mask
         if maps is not None and rng.random() >= self.true_maps:
-            maps = _estimated(kspace, mask, maps)
+            maps = _estimated(kspace, mask, maps, cropped=rng.random() < self.cropped_maps)
         target = coil_images[0] if maps is None else (maps.conj() * coil_images).sum(0)
         if maps is not None and self.target == "rss":
             target = rss(coil_images) * target.sgn()
@@ -175,9 +185,9 @@ def _random_maps(shape: tuple[int, ...], n_coils: int, rng: np.random.Generator)
     return loop_sensitivities(y, x, n_coils, int(rng.integers(2**31)))
 
 
-def _estimated(kspace: Tensor, mask: Tensor, otherwise: Tensor) -> Tensor:
+def _estimated(kspace: Tensor, mask: Tensor, otherwise: Tensor, *, cropped: bool) -> Tensor:
     try:
-        return estimate_sens_maps(kspace, mask)
+        return estimate_sens_maps(kspace, mask, cropped=cropped)
     except ValueError as error:  # too few lines in the centre, which a drawn mask may have
         note_once(f"where sensitivities cannot be estimated, the true ones serve: {error}", "true sensitivities")
         return otherwise

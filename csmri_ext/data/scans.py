@@ -214,7 +214,7 @@ class HeldBackSamples(Dataset[HeldBackSample]):
         maps = scan.sens_maps
         if kspace.ndim == 3 and maps is None:
             try:
-                maps = estimate_sens_maps(kspace, mask)
+                maps = estimate_sens_maps(kspace, mask, cropped=False)
             except ValueError as error:
                 raise InputError(f"{scan.name}: coil sensitivities: {error}") from error
         if 0 < strip < mask.shape[0] and bool((mask == mask[:1]).all()):

@@ -111,8 +111,11 @@ class Plan:
     def settings(self) -> dict[str, Any]:
         """What decides the numbers of a row besides its method, mask, acceleration and volume."""
         sources = {
-            self.setup.maps_source(volume, sampling) for volume in self.volumes for sampling in self.samplings(volume)
-        } - {None}
+            source
+            for volume in self.volumes
+            for sampling in self.samplings(volume)
+            for source in self.setup.maps_sources(volume, sampling)
+        }
         return {
             "mask seed": "file name" if self.setup.seed is None else self.setup.seed,
             "weights tuned on": [f"{volume.label}, sha256 {volume.sha256}" for volume in self.validation]
@@ -120,7 +123,7 @@ class Plan:
             **{f"{family} weight": weight or "auto" for family, weight in self.fixed_weights.items()},
             "iterations": self.setup.iterations,
             "device": self.setup.device,
-            "coil sensitivities": sorted(str(source) for source in sources),
+            "coil sensitivities": sorted(sources),
         }
 
 

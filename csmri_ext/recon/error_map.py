@@ -84,7 +84,7 @@ def volume_error_map(
     """
     errors = []
     for slices in volume.chunks():
-        problem = problems.get(volume, sampling, slices)
+        problem = problems.get(volume, sampling, slices, method)
         method.load(problem)
         whole = method.reconstruct(problem).image
         error = error_map(lambda part: method.reconstruct(part).image, problem, whole)

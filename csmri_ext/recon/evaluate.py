@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from csmri_ext.report.rows import ChosenWeight, Row
 from csmri_ext.stopping import check_stop
 
 FROM_FILE, ECALIB = "file", "bart ecalib -m 1 -r 24"
+ECALIB_UNCROPPED = f"{ECALIB} -c 0"
 
 
 @dataclass
@@ -46,19 +47,30 @@ class Setup:
     workers: int = 1
     weights: dict[tuple[Sampling, str], dict[str, ChosenWeight]] = field(default_factory=dict)
 
-    def maps_source(self, volume: Volume, sampling: Sampling) -> str | None:
+    def maps_source(self, volume: Volume, sampling: Sampling, method: Method | None = None) -> str | None:
         """Where the coil sensitivities of a volume come from; None for one coil.
 
         With BART they are ecalib's, unless the calibration region is too small for it (`maps_note`): then they are
-        estimated here, since ecalib would cut off part of the object or fail.
+        estimated here, since ecalib would cut off part of the object or fail. For networks they are not cropped, since
+        those reconstruct the air too (`physics.estimate_sens_maps`). Sensitivities of a file are as they are.
         """
-        from csmri_ext.physics import describe_estimate
-
         if volume.acquisition.n_coils == 1:
             return None
         if volume.acquisition.sens_maps is not None:
             return FROM_FILE
-        return ECALIB if self.bart and self.maps_note(volume, sampling) is None else describe_estimate()
+        cropped = method is None or method.network is None
+        if self.bart and self.maps_note(volume, sampling) is None:
+            return ECALIB if cropped else ECALIB_UNCROPPED
+        return _estimate(cropped=cropped)
+
+    def maps_sources(self, volume: Volume, sampling: Sampling) -> set[str]:
+        """Return all that `maps_source` may say, of networks and of other methods."""
+        source = self.maps_source(volume, sampling)
+        if source == ECALIB:
+            return {ECALIB, ECALIB_UNCROPPED}
+        if source == _estimate(cropped=True):
+            return {source, _estimate(cropped=False)}
+        return set() if source is None else {source}
 
     def maps_note(self, volume: Volume, sampling: Sampling) -> str | None:
         """Say why BART's ecalib is not used although BART was asked for; None where it is, or nobody asked."""
@@ -87,6 +99,12 @@ class Setup:
         return masks + [f"{text}: sensitivities are estimated without BART" for text in grouped(maps)]
 
 
+def _estimate(*, cropped: bool) -> str:
+    from csmri_ext.physics import describe_estimate
+
+    return describe_estimate(cropped=cropped)
+
+
 def grouped(reasons: Sequence[tuple[Volume, Sampling, str | None]]) -> list[str]:
     """Say what holds for which volumes at which settings: one line for all alike; None: nothing."""
     found: dict[str, list[str]] = {}
@@ -111,32 +129,29 @@ class Problems:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self._key: tuple[Any, ...] = ()
-        self._problem: Problem | None = None
+        self._problems: dict[str | None, Problem] = {}  # by the source of their sensitivities
 
-    def get(self, volume: Volume, sampling: Sampling, slices: Sequence[int]) -> Problem:
-        """Read, undersample and calibrate some slices of a volume."""
+    def get(self, volume: Volume, sampling: Sampling, slices: Sequence[int], method: Method | None = None) -> Problem:
+        """Read, undersample and calibrate some slices of a volume, for a method (None: one that is no network)."""
         key = (volume.label, sampling, tuple(slices))
-        if self._problem is None or key != self._key:
-            self._problem = None  # release the memory before reading more
-            self._problem = self._make(volume, sampling, slices)
+        if key != self._key:
+            self._problems.clear()  # release the memory before reading more
             self._key = key
-        return self._problem
+        source = self.setup.maps_source(volume, sampling, method)
+        if source not in self._problems:
+            known = next(iter(self._problems.values()), None)
+            base = self._without_maps(volume, sampling, slices) if known is None else known
+            sens_maps = self._sens_maps(base, volume, slices, source)
+            self._problems[source] = replace(base, sens_maps=sens_maps)
+        return self._problems[source]
 
-    def _make(self, volume: Volume, sampling: Sampling, slices: Sequence[int]) -> Problem:
+    def _without_maps(self, volume: Volume, sampling: Sampling, slices: Sequence[int]) -> Problem:
         mask = sampling.mask(volume, self.setup.seed) & volume.measured
-        kspace = np.where(mask, volume.kspace(slices), np.complex64(0))
-        source = self.setup.maps_source(volume, sampling)
-        if source == FROM_FILE:
-            sens_maps = volume.sens_maps(slices)
-        elif source is None:
-            sens_maps = None
-        else:
-            sens_maps = self._calibrate(kspace, mask, source)
         weights = self.setup.weights.get((sampling, volume.label), {})
         return Problem(
-            kspace,
+            np.where(mask, volume.kspace(slices), np.complex64(0)),
             mask,
-            sens_maps,
+            None,
             volume.image_size,
             {family: weight.value for family, weight in weights.items()},
             self.setup.iterations,
@@ -145,19 +160,30 @@ class Problems:
             self.setup.bart,
         )
 
+    def _sens_maps(
+        self, problem: Problem, volume: Volume, slices: Sequence[int], source: str | None
+    ) -> NDArray[np.complex64] | None:
+        if source is None:
+            return None
+        if source == FROM_FILE:
+            return volume.sens_maps(slices)
+        return self._calibrate(problem.kspace, problem.mask, source)
+
     def _calibrate(self, kspace: NDArray[np.complex64], mask: NDArray[np.bool_], source: str) -> NDArray[np.complex64]:
         """Estimate maps ``(slices, coils, ny, nx)`` from undersampled k-space, one slice at a time."""
-        if source == ECALIB:
-            return ecalib(kspace, calibration_size=24, processes=self.setup.workers, binary=self.setup.bart)
+        if source in (ECALIB, ECALIB_UNCROPPED):
+            options = ["-c", "0"] if source == ECALIB_UNCROPPED else []
+            setup = self.setup
+            return ecalib(kspace, calibration_size=24, options=options, processes=setup.workers, binary=setup.bart)
         import torch
 
         from csmri_ext.physics import estimate_sens_maps
 
-        sampled, maps = torch.from_numpy(mask), np.empty_like(kspace)
+        sampled, maps, cropped = torch.from_numpy(mask), np.empty_like(kspace), source == _estimate(cropped=True)
         try:
             for i, item in enumerate(kspace):
                 check_stop()  # in a thread, where no signal arrives
-                maps[i] = estimate_sens_maps(torch.from_numpy(item), sampled).numpy()
+                maps[i] = estimate_sens_maps(torch.from_numpy(item), sampled, cropped=cropped).numpy()
             return maps
         except ValueError as error:
             raise InputError(f"coil sensitivities: {error}") from error
@@ -193,7 +219,7 @@ def evaluate(
     images, targets, seconds, details = [], [], 0.0, {}
     missing, measured = 0.0, 0.0
     for slices in volume.chunks():
-        problem = problems.get(volume, sampling, slices)
+        problem = problems.get(volume, sampling, slices, method)
         method.load(problem)
         start = time.perf_counter()
         result = method.reconstruct(problem)
@@ -215,7 +241,7 @@ def evaluate(
     weights = problems.setup.weights.get((sampling, volume.label), {})
     if method.weight in weights:
         details["weight_grid"] = weights[method.weight].reason
-    source = problems.setup.maps_source(volume, sampling)
+    source = problems.setup.maps_source(volume, sampling, method)
     if source is not None:
         details["sens_maps"] = source
         note = problems.setup.maps_note(volume, sampling)

@@ -51,7 +51,7 @@ def make_record(
         input's axes were read), ``warnings`` (what its reader had to decide, such as the first of two sets of
         sensitivities), ``settings``.
     """
-    maps = setup.maps_source(volume, sampling)
+    maps = setup.maps_source(volume, sampling, method)
     return {
         "command": command,
         "version": version,

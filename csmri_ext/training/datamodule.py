@@ -59,8 +59,7 @@ class ReconstructionData(lightning.LightningDataModule):
     @property
     def measurement(self) -> Measurement:
         """Coils, phase and noise of both sets."""
-        recipe = self.recipe
-        return Measurement(recipe.coils, recipe.true_maps, recipe.phase, recipe.echo_shift, recipe.noise, recipe.target)
+        return Measurement.of(self.recipe)
 
     def training_set(self, epoch: int) -> Any:
         """Return the samples of one epoch."""

@@ -35,7 +35,7 @@ class Recipe:
         have in epochs of whole images.
     resolution, mirror, magnitude
         Of `csmri_ext.data.Augmentation`.
-    target, coils, true_maps, phase, echo_shift, noise
+    target, coils, true_maps, cropped_maps, phase, echo_shift, noise
         Of `csmri_ext.data.Measurement`. `coils` is for images without a coil axis; files of several coils keep theirs
         unless all entries are 1.
     loss_share, splits
@@ -66,6 +66,7 @@ class Recipe:
     target: str = "combined"
     coils: tuple[int, ...] = (1,)
     true_maps: float = 0.2
+    cropped_maps: float = 0.0
     phase: float = 0.0
     echo_shift: float = 0.0
     noise: tuple[float, float] = (0.0, 0.0)
@@ -114,6 +115,7 @@ RECIPES: dict[str, Recipe] = {
         magnitude=0.3,
         strip=64,
         coils=(1, 1, 1, 4, 8, 12),
+        cropped_maps=0.25,
         phase=0.7,
         echo_shift=4.0,
         noise=(0.001, 0.03),

@@ -201,6 +201,27 @@ def test_multi_coil_maps_come_from_file_bart_or_estimate(without_report: list, b
     assert results("estimate")["rows"][0]["psnr"] > results("file")["rows"][0]["psnr"] + 3
 
 
+def test_networks_have_maps_that_are_not_cropped(without_report: list, bart_binary: str) -> None:
+    kspace, _ = multi_coil()
+    write_fastmri("scan.h5", kspace[None])
+    options = ["--acceleration", "2", "--center-fraction", "0.4", "--methods", "zero-filled,nasn_knee"]
+    given = {}
+    for folder, more in (("estimate", ()), ("bart", ("--bart",))):
+        run("scan.h5", *options, *more, "--out", folder)
+        for row in results(folder)["rows"]:
+            given[folder, row["method"]] = row["details"]["sens_maps"]
+    assert given == {
+        ("estimate", "zero-filled"): describe_estimate(),
+        ("estimate", "nasn_knee"): describe_estimate(cropped=False),
+        ("bart", "zero-filled"): evaluate.ECALIB,
+        ("bart", "nasn_knee"): "bart ecalib -m 1 -r 24 -c 0",
+    }
+    volume, sampling = Volume("scan.h5", load("scan.h5"), [0], Path("scan.h5")), Sampling("random", 2.0, 0.4)
+    problems = evaluate.Problems(evaluate.Setup(seed=0))
+    maps = [problems.get(volume, sampling, [0], methods.get(name)).sens_maps for name in ("tv", "nasn_knee", "tv")]
+    assert maps[0] is maps[2] and (maps[0] == 0).any() and not (maps[1] == 0).any()
+
+
 def test_few_calibration_lines_get_our_estimate_instead_of_ecalibs(without_report: list, bart_binary: str) -> None:
     """ecalib would cut off part of the object, or end with an error: neither may ruin a table in silence."""
     kspace, _ = multi_coil()

@@ -34,12 +34,15 @@ def test_with_true_maps_the_data_are_those_of_the_encoding_operator() -> None:
     torch.testing.assert_close(sample.kspace, expected, rtol=0, atol=1e-5)
 
 
-def test_estimated_maps_come_from_the_undersampled_data_and_define_the_target() -> None:
+@pytest.mark.parametrize("cropped", [True, False])
+def test_estimated_maps_come_from_the_undersampled_data_and_define_the_target(cropped: bool) -> None:
     from csmri_ext.physics import estimate_sens_maps
 
-    true, sample = measured(CLEAN), measured(replace(CLEAN, true_maps=0.0))
+    settings = replace(CLEAN, true_maps=0.0, cropped_maps=float(cropped))
+    true, sample = measured(CLEAN), measured(settings)
+    assert bool((maps_of(sample).abs().sum(0) == 0).any()) == cropped
     torch.testing.assert_close(sample.kspace, true.kspace, rtol=0, atol=0)
-    torch.testing.assert_close(maps_of(sample), estimate_sens_maps(true.kspace, MASK))
+    torch.testing.assert_close(maps_of(sample), estimate_sens_maps(true.kspace, MASK, cropped=cropped))
     assert not torch.allclose(maps_of(sample), maps_of(true), atol=0.02)
     coil_images = maps_of(true) * true.target
     torch.testing.assert_close(sample.target, (maps_of(sample).conj() * coil_images).sum(0))

@@ -34,6 +34,7 @@ SIDE = 24  # of the calibration region, as in `bart ecalib`; the longer side gro
 PATCHES = 3  # for each column of the calibration matrix, if there are that many
 THRESHOLD = 1e-3  # smallest eigenvalue of the Gram matrix that counts as signal, relative to the largest
 CROP = 0.9
+NO_CROP = -1.0
 OBJECT = 0.2  # brightness relative to the brightest pixel from which on a pixel is part of the object
 ENOUGH = 0.8  # eigenvalue that 95 % of the object must reach, else the kernel is too wide for the lines
 COARSE = 32  # side of the grid on which that is looked at
@@ -72,7 +73,7 @@ def espirit_maps(center: Tensor, ny: int, nx: int, crop: float = CROP) -> Tensor
     ny, nx
         Size of the maps.
     crop
-        Smallest eigenvalue that is kept, relative to that of the object; below 0: no crop.
+        Smallest eigenvalue that is kept, relative to that of the object; `NO_CROP`: all are.
 
     Returns
     -------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from csmri_ext.physics.calibration.center import sampled_center
-from csmri_ext.physics.calibration.espirit import espirit_maps
+from csmri_ext.physics.calibration.espirit import NO_CROP, espirit_maps
 from csmri_ext.physics.calibration.smooth import adaptive_maps, low_resolution_maps
 from csmri_ext.physics.coils import align_phase, rss
 from csmri_ext.physics.fitting import require_no_pairs
@@ -15,7 +17,9 @@ METHODS = {"espirit": espirit_maps, "low_resolution": low_resolution_maps, "adap
 DEFAULT_METHOD = "espirit"
 
 
-def estimate_sens_maps(kspace: Tensor, mask: Tensor | None = None, method: str = DEFAULT_METHOD) -> Tensor:
+def estimate_sens_maps(
+    kspace: Tensor, mask: Tensor | None = None, method: str = DEFAULT_METHOD, *, cropped: bool = True
+) -> Tensor:
     """Estimate coil sensitivities from the fully sampled centre of the data.
 
     ``espirit``: at each pixel the eigenvector, of eigenvalue 1, of the operator that makes the centre consistent with
@@ -26,6 +30,10 @@ def estimate_sens_maps(kspace: Tensor, mask: Tensor | None = None, method: str =
 
     The centre is the `calibration_block` of the mask. Few lines make the maps of all methods smoother; ``espirit``
     narrows its kernel then, and becomes ``low_resolution`` in the end.
+
+    Maps that are 0 in air help a method that knows little of images, such as total variation, to unfold. They also cut
+    away what is there: measured air has a floor of noise, which a network reconstructs. Networks are given maps that
+    are not cropped.
 
     The phase is such that a virtual coil, the principal combination of all coils, has a real positive sensitivity
     (`coils.align_phase`).
@@ -40,10 +48,13 @@ def estimate_sens_maps(kspace: Tensor, mask: Tensor | None = None, method: str =
         its members share.
     method
         ``espirit``, ``low_resolution`` or ``adaptive``.
+    cropped
+        Whether maps of ``espirit`` are 0 in air. The others never are.
 
     Returns
     -------
-        Maps of the shape and dtype of `kspace`, norm 1 over the coils, or 0 in air (``espirit``). One coil gives ones.
+        Maps of the shape and dtype of `kspace`, norm 1 over the coils, or 0 in air (``espirit``, `cropped`). One coil
+        gives ones.
 
     Raises
     ------
@@ -64,12 +75,13 @@ def estimate_sens_maps(kspace: Tensor, mask: Tensor | None = None, method: str =
     if kspace.shape[-3] == 1 or kspace.numel() == 0:
         return torch.ones_like(kspace)
     center = sampled_center(kspace.reshape(-1, *kspace.shape[-3:]), mask)
-    maps = METHODS[method](center, *kspace.shape[-2:])
+    estimate = METHODS[method] if cropped or method != "espirit" else partial(espirit_maps, crop=NO_CROP)
+    maps = estimate(center, *kspace.shape[-2:])
     norm = rss(maps)[:, None]
     maps = maps / norm.clamp_min(torch.finfo(norm.dtype).tiny)
     return align_phase(maps, center).reshape(kspace.shape)
 
 
-def describe_estimate(method: str = DEFAULT_METHOD) -> str:
+def describe_estimate(method: str = DEFAULT_METHOD, *, cropped: bool = True) -> str:
     """Say in words where maps of `estimate_sens_maps` come from, for tables and provenance."""
-    return f"{method} estimate from the calibration region"
+    return f"{method} estimate from the calibration region{'' if cropped else ', not cropped in air'}"

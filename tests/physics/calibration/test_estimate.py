@@ -90,6 +90,19 @@ def test_unit_norm_shape_and_type(method: str) -> None:
         assert torch.allclose(rss(maps), torch.ones(50, 41))
 
 
+def test_maps_that_are_not_cropped_are_the_same_and_reach_into_air() -> None:
+    measured = scan()
+    cropped = estimate_sens_maps(measured.kspace)
+    whole = estimate_sens_maps(measured.kspace, cropped=False)
+    kept = rss(cropped) > 0
+    assert not kept.all()
+    torch.testing.assert_close(whole[:, kept], cropped[:, kept])
+    torch.testing.assert_close(rss(whole), torch.ones_like(rss(whole)))
+    for method in ("low_resolution", "adaptive"):
+        maps = (estimate_sens_maps(measured.kspace, method=method, cropped=choice) for choice in (True, False))
+        torch.testing.assert_close(*maps, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_image_phase_is_smooth(method: str) -> None:
     truth = scan(noise=0)
