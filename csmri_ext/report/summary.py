@@ -230,8 +230,10 @@ def _in_common(volumes: Mapping[str, list[str]]) -> tuple[set[str], set[str]]:
 
 
 _SENS_MAPS = (  # a word of the source, and what the table says
+    ("ecalib -m 1 -r 24 -c 0", "ESPIRiT (bart ecalib), uncropped"),
     ("ecalib", "ESPIRiT (bart ecalib)"),
     ("file", "from file"),
+    ("not cropped in air", "ESPIRiT (own), uncropped"),
     ("espirit estimate", "ESPIRiT (own)"),
     ("estimate", "own estimate"),
 )

@@ -201,7 +201,9 @@ def test_multi_coil_maps_come_from_file_bart_or_estimate(without_report: list, b
     assert results("estimate")["rows"][0]["psnr"] > results("file")["rows"][0]["psnr"] + 3
 
 
-def test_networks_have_maps_that_are_not_cropped(without_report: list, bart_binary: str) -> None:
+def test_networks_have_maps_that_are_not_cropped(
+    without_report: list, bart_binary: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     kspace, _ = multi_coil()
     write_fastmri("scan.h5", kspace[None])
     options = ["--acceleration", "2", "--center-fraction", "0.4", "--methods", "zero-filled,nasn_knee"]
@@ -216,6 +218,8 @@ def test_networks_have_maps_that_are_not_cropped(without_report: list, bart_bina
         ("bart", "zero-filled"): evaluate.ECALIB,
         ("bart", "nasn_knee"): "bart ecalib -m 1 -r 24 -c 0",
     }
+    shown = capsys.readouterr().out
+    assert "ESPIRiT (own), uncropped" in shown and "ESPIRiT (bart ecalib), uncropped" in shown
     volume, sampling = Volume("scan.h5", load("scan.h5"), [0], Path("scan.h5")), Sampling("random", 2.0, 0.4)
     problems = evaluate.Problems(evaluate.Setup(seed=0))
     maps = [problems.get(volume, sampling, [0], methods.get(name)).sens_maps for name in ("tv", "nasn_knee", "tv")]
