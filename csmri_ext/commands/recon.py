@@ -351,6 +351,12 @@ def _reconstruct(
     mask = "fully sampled" if sampling.mask(volume, args.seed).all() else sampling.title
     name = method.name if method.trained else f"{method.name} (untrained: random weights)"
     line = f"{output}: {name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s{adaptation}"
+    if method.network is not None and method.trained:
+        line += f"; weights: {method.network.weights}"
+    if method.weight is not None:
+        line += f"; {method.weight} weight {args.tv_weight:g}"
+    if record["sens_maps"] is not None:
+        line += f"; sensitivities: {record['sens_maps']}"
     return f"{line}; read as {reading(acquisition)}" if "axes" in acquisition.attrs else line
 
 

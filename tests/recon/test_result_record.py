@@ -135,13 +135,29 @@ def test_weights_are_named_by_their_hash() -> None:
     assert record["untrained"] is False
 
 
-def test_source_of_the_sensitivities_is_recorded() -> None:
+@pytest.mark.parametrize(
+    ("method", "weights", "source"),
+    [
+        ("zero-filled", "", "espirit estimate from the calibration region"),
+        ("tv", "; tv weight 0.01", "espirit estimate from the calibration region"),
+        (
+            "dccnn3",
+            "; weights: dccnn3.safetensors, sha256 ",
+            "espirit estimate from the calibration region, not cropped in air",
+        ),
+    ],
+)
+def test_what_was_assumed_is_recorded_and_said(
+    method: str, weights: str, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     kspace = np.asarray(phantom_acquisition(1, 48, seed=3, n_coils=3).kspace)
     write_fastmri("coils.h5", kspace)
-    recon("coils.h5", "out.h5", "--method", "zero-filled", *MASK)
+    recon("coils.h5", "out.h5", "--method", method, *MASK)
     record = read_record("out.h5")
     assert record is not None
-    assert "estimate" in record["sens_maps"]
+    assert record["sens_maps"] == source
+    said = capsys.readouterr().out
+    assert weights in said and f"; sensitivities: {source}; read as 3 coils" in said
 
 
 # a folder of results
