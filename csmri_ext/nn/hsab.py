@@ -30,7 +30,8 @@ class HSAB(nn.Module):
     and backward, for float32 on a CPU with AVX2 or AVX-512, where they were measured to beat torch. Elsewhere the layer
     is composed of torch's operations: in float64, 16 bits or under autocast; without AVX2; on a GPU, which no
     measurement covers. The ops themselves run on every instruction set in float32 and float64, and on CUDA also in
-    bfloat16 and float16, there by kernels forward and composed of torch's operations backward.
+    bfloat16 and float16, there by kernels but for the backward pass of the attention half, which is composed of torch's
+    operations.
 
     Parameters
     ----------

@@ -72,6 +72,10 @@ void define(pybind11::module_& m) {
       [](auto level, const auto& args, int threads) {
         return hsab_feed_forward_backward_scratch_bytes<level()>(args, threads);
       });
+  define_cuda<HsabFeedForwardBackwardArgs>(
+      m, "hsab_feed_forward_backward", Stored{},
+      [](const auto& args, const Workspace& work) { hsab_feed_forward_backward_cuda(args, work); },
+      [](const auto& args) { return hsab_feed_forward_backward_cuda_scratch_bytes(args); });
 }
 
 const Room room(Room::Kind::op, define);

@@ -40,7 +40,8 @@ struct HsabFeedForwardBackwardArgs {
 CSMRI_CPU(hsab_feed_forward, HsabFeedForwardArgs)
 CSMRI_CPU(hsab_feed_forward_backward, HsabFeedForwardBackwardArgs)
 
-// CUDA, forward only: T is float, double, BFloat16 or Float16, sums are Sum<T>.
+// CUDA: T is float, double, BFloat16 or Float16, sums are Sum<T>.
 CSMRI_CUDA_WITHOUT_SCRATCH(hsab_feed_forward, HsabFeedForwardArgs)
+CSMRI_CUDA(hsab_feed_forward_backward, HsabFeedForwardBackwardArgs)
 
 }  // namespace csmri

@@ -10,11 +10,13 @@
 #include "core/device_prims.cuh"
 #include "core/instantiate.hpp"
 #include "core/warp_fragment.cuh"
+#include "hsab/gelu.cuh"
 #include "hsab/hsab_feed_forward.hpp"
 
 namespace csmri {
 namespace {
 
+using namespace hsab;
 using namespace warp;
 
 constexpr int kWarps = 8, kThreads = 32 * kWarps;
@@ -25,14 +27,6 @@ constexpr int kGroups = sizeof(S) == 4 ? 2 : 1;  // chunks of outputs per block
 constexpr int kPitch = kChunk + 4;               // of tiles; 32 banks: fragments are read without conflicts
 constexpr int kRow = 32 * kPitch;                // elements of a row of a tile
 constexpr int kShared = (kWarps + kRows) * kRow;
-
-template <class S>
-__device__ __forceinline__ S gelu(S t) {
-  if constexpr (sizeof(S) == 4)
-    return 0.5f * t * (1.0f + erff(t * 0.707106781186547524f));
-  else
-    return 0.5 * t * (1.0 + erf(t * 0.70710678118654752440));
-}
 
 // rows[row][column] at w[row * columns + column], zero where either does not exist.
 template <class T>

@@ -80,15 +80,20 @@ def test_arguments_of_split_depthwise(
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("op", ["hsab_feed_forward", "half_shuffle_attention"])
 def test_arguments_of_hsab(calls: list[str], tensor: Callable[..., torch.Tensor], op: str, dtype: torch.dtype) -> None:
-    """Forward; the backward pass is composed of torch's kernels."""
+    """Forward, and where there is a kernel backward: attention's backward pass is composed of torch's."""
     x = torch.empty(2, 4, 8, 16, dtype=dtype, device="cuda:0", memory_format=torch.channels_last)
+    backward = []
     if op == "hsab_feed_forward":
-        out = hsab_feed_forward._forward(x, *(tensor(*size, dtype=dtype) for size in ((16, 4), (16, 3, 3), (4, 16))))
+        weights = [tensor(*size, dtype=dtype) for size in ((16, 4), (16, 3, 3), (4, 16))]
+        out = hsab_feed_forward._forward(x, *weights)
+        grads = hsab_feed_forward._backward(out, x, *weights)
+        assert [(g.shape, g.dtype) for g in grads] == [(t.shape, dtype) for t in (x, *weights)]
+        backward = [f"{op}_backward_cuda_{_library._KERNEL_SUFFIX[dtype]}"]
     else:
         weights = [tensor(*size, dtype=dtype) for size in ((4,), (4,), (4, 4), (8, 4), (4, 4), (4,))]
         out = half_shuffle_attention._forward(x, *weights, 2, 1e-5)
     assert out.shape == x.shape and out.is_contiguous(memory_format=torch.channels_last)
-    assert calls == [f"{op}_cuda_{_library._KERNEL_SUFFIX[dtype]}"]
+    assert calls == [f"{op}_cuda_{_library._KERNEL_SUFFIX[dtype]}", *backward]
 
 
 @needs_cuda_build
