@@ -14,11 +14,12 @@
 //
 // A block goes on to the next of its tiles with the same part, which stays in the second-level cache: there are as many
 // parts as blocks, 132 at most (the multiprocessors of an H100; a constant, so that bits do not depend on the GPU).
-// Hidden tensors are never stored. Beyond 64 channels blocks share dx and dU, dV by channels and repeat steps 1 to 3.
+// A part is 37 KB for 32 channels, 0.5 MB for 128. Hidden tensors are never stored. Beyond 64 channels, 32 in float64,
+// blocks share dx, dU and dV by channels and repeat steps 1 to 3.
 //
 // Bytes, float32: 12 channels per pixel, x and G again, from the caches, for the border (2.3 and 1.7 times) and for
-// every 32 hidden channels; parts. Per pixel and hidden channel 14.4 flop for each channel (10 without the border), in
-// three tensor-core products (as exact as float32's, whatever torch allows), and 60. Bound by arithmetic (estimate: not
+// every 32 hidden channels; parts. Per pixel and hidden channel 15 flop for each channel (10 without the border), in
+// three tensor-core products (as exact as float32's, whatever torch allows), and 67. Bound by arithmetic (estimate: not
 // measured on a GPU). 99 KiB of shared memory a block in float32; in float64, with tiles of two rows, 126 KiB.
 #include "core/instantiate.hpp"
 #include "core/warp_fragment.cuh"

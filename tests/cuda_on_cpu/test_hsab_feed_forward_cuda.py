@@ -150,6 +150,13 @@ class TestBackward:
         grads = Gradients((0, 5, 6, 3, 34)).backward(plain)
         assert all(not grad.any() for grad in grads)  # zero, not unwritten
 
+    def test_nan_stays_where_it_is_seen(self, plain: Emulator) -> None:
+        """Two 3x3 filters away, across tiles too."""
+        problem = Gradients((1, 9, 31, 3, 5))
+        problem.x[0, 4, 28, 1] = torch.nan
+        bad = np.isnan(problem.backward(plain)[0]).all(-1)
+        assert bad[:, 2:7, 26:31].all() and bad.sum() == 25
+
     @pytest.mark.parametrize("value", [1e4, 3e38])
     def test_far_from_zero_the_slope_is_exact(self, plain: Emulator, value: float) -> None:
         problem = Gradients((1, 1, 2, 1, 1))
