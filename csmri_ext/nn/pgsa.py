@@ -49,7 +49,7 @@ class PGSA(nn.Module):
         self.hidden = hidden = max(width // reduction, 1)
         self.weights = nn.ParameterList(
             torch.empty(width, in_channels // group, kernel, kernel)
-            for group, kernel in zip(groups, ops.KERNEL_SIZES, strict=False)
+            for group, kernel in zip(groups, ops.KERNEL_SIZES[: len(groups)], strict=True)
         )
         self.squeeze_mean = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
         self.squeeze_maximum = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))

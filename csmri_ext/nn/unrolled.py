@@ -97,14 +97,15 @@ class Reconstructor(nn.Module):
 
     def _check_precision(self, kspace: Tensor) -> None:
         require_tensor("kspace", kspace)
-        weight = next(self.parameters(), None)
-        if weight is None or not kspace.is_complex() or weight.dtype not in COMPLEX:
-            return  # what is not complex is refused by `Encoding`
-        if kspace.dtype != COMPLEX[weight.dtype]:
-            raise TypeError(
-                f"kspace is {kspace.dtype}, but the weights of the network are {weight.dtype}: pass "
-                f"kspace.to({COMPLEX[weight.dtype]}), or convert the network"
-            )
+        for weight in self.parameters():  # the first; torch 2.7 does not compile next with a default
+            if not kspace.is_complex() or weight.dtype not in COMPLEX:
+                return  # what is not complex is refused by `Encoding`
+            if kspace.dtype != COMPLEX[weight.dtype]:
+                raise TypeError(
+                    f"kspace is {kspace.dtype}, but the weights of the network are {weight.dtype}: pass "
+                    f"kspace.to({COMPLEX[weight.dtype]}), or convert the network"
+                )
+            return
 
     def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:
         """Compute the image from the data.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from csmri_ext.ops import _packed_kspace as packed
-from csmri_ext.ops._arguments import require_tensors
+from csmri_ext.ops._arguments import broadcasts, require_tensors
 
 
 def check_forward(
@@ -60,9 +60,7 @@ def _check_mask(op: str, name: str, x: Tensor, mask: Tensor | None, kspace: tupl
     if mask is None:
         return
     packed.check_mask(op, name, x, mask)
-    if mask.ndim > len(kspace) or any(
-        n not in (1, full) for n, full in zip(mask.shape[::-1], kspace[::-1], strict=False)
-    ):
+    if not broadcasts(mask.shape, kspace):
         raise ValueError(f"{op}: mask {tuple(mask.shape)} does not broadcast to k-space {tuple(kspace)}")
 
 

@@ -27,6 +27,8 @@ from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
+from csmri_ext.ops._older_torch import any_requires_grad
+
 VjpProblem = tuple[Any, Sequence[Any], Sequence[Tensor]]
 
 
@@ -89,7 +91,7 @@ def register_derivatives(
             _refuse_constants(derivatives, op, names, args, _has_tangent)
             if by_twin:
                 return _forward_through_twin(derivatives, op, args)
-        if dual or (torch.is_grad_enabled() and torch._C._any_requires_grad(*args)):
+        if dual or (torch.is_grad_enabled() and any_requires_grad(*args)):
             _refuse_constants(derivatives, op, names, args, _requires_grad)
             call = _Call(keyset)
             if dual:  # before autograd.Function switches forward mode off
@@ -264,7 +266,7 @@ def _forward_through_twin(derivatives: Derivatives, op: Any, args: Sequence[Any]
     if derivatives.twin is not None:
         return derivatives.twin(*args)
     assert derivatives.gradient_of is not None
-    connected = torch.is_grad_enabled() and torch._C._any_requires_grad(*args)
+    connected = torch.is_grad_enabled() and any_requires_grad(*args)
     with _leaves_of(args, connected=True) as leaves:
         outputs, inputs, grads = derivatives.gradient_of(*leaves)
         return tuple(_gradients(outputs, inputs, grads, create_graph=connected))

@@ -14,15 +14,17 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from csmri_ext.ops._older_torch import any_requires_grad
+
 _TENSORS = frozenset((Tensor, torch.nn.Parameter))
 _NO_TENSORS = frozenset((str, bool, int, float, type(None)))
-_autograd, _C, _compiler = torch.autograd, torch._C, torch.compiler
+_autograd, _compiler = torch.autograd, torch.compiler
 _included = torch._C._dispatch_tls_local_include_set
 _functions, _gradients, _autocast = torch._C._len_torch_function_stack, torch.is_grad_enabled, torch.is_autocast_enabled
 _Key = torch._C.DispatchKey
 # Keys that a thread adds to those of its tensors: these two outside and inside of inference mode, and nothing where no
 # mode of torch.utils._python_dispatch, transform of torch.func or trace of torch.jit is active.
-_INFERENCE = _included().from_raw_repr(0).add(_Key.BackendSelect)
+_INFERENCE = torch._C.DispatchKeySet(_Key.BackendSelect)
 _NOTHING = {_INFERENCE.raw_repr(), _INFERENCE.add(_Key.ADInplaceOrView).raw_repr()}
 # Keys of a dense tensor on the CPU, made outside and inside of inference mode, that is not conjugated or negated
 # lazily, nor wrapped: torch.func leaves wrappers behind that are no more than a name after their transform has ended.
@@ -45,7 +47,7 @@ def is_direct(args: Sequence[Any]) -> bool:
         or forward_ad._current_level >= 0
         or _autograd._profiler_enabled()
         or _autocast("cpu")
-        or (_gradients() and _C._any_requires_grad(*args))
+        or (_gradients() and any_requires_grad(*args))
     ):
         return False
     for x in args:  # as _are_plain: a call less

@@ -12,7 +12,7 @@ from torch import Tensor
 from csmri_ext.ops import _data_consistency_kernels as kernels
 from csmri_ext.ops import _packed_kspace as packed
 from csmri_ext.ops import reference
-from csmri_ext.ops._arguments import require_tensors
+from csmri_ext.ops._arguments import broadcasts, require_tensors
 from csmri_ext.ops._data_consistency_once import once
 from csmri_ext.ops._library import autocasting
 
@@ -160,7 +160,7 @@ def divide_prepared(prepared: PreparedKspace, divisor: Tensor) -> PreparedKspace
             )
         else:
             samples = samples / per_image.unsqueeze(-1)
-    return prepared._replace(kspace=prepared.kspace / divisor, samples=samples)
+    return PreparedKspace(prepared.kspace / divisor, prepared.mask, prepared.axes, samples, prepared.weights)
 
 
 def data_consistency_prepared(image: Tensor, prepared: PreparedKspace, eta: Tensor | float) -> Tensor:
@@ -240,11 +240,8 @@ def _check_measured(kspace: Tensor, mask: Tensor) -> None:
         )
     packed.check_mask("data_consistency", "kspace", kspace, mask)
     size, full = mask.shape, kspace.shape
-    fits = len(full) >= max(2, len(size)) and (
-        size == full[-len(size) :]  # nearly always, and small images wait for nothing else
-        or all(n in (1, full_n) for n, full_n in zip(reversed(size), reversed(full), strict=False))
-    )
-    if not fits:
+    # equal nearly always, and small images wait for nothing else
+    if len(full) < 2 or not (size == full[-len(size) :] or broadcasts(size, full)):
         raise ValueError(
             f"data_consistency: mask {tuple(mask.shape)} does not broadcast to kspace {tuple(kspace.shape)}, "
             "which must be (..., ny, nx)"
@@ -319,8 +316,7 @@ def _number(eta: Any) -> float:
 
 def _is_per_image(eta: Tensor, image: Tensor) -> bool:
     """Whether eta has a number for each image of a batch, and the axes to say so."""
-    sizes = zip(eta.shape[:-2], image.shape[:-2], strict=False)
-    return eta.ndim == image.ndim and eta.shape[-2:] == (1, 1) and all(n in (1, full) for n, full in sizes)
+    return eta.ndim == image.ndim and eta.shape[-2:] == (1, 1) and broadcasts(eta.shape[:-2], image.shape[:-2])
 
 
 def _packed(prepared: PreparedKspace) -> PreparedKspace:

@@ -160,7 +160,7 @@ def write_cell(
     `weights` are ``P_0``, ``P_1`` and those of the operations, in order.
     """
     states, own = [outputs[1], outputs[2]], kernels.grouped(operations, weights[2:])
-    for x, weight, state in zip((before, last), weights, states, strict=False):
+    for x, weight, state in zip((before, last), weights[:2], states, strict=True):
         kernels.forward(["conv_1x1"], [x], [[weight]], state)
     start = 0
     for n, out in zip(edges, _slices(outputs[0], len(edges)), strict=True):
@@ -205,7 +205,7 @@ def _backward(
         end -= edges[node]
         reached[2 + node] = None
     grad_inputs, grad_preprocess = [], []
-    for x, weight, arrived in zip((before, last), (first, second), reached, strict=False):
+    for x, weight, arrived in zip((before, last), (first, second), reached[:2], strict=True):
         grad_x = pixels.empty(x, x.shape) if need_x else None
         if arrived is not None:
             grad_preprocess += kernels.backward("conv_1x1", x, [weight], arrived, grad_x, None, need_weight)

@@ -158,7 +158,7 @@ def _backward(
                 kernels.scaled_skip_backward(inputs[j], alpha, grad, grad_x, addend, wanted)
         grad_alphas.append(grad_alpha)
         begun[j] = begun[j] or operation != "none"
-    for grad_x, has_sum in zip(grad_inputs, begun, strict=False):
+    for grad_x, has_sum in zip(grad_inputs, begun[: len(grad_inputs)], strict=True):
         if not has_sum:
             grad_x.zero_()
     return grad_inputs, [torch.stack(grad_alphas).view(alphas.shape), *grad_weights] if need_weight else []

@@ -7,7 +7,6 @@ acquired samples. Reference: Pruessmann et al., "Advances in sensitivity encodin
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -162,7 +161,7 @@ class Encoding:
             `zero_filled`. It becomes part of `scale`.
         """
         require_tensor("phase", phase)
-        result = copy.copy(self)
+        result = self._copy()
         result.scale = self.scale * phase
         if self.sens_maps is not None:
             result.sens_maps = self.sens_maps * phase.unsqueeze(-3)
@@ -302,9 +301,18 @@ class Encoding:
         parts = torch.view_as_real(self.zero_filled).movedim(-1, 1)
         return parts.unsqueeze(2).expand(-1, -1, m, -1, -1).flatten(1, 2)
 
+    def _copy(self) -> Encoding:
+        """Copy the references, an attribute at a time: torch 2.7 compiles neither copy.copy nor a loop over a dict."""
+        result = Encoding.__new__(Encoding)
+        result.mask, result.sens_maps, result.scale = self.mask, self.sens_maps, self.scale
+        result._coil_axis, result._phase = self._coil_axis, self._phase
+        result._data, result._zero_filled = self._data, self._zero_filled
+        result._kspace, result._relative_noise = self._kspace, self._relative_noise
+        return result
+
     def _divided(self, scale: Tensor) -> Encoding:
         assert self._data is not None
-        result = copy.copy(self)
+        result = self._copy()
         result.scale = self.scale * scale
         result._zero_filled = self.zero_filled / scale
         result._data = divide_prepared(self._data, scale if self.sens_maps is None else scale.unsqueeze(-3))

@@ -315,6 +315,7 @@ def test_a_phase_is_part_of_the_sensitivities(coils: int) -> None:
     stepped = torch.complex(*turned.step(replicas, 0.3).chunk(2, 1))
     assert relative_error(stepped[:, 1], turned.step(image, 0.3)) < 1e-13
     both = turned.with_phase(phase).normalized(2.0)
+    assert vars(both).keys() == vars(plain).keys()
     assert relative_error(both.zero_filled * both.scale, plain.zero_filled) < 1e-13
 
 
