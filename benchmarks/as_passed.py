@@ -54,7 +54,7 @@ def encoding() -> dict[str, Ways]:
     """8 coils, 320 x 320, and 8 images for the transforms alone."""
     image, images = torch.randn(320, 320, dtype=torch.complex64), torch.randn(8, 320, 320, dtype=torch.complex64)
     maps, mask = torch.randn(8, 320, 320, dtype=torch.complex64), torch.rand(320) < 0.31
-    kspace = ops.encode(image, maps, mask)
+    kspace, smaller = ops.encode(image, maps, mask), torch.randn(8, 256, 256, dtype=torch.complex64)
     return {
         "encode, 8 coils": {
             "ours": lambda: ops.encode(image, maps, mask),
@@ -73,6 +73,16 @@ def encoding() -> dict[str, Ways]:
             "ours": lambda: ifft2c(images),
             "torch, centred": lambda: reference.ifft2c(images),
             "torch, no shifts": lambda: fft.ifft2(images, norm="ortho"),
+        },
+        "fft2c, one image, 8 times": {
+            "ours": lambda: [fft2c(images[0]) for _ in range(8)],
+            "torch, centred": lambda: [reference.fft2c(images[0]) for _ in range(8)],
+            "torch, no shifts": lambda: [fft.fft2(images[0], norm="ortho") for _ in range(8)],
+        },
+        "fft2c, 8 images of 256 x 256": {
+            "ours": lambda: fft2c(smaller),
+            "torch, centred": lambda: reference.fft2c(smaller),
+            "torch, no shifts": lambda: fft.fft2(smaller, norm="ortho"),
         },
     }
 

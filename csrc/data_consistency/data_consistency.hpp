@@ -25,6 +25,7 @@ struct DataConsistencyArgs {
   const T* weights;
   const T* eta;  // one value, on the device
   bool add_image;
+  bool streamed = false;  // CPU: out is part of something too large to be found in the cache again
 };
 
 // With g the gradient of out:   grad_image = [g] - eta F^H M F g,   grad_eta = Re <g, F^H (M y - M F x)>,

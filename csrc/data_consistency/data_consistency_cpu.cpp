@@ -62,14 +62,18 @@ void data_consistency_cpu(const DataConsistencyArgs<T>& a, const Workspace& work
   const bool both = s.axes == Axes::xy;
   if (both) transform_rows(s, a.image, a.out, false, work);
   const ComplexImages<const T> from = both ? as_const(a.out) : a.image;
-  const bool streamed = !both && streams(a.out, s, along);
+  const bool streamed = !both && (a.streamed || streams(a.out, s, along));
   for_blocks<T>(s, s.batch * s.replicas, ceil_div(n_lines(s, along), kLanes<T>), work,
                 [&](std::int64_t image, std::int64_t block, const LineBuffers<T>& buffers) {
                   const std::int64_t first = block * kLanes<T>, item = image / s.replicas;
                   const Line<T> w = buffers.first;
-                  load_lines(lines_of(from, s, image, along), first, w);
+                  const Lines<const T> lines = lines_of(from, s, image, along);
+                  const ReadNext<T> next = next_block(lines, first);
+                  load_lines(lines, first, w);
+                  next.fetch(0, 2);
                   filter_line(plan, block_diagonal(s, identity, eta, a.weights, a.samples, item, first), w,
                               buffers.work);
+                  next.fetch(1, 2);
                   store_lines(lines_of(a.out, s, image, along), first, w, streamed);
                 });
   if (both) transform_rows(s, as_const(a.out), a.out, true, work);

@@ -59,6 +59,7 @@ template <Simd L, class T>
 void data_consistency_once_cpu(const DataConsistencyOnceArgs<T>& a, const Workspace& work) {
   const KspaceShape& s = a.shape;
   const Call<T> call = Call<T>::of(a, work.scratch, work.threads, std::integral_constant<Simd, L>{});
+  const bool streamed = s.axes != Axes::xy && streams(a.out, s, line_axis(s));
   const std::int64_t mask_size = s.axes == Axes::xy ? s.ny * s.nx : n_elements(s, line_axis(s));
   for (std::int64_t first = 0, next; first < s.batch; first = next) {
     const std::int64_t of_mask = first / s.batch_per_mask, end = std::min(s.batch, (of_mask + 1) * s.batch_per_mask);
@@ -75,9 +76,10 @@ void data_consistency_once_cpu(const DataConsistencyOnceArgs<T>& a, const Worksp
       T* kspace = const_cast<T*>(a.kspace) + first * s.ny * s.nx * 2;  // pack only reads it
       data_consistency_pack_cpu<L>(PackArgs<T>{packed, kspace, mask, call.samples, call.weights}, work);
     }
-    data_consistency_cpu<L>(DataConsistencyArgs<T>{part, from_item(a.image, first), from_item(a.out, first),
-                                                   a.kspace ? call.samples : nullptr, call.weights, a.eta, a.add_image},
-                            work);
+    data_consistency_cpu<L>(
+        DataConsistencyArgs<T>{part, from_item(a.image, first), from_item(a.out, first),
+                               a.kspace ? call.samples : nullptr, call.weights, a.eta, a.add_image, streamed},
+        work);
   }
 }
 

@@ -13,6 +13,7 @@ namespace csmri {
 namespace {
 
 constexpr std::int64_t kGroupBytes = std::int64_t{1} << 20;
+constexpr std::int64_t kRowsAhead = 4;  // of the row that is gathered, to be fetched
 
 // Where along a line the masks acquire, in the order of centred k-space: samples are neighbours in this order, and
 // neighbours in k-space are read together. In scratch, listed once for each mask.
@@ -110,6 +111,8 @@ struct HybridSpace {
         const std::int32_t* places = acquired.places + of * line.n;
         const T* from = kspace + (begin * s.ny + row) * s.nx * 2;
         T* to = acquired.rows + row * acquired.row_size;
+        if (row + kRowsAhead < last)
+          ReadNext<T>{from + kRowsAhead * 2 * s.nx, from + (kRowsAhead + 1) * 2 * s.nx}.fetch(0, 1);
         for (std::int32_t p = 0; p < acquired.counts[of]; ++p)
           std::memcpy(to + 2 * p, from + 2 * std::int64_t{places[p]}, 2 * sizeof(T));
         for (std::int32_t p = acquired.counts[of] * 2; p % (2 * kLanes<T>); ++p) to[p] = 0;

@@ -1,5 +1,6 @@
 // How the CPU kernels cut images into blocks of kLanes lines, one block per task.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 #include "core/parallel.hpp"
@@ -52,6 +53,14 @@ bool streams(const ComplexImages<T>& to, const KspaceShape& s, Along along) {
   const bool separate = (to.batch_stride | to.replica_stride) % kLanes<T> == 0;
   return s.batch * s.replicas * s.ny * s.nx * 2 * std::int64_t{sizeof(T)} >= kStreamBytes && separate &&
          may_stream(lines_of(to, s, 0, along));
+}
+
+// The block after the one whose lines begin at `first`, if its lines lie side by side in memory, else nothing.
+template <class T>
+ReadNext<T> next_block(const Lines<const T>& x, std::int64_t first) {
+  const std::int64_t begin = std::min(first + kLanes<T>, x.count), end = std::min(begin + kLanes<T>, x.count);
+  const bool dense = x.interleaved && x.contiguous() && x.line_stride == 2 * x.n;
+  return {x.re + begin * x.line_stride, x.re + (dense ? end : begin) * x.line_stride};
 }
 
 // What one thread works in: four line buffers, and what a transform needs beside its line.

@@ -30,6 +30,28 @@ void load_lines(const Lines<const T>& x, std::int64_t first, Line<T> w);
 template <class T>
 void store_lines(const Lines<T>& x, std::int64_t first, const Complex<Vec<T>>* w, bool streamed = false);
 
+// Reads rows from start to end, once per cache line: the processor fetches ahead along one row, but not well along
+// kLanes rows in turn.
+template <class T>
+void touch_rows(const T* p, std::int64_t row_stride, int count, std::int64_t n_real) {
+  for (int l = 0; l < count; ++l)
+    for (std::int64_t e = 0; e < n_real; e += 64 / static_cast<int>(sizeof(T)))
+      (void)*static_cast<const volatile T*>(p + l * row_stride + e);
+}
+
+// Memory that is read next: fetched into the second-level cache, a part at a time, while something else is computed: a
+// core can wait for few lines of memory at a time, and would do nothing else meanwhile.
+template <class T>
+struct ReadNext {
+  const T *begin, *end;
+
+  void fetch(std::int64_t part, std::int64_t parts) const {
+    const std::int64_t n = end - begin;
+    for (const T* p = begin + n * part / parts; p < begin + n * (part + 1) / parts; p += 64 / sizeof(T))
+      __builtin_prefetch(p, 0, 2);
+  }
+};
+
 // Whether every vector that store_lines writes is aligned.
 template <class T>
 bool may_stream(const Lines<T>& x) {

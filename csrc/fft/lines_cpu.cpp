@@ -8,15 +8,6 @@ inline namespace CSMRI_LEVEL {
 
 namespace {
 
-// Reads rows from start to end, once per cache line: the processor fetches ahead along one row, but not well along
-// kLanes rows in turn.
-template <class T>
-void touch_rows(const T* p, std::int64_t row_stride, int count, std::int64_t n_real) {
-  for (int l = 0; l < count; ++l)
-    for (std::int64_t e = 0; e < n_real; e += 64 / static_cast<int>(sizeof(T)))
-      (void)*static_cast<const volatile T*>(p + l * row_stride + e);
-}
-
 // A block of up to kLanes rows of n_real contiguous numbers <-> n_real vectors at distance `step`. n_real need not be a
 // multiple of kLanes: the last square overlaps the one before.
 template <class T>

@@ -131,3 +131,17 @@ def test_coil_images_in_groups() -> None:
         assert torch.equal(kspace, torch.cat([encode(x[0], one[None], mask) for one in maps]))
         image = encode_adjoint(kspace, maps, mask)
         assert relative_error(image, reference.encode_adjoint(kspace, maps, mask)) < 1e-6
+
+
+@pytest.mark.parametrize("n", [1, 3, 4])
+def test_threads_share_images_that_are_too_few_for_each(n: int) -> None:
+    x, maps = random(n, 20, 24), random(2, 20, 24, seed=1)
+    calls = [lambda: fft2c(x), lambda: ifft2c(x), lambda: encode(x, maps, make_mask("plane", 20, 24))]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = [call() for call in calls]
+        torch.set_num_threads(2)
+        assert all(torch.equal(call(), one) for call, one in zip(calls, alone, strict=True))
+    finally:
+        torch.set_num_threads(before)
