@@ -1,17 +1,19 @@
-// One head's attention among its tokens, o_i = sum_j softmax_j(q_i . k_j) v_j, without a matrix of all pairs.
+// One head's attention among its tokens, o_i = sum_j P_ij v_j, P_ij = 2^(q_i . k_j) / sum_j 2^(q_i . k_j), without a
+// matrix of all pairs. (The softmax has e for 2: whoever scales the queries puts log2 e into the scale.)
 //
 // Queries go in panels of two registers, one query a lane, so that maxima, sums and the exponential run along lanes and
 // no register is ever added up; keys go in blocks, whose scores (16 KiB with AVX2) stay in the caches. A running
 // maximum and sum make the softmax of more than one block exact (as in flash attention). Backward, with G = do, P the
 // softmax,
 //
-//     dv = P^T G,   dP = G v^T,   dS = P (dP - sum_d G o),   dq = dS k,   dk = dS^T q;  P is computed again.
+//     dv = P^T G,   dP = G v^T,   dS = ln 2 P (dP - sum_d G o),   dq = dS k,   dk = dS^T q;  P is computed again.
 #pragma once
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 
 #include "core/workspace.hpp"
+#include "hsab/lanes.hpp"
 #include "hsab/products.hpp"
 
 namespace csmri {
@@ -19,24 +21,22 @@ inline namespace CSMRI_LEVEL {
 
 constexpr std::int64_t kKeys = 256;  // of a block
 
-// exp(t), t <= 0: relative error 2e-7; below -87, where float ends, exp(-87).
-inline __attribute__((always_inline)) Vec<float> exponential(Vec<float> t) {
+// 2^t, t <= 0: relative error 8e-8, 1 at 0; below -126, where float ends, 2^-126.
+inline __attribute__((always_inline)) Vec<float> power_of_two(Vec<float> t) {
   typedef std::int32_t Bits __attribute__((vector_size(kVecBytes)));
-  const Vec<float> least = broadcast(-87.0f);
-  t = t < least ? least : t;
-  const Vec<float> shifted = t * 1.44269504f + 12582912.0f;  // 1.5 x 2^23: rounds to an integer in the lowest bits
-  const Vec<float> n = shifted - 12582912.0f;
-  const Vec<float> r = t - n * 0.693359375f + n * 2.12194440e-4f;  // ln 2 in two parts; |r| < 0.347
-  Vec<float> p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
+  t = larger(broadcast(-126.0f), t);
+  const Vec<float> shifted = t + 12582912.0f;        // 1.5 x 2^23: rounds to an integer in the lowest bits
+  const Vec<float> r = t - (shifted - 12582912.0f);  // exact, |r| <= 1/2
+  Vec<float> p = r * 1.5353361996e-4f + 1.3398874452e-3f;
+  p = p * r + 9.6184373576e-3f;
+  p = p * r + 5.5503324710e-2f;
+  p = p * r + 2.4022647914e-1f;
+  p = p * r + 6.9314720286e-1f;
+  p = p * r + 1.0f;
   return (Vec<float>)((Bits)p + ((Bits)shifted << 23));
 }
-inline Vec<double> exponential(Vec<double> t) {
-  for (int i = 0; i < kLanes<double>; ++i) t[i] = std::exp(t[i]);
+inline Vec<double> power_of_two(Vec<double> t) {
+  for (int i = 0; i < kLanes<double>; ++i) t[i] = std::exp2(t[i]);
   return t;
 }
 
@@ -68,7 +68,7 @@ struct HeadScratch {
   }
 };
 
-// Of each query of a panel: the largest score and 1 / sum of exp(score - largest).
+// Of each query of a panel: the largest score and 1 / sum of 2^(score - largest).
 template <class T>
 struct Softmax {
   Vec<T> top[2], inverse[2];
@@ -93,12 +93,9 @@ Softmax<T> attend_panel(const Head<T>& h, const HeadScratch<T>& s) {
     for (int v = 0; v < 2; ++v) {
       T* const at = s.scores + v * kLanes<T>;
       Vec<T> top = j0 ? softmax.top[v] : load(at);
-      for (std::int64_t j = 0; j < n; ++j) {
-        const Vec<T> value = load(at + j * kBlock<T>);
-        top = value > top ? value : top;
-      }
+      for (std::int64_t j = 0; j < n; ++j) top = larger(load(at + j * kBlock<T>), top);
       if (j0) {
-        const Vec<T> factor = exponential(softmax.top[v] - top);
+        const Vec<T> factor = power_of_two(softmax.top[v] - top);
         sum[v] *= factor;
         for (std::int64_t d = 0; d < rows; ++d) {
           T* const out = s.out + d * kBlock<T> + v * kLanes<T>;
@@ -106,7 +103,7 @@ Softmax<T> attend_panel(const Head<T>& h, const HeadScratch<T>& s) {
         }
       }
       for (std::int64_t j = 0; j < n; ++j) {
-        const Vec<T> p = exponential(load(at + j * kBlock<T>) - top);
+        const Vec<T> p = power_of_two(load(at + j * kBlock<T>) - top);
         store(at + j * kBlock<T>, p);
         sum[v] += p;
       }
@@ -137,14 +134,14 @@ void attend(const Head<T>& h, const HeadScratch<T>& s) {
   }
 }
 
-// P of a block of n keys in s.scores, from scores, or from exp(score - largest) if they are no longer `raw`.
+// P of a block of n keys in s.scores, from scores, or from 2^(score - largest) if they are no longer `raw`.
 template <class T>
 inline void normalize_scores(const HeadScratch<T>& s, const Softmax<T>& softmax, std::int64_t n, bool raw) {
   for (int v = 0; v < 2; ++v)
     for (std::int64_t j = 0; j < n; ++j) {
       T* const at = s.scores + j * kBlock<T> + v * kLanes<T>;
       const Vec<T> p = load(at);
-      store(at, (raw ? exponential(p - softmax.top[v]) : p) * softmax.inverse[v]);
+      store(at, (raw ? power_of_two(p - softmax.top[v]) : p) * softmax.inverse[v]);
     }
 }
 
@@ -168,10 +165,11 @@ inline void mean_of_gradient(const HeadScratch<T>& s, std::int64_t n, Vec<T>* me
 // dS of a block in the place of dP.
 template <class T>
 inline void gradient_of_scores(const HeadScratch<T>& s, const Vec<T>* mean, std::int64_t n) {
+  constexpr T ln2 = static_cast<T>(0.693147180559945309);
   for (int v = 0; v < 2; ++v)
     for (std::int64_t j = 0; j < n; ++j) {
       const std::int64_t at = j * kBlock<T> + v * kLanes<T>;
-      store(s.grad_scores + at, load(s.scores + at) * (load(s.grad_scores + at) - mean[v]));
+      store(s.grad_scores + at, load(s.scores + at) * (load(s.grad_scores + at) - mean[v]) * ln2);
     }
 }
 

@@ -7,28 +7,10 @@
 #include <cmath>
 #include <cstdint>
 
-#include "core/vec.hpp"
+#include "hsab/lanes.hpp"
 
 namespace csmri {
 inline namespace CSMRI_LEVEL {
-
-inline __attribute__((always_inline)) Vec<float> absolute(Vec<float> t) {
-  typedef std::int32_t Bits __attribute__((vector_size(kVecBytes)));
-  return (Vec<float>)((Bits)t & 0x7fffffff);
-}
-
-// a < b ? a : b, one instruction where GCC makes two of it.
-inline __attribute__((always_inline)) Vec<float> smaller(Vec<float> a, Vec<float> b) {
-#if defined(__AVX512F__)
-  return _mm512_maskz_min_ps(0xffff, a, b);  // GCC warns of _mm512_min_ps
-#elif defined(__AVX__)
-  return _mm256_min_ps(a, b);
-#elif defined(__SSE2__)
-  return _mm_min_ps(a, b);
-#else
-  return a < b ? a : b;
-#endif
-}
 
 // Registers that go through a polynomial side by side: one chain of multiply-adds would wait for each of its results.
 constexpr int kChains = kSimd == Simd::avx512 ? 10 : 4;

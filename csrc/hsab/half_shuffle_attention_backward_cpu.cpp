@@ -68,11 +68,9 @@ struct CallScratch {
         bytes(cursor.bytes()) {}
   void pack(const HalfShuffleAttentionArgs<T>& a, const TokenExtents<T>& e) const {
     weights.pack(a, e);
-    pack_panels(e.outputs, e.row, input_transposed, [&](std::int64_t k, std::int64_t column) {
-      return column < e.channels ? e.input_weight(a, k, column) : T(0);
-    });
-    pack_panels(e.channels, e.columns, output_transposed,
-                [&](std::int64_t k, std::int64_t column) { return e.output_weight(a, column, k); });
+    pack_rows(e.outputs, e.row, input_transposed, [&](std::int64_t column) { return e.input_weights(a, column); });
+    pack_columns(e.channels, e.columns, output_transposed,
+                 [&](std::int64_t column) { return e.output_weights(a, column); });
   }
 };
 
@@ -118,9 +116,8 @@ class Image {
   }
 
   void load(std::int64_t w, const ThreadScratch<T>& own) const {
-    load_window(e_, a_.forward.x + offset_, w, own.normalized);
-    normalize(e_, a_.forward.epsilon, own.normalized, own.inverse);
-    scale_and_shift(e_, own.normalized, call_.weights.norm_weight, call_.weights.norm_bias, own.tokens);
+    load_tokens(e_, a_.forward.x + offset_, w, call_.weights.normalization(a_.forward), own.normalized, own.inverse,
+                own.tokens);
     load_window(e_, a_.grad_out + offset_, w, own.grad);
   }
 
@@ -180,7 +177,8 @@ class Image {
       total += weighted;
       along += weighted * value;
     }
-    const T mean = sum<T>(total) / static_cast<T>(e_.channels), slope = sum<T>(along) / static_cast<T>(e_.channels);
+    const T mean = sum_in_registers<T>(total) / static_cast<T>(e_.channels),
+            slope = sum_in_registers<T>(along) / static_cast<T>(e_.channels);
     for (std::int64_t c = 0; c < e_.channels; c += kLanes<T>) {
       const Vec<T> value =
           csmri::load(grad + c) + own.inverse[i] * (csmri::load(g + c) - mean - csmri::load(n + c) * slope);

@@ -11,12 +11,11 @@ namespace {
 
 template <class T>
 struct ThreadScratch {
-  T *tokens, *inverse, *result, *rows, *gathered;
+  T *tokens, *result, *rows, *gathered;
   HeadScratch<T> head;
 
   ThreadScratch(ScratchCursor& cursor, const TokenExtents<T>& e)
       : tokens(cursor.take<T>(kTokens * e.row)),
-        inverse(cursor.take<T>(kTokens)),
         result(cursor.take<T>(kTokens * e.row)),
         rows(cursor.take<T>(e.shuffled() ? 0 : kTokens * e.outputs)),
         gathered(cursor.take<T>(e.shuffled() ? gathered_size(e) : 0)),
@@ -70,9 +69,7 @@ void half_shuffle_attention_cpu(const HalfShuffleAttentionArgs<T>& a, const Work
     parallel_tasks(e.windows, work.threads, [&](std::int64_t w, int thread) {
       const ThreadScratch<T> own = call.threads.of(thread, e);
       T* const rows = e.shuffled() ? call.rows + w * kTokens * e.outputs : own.rows;
-      load_window(e, x, w, own.tokens);
-      normalize(e, a.epsilon, own.tokens, own.inverse);
-      scale_and_shift(e, own.tokens, call.weights.norm_weight, call.weights.norm_bias, own.tokens);
+      load_tokens<T>(e, x, w, call.weights.normalization(a), nullptr, nullptr, own.tokens);
       multiply<false>(own.tokens, e.row, kTokens, panels_of_packed(call.weights.input, e.channels), e.channels, rows,
                       e.outputs, e.outputs, false);
       for (std::int64_t h = 0; h < e.local; ++h) {

@@ -93,12 +93,32 @@ template <class T>
 std::int64_t packed_size(std::int64_t n, std::int64_t columns) {
   return groups_of<T>(columns) * n * kBlock<T>;
 }
-// element(k, column) into panels of their own; zeros behind the last column.
+// `count` numbers `step` apart, times a factor; no data stands for zeros.
+template <class T>
+struct Line {
+  const T* data = nullptr;
+  std::int64_t step = 0, count = 0;
+  T factor = 0;
+  T operator[](std::int64_t i) const { return data && i < count ? data[i * step] * factor : T(0); }
+};
+
+// Packs a matrix (n, columns) whose column o is line(o); zeros behind the last column.
 template <class T, class F>
-void pack_panels(std::int64_t n, std::int64_t columns, T* packed, const F& element) {
-  for (std::int64_t o = 0; o < columns; o += kBlock<T>)
-    for (std::int64_t k = 0; k < n; ++k)
-      for (std::int64_t i = 0; i < kBlock<T>; ++i) *packed++ = o + i < columns ? element(k, o + i) : T(0);
+void pack_columns(std::int64_t n, std::int64_t columns, T* packed, const F& line) {
+  for (std::int64_t o = 0; o < groups_of<T>(columns) * kBlock<T>; ++o) {
+    const Line<T> from = o < columns ? line(o) : Line<T>{};
+    T* const to = packed + o / kBlock<T> * n * kBlock<T> + o % kBlock<T>;
+    for (std::int64_t k = 0; k < n; ++k) to[k * kBlock<T>] = from[k];
+  }
+}
+// The same of a matrix whose row k is line(k).
+template <class T, class F>
+void pack_rows(std::int64_t n, std::int64_t columns, T* packed, const F& line) {
+  for (std::int64_t k = 0; k < n; ++k) {
+    const Line<T> from = line(k);
+    for (std::int64_t o = 0; o < groups_of<T>(columns); ++o)
+      for (std::int64_t i = 0; i < kBlock<T>; ++i) packed[(o * n + k) * kBlock<T> + i] = from[o * kBlock<T> + i];
+  }
 }
 
 // to[column][row] = from[row][column], kLanes<T> of each: halves of registers change places, then quarters, ...

@@ -2,7 +2,8 @@
 // the order of heads.
 //
 // A row of queries, keys and values has a column for each number of each head: part (q, k, v), head, element; every
-// head is padded to whole tiles, with zeros. Queries are scaled by their weights.
+// head is padded to whole tiles, with zeros. Queries are scaled by their weights: by 1 / sqrt(width) and log2 e, since
+// the softmax is made of powers of two.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -35,22 +36,29 @@ struct TokenExtents {
         outputs(3 * columns),
         across(a.nx / kWindow),
         windows(a.ny / kWindow * across),
-        scale(static_cast<T>(1 / std::sqrt(static_cast<double>(width)))) {}
+        scale(static_cast<T>(1.44269504088896341 / std::sqrt(static_cast<double>(width)))) {}
 
   std::int64_t shuffled() const { return heads - local; }
   std::int64_t shuffled_tasks() const { return kTokens * shuffled(); }  // a place in the window, a head
 
-  // Element (column of q, k and v; channel) of the weights; zero in padding.
-  T input_weight(const HalfShuffleAttentionArgs<T>& a, std::int64_t column, std::int64_t channel) const {
-    const std::int64_t part = column / columns, h = column % columns / head, d = column % head;
-    if (d >= width) return T(0);
-    const std::int64_t o = h * width + d;
-    if (part == 0) return a.query[o * channels + channel] * scale;
-    return a.key_value[((part - 1) * channels + o) * channels + channel];
+  // Weights of one column of q, k and v for all channels; none in padding.
+  Line<T> input_weights(const HalfShuffleAttentionArgs<T>& a, std::int64_t column) const {
+    const std::int64_t part = column / columns, o = channel_of(column % columns);
+    if (o < 0) return {};
+    return part == 0 ? Line<T>{a.query + o * channels, 1, channels, scale}
+                     : Line<T>{a.key_value + ((part - 1) * channels + o) * channels, 1, channels, T(1)};
   }
-  T output_weight(const HalfShuffleAttentionArgs<T>& a, std::int64_t column, std::int64_t channel) const {
+  // Weights of all channels of the result for one column of o; none in padding.
+  Line<T> output_weights(const HalfShuffleAttentionArgs<T>& a, std::int64_t column) const {
+    const std::int64_t o = channel_of(column);
+    return o < 0 ? Line<T>{} : Line<T>{a.project + o, channels, channels, T(1)};
+  }
+
+ private:
+  // Of one column of q, k, v or o; below 0 in padding.
+  std::int64_t channel_of(std::int64_t column) const {
     const std::int64_t d = column % head;
-    return d < width ? a.project[channel * channels + column / head * width + d] : T(0);
+    return d < width ? column / head * width + d : -1;
   }
 };
 
@@ -73,37 +81,90 @@ void load_window(const TokenExtents<T>& e, const T* image, std::int64_t w, T* ro
   });
 }
 
-// rows = (rows - mean) / sqrt(variance + epsilon), whose factor is left in `inverse` (kTokens).
 template <class T>
-void normalize(const TokenExtents<T>& e, double epsilon, T* rows, T* inverse) {
-  const std::int64_t whole = e.channels / kLanes<T> * kLanes<T>;
-  for (std::int64_t i = 0; i < kTokens; ++i) {
-    T* const row = rows + i * e.row;
-    Vec<T> sums{};
-    for (std::int64_t c = 0; c < e.row; c += kLanes<T>) sums += load(row + c);
-    const T mean = sum<T>(sums) / static_cast<T>(e.channels);
-    Vec<T> squares{};
-    for (std::int64_t c = 0; c < whole; c += kLanes<T>) {
-      const Vec<T> value = load(row + c) - mean;
-      store(row + c, value);
-      squares += value * value;
-    }
-    T square = sum<T>(squares);
-    for (std::int64_t c = whole; c < e.channels; ++c) {
-      row[c] -= mean;
-      square += row[c] * row[c];
-    }
-    inverse[i] = static_cast<T>(1 / std::sqrt(square / static_cast<T>(e.channels) + static_cast<T>(epsilon)));
-    for (std::int64_t c = 0; c < e.row; c += kLanes<T>) store(row + c, load(row + c) * inverse[i]);
+struct Normalization {
+  const T *weight, *bias;  // (row), zeros behind the channels
+  double epsilon;
+};
+
+// One pixel: normalized = (x - mean) / sqrt(variance + epsilon), token = weight normalized + bias; the factor
+// 1 / sqrt(...) is returned. With kRegisters the pixel is so many whole registers, which are loaded once.
+template <int kRegisters, class T>
+inline __attribute__((always_inline)) T normalize_whole(const T* x, const Normalization<T>& norm, T* normalized,
+                                                        T* token) {
+  constexpr T count = static_cast<T>(kRegisters * kLanes<T>);
+  Vec<T> values[kRegisters], sums{}, squares{};
+#pragma GCC unroll 8
+  for (int r = 0; r < kRegisters; ++r) {
+    values[r] = load(x + r * kLanes<T>);
+    sums += values[r];
   }
+  const T mean = sum_in_registers<T>(sums) / count;
+#pragma GCC unroll 8
+  for (int r = 0; r < kRegisters; ++r) {
+    values[r] -= mean;
+    squares += values[r] * values[r];
+  }
+  const T inverse = T(1) / std::sqrt(sum_in_registers<T>(squares) / count + static_cast<T>(norm.epsilon));
+#pragma GCC unroll 8
+  for (int r = 0; r < kRegisters; ++r) {
+    const std::int64_t c = r * kLanes<T>;
+    const Vec<T> value = values[r] * inverse;
+    if (normalized) store(normalized + c, value);
+    store(token + c, value * load(norm.weight + c) + load(norm.bias + c));
+  }
+  return inverse;
 }
 
-// to = weight rows + bias; weight and bias (e.row) with zeros behind the channels.
+// The same for any number of channels; `normalized` may be `token`.
 template <class T>
-void scale_and_shift(const TokenExtents<T>& e, const T* rows, const T* weight, const T* bias, T* to) {
-  for (std::int64_t i = 0; i < kTokens * e.row; i += e.row)
-    for (std::int64_t c = 0; c < e.row; c += kLanes<T>)
-      store(to + i + c, load(rows + i + c) * load(weight + c) + load(bias + c));
+T normalize_any(const TokenExtents<T>& e, const T* x, const Normalization<T>& norm, T* normalized, T* token) {
+  const std::int64_t whole = e.channels / kLanes<T> * kLanes<T>;
+  const int left = static_cast<int>(e.channels - whole);
+  Vec<T> sums{};
+  for (std::int64_t c = 0; c < whole; c += kLanes<T>) sums += load(x + c);
+  if (left) sums += load_first(x + whole, left);
+  const T mean = sum_in_registers<T>(sums) / static_cast<T>(e.channels);
+  Vec<T> squares{};
+  for (std::int64_t c = 0; c < whole; c += kLanes<T>) {
+    const Vec<T> value = load(x + c) - mean;
+    squares += value * value;
+  }
+  T square = sum_in_registers<T>(squares);
+  for (std::int64_t c = whole; c < e.channels; ++c) square += (x[c] - mean) * (x[c] - mean);
+  const T inverse = T(1) / std::sqrt(square / static_cast<T>(e.channels) + static_cast<T>(norm.epsilon));
+  for (std::int64_t c = 0; c < whole; c += kLanes<T>) {
+    const Vec<T> value = (load(x + c) - mean) * inverse;
+    if (normalized) store(normalized + c, value);
+    store(token + c, value * load(norm.weight + c) + load(norm.bias + c));
+  }
+  for (std::int64_t c = whole; c < e.row; ++c) {
+    const T value = c < e.channels ? (x[c] - mean) * inverse : T(0);
+    if (normalized) normalized[c] = value;
+    token[c] = value * norm.weight[c] + norm.bias[c];
+  }
+  return inverse;
+}
+
+// tokens (kTokens, row) = LN of window w of an image. Where they are not null, `normalized` (kTokens, row) is what it
+// was before weight and bias, and inverse (kTokens) its factors.
+template <class T>
+void load_tokens(const TokenExtents<T>& e, const T* image, std::int64_t w, const Normalization<T>& norm, T* normalized,
+                 T* inverse, T* tokens) {
+  const auto each = [&](const auto& f) {
+    for_tokens(w, e.across, [&](std::int64_t pixel, std::int64_t i) {
+      T* const kept = normalized ? normalized + i * e.row : nullptr;
+      const T factor = f(image + pixel * e.channels, kept, tokens + i * e.row);
+      if (inverse) inverse[i] = factor;
+    });
+  };
+  const auto whole = [&](auto registers) {
+    each([&](const T* x, T* kept, T* token) { return normalize_whole<registers()>(x, norm, kept, token); });
+  };
+  if (e.channels == 2 * kLanes<T>) return whole(std::integral_constant<int, 2>{});
+  if (e.channels == 4 * kLanes<T>) return whole(std::integral_constant<int, 4>{});
+  if (e.channels == 8 * kLanes<T>) return whole(std::integral_constant<int, 8>{});
+  each([&](const T* x, T* kept, T* token) { return normalize_any(e, x, norm, kept, token); });
 }
 
 // The weights that both directions need.
@@ -119,6 +180,9 @@ struct PackedWeights {
         input(cursor.take<T>(packed_size<T>(e.channels, e.outputs))),
         output(cursor.take<T>(packed_size<T>(e.columns, e.row))) {}
 
+  Normalization<T> normalization(const HalfShuffleAttentionArgs<T>& a) const {
+    return {norm_weight, norm_bias, a.epsilon};
+  }
   void pack(const HalfShuffleAttentionArgs<T>& a, const TokenExtents<T>& e) const {
     for (std::int64_t c = 0; c < e.row; ++c) {
       const bool exists = c < e.channels;
@@ -126,11 +190,8 @@ struct PackedWeights {
       norm_bias[c] = exists ? a.norm_bias[c] : T(0);
       bias[c] = exists ? a.bias[c] : T(0);
     }
-    pack_panels(e.channels, e.outputs, input,
-                [&](std::int64_t k, std::int64_t column) { return e.input_weight(a, column, k); });
-    pack_panels(e.columns, e.row, output, [&](std::int64_t k, std::int64_t column) {
-      return column < e.channels ? e.output_weight(a, k, column) : T(0);
-    });
+    pack_columns(e.channels, e.outputs, input, [&](std::int64_t column) { return e.input_weights(a, column); });
+    pack_rows(e.columns, e.row, output, [&](std::int64_t column) { return e.output_weights(a, column); });
   }
 };
 
