@@ -192,6 +192,8 @@ class NasnCascadeArgs:
     out: int
     out_pixel: int
     weights: Sequence[int]
+    saved: Sequence[int]
+    saved_pixel: Sequence[int]
     batch: int
     ny: int
     nx: int
@@ -358,6 +360,26 @@ class SplitDepthwiseBackwardArgs:
     nx: int
 
 @_struct
+class StemBackwardArgs:
+    image: int
+    in_channels: int
+    pixel: int
+    first: int
+    second: int
+    grad: int
+    channels: int
+    grad_pixel: int
+    residual: int
+    residual_pixel: int
+    grad_image: int
+    grad_image_pixel: int
+    grad_first: int
+    grad_second: int
+    batch: int
+    ny: int
+    nx: int
+
+@_struct
 class SupernetEdgeBackwardArgs:
     term: Sequence[EdgeTerm]
     x: int
@@ -483,3 +505,7 @@ def split_depthwise_cpu_f32(args: SplitDepthwiseArgs, work: Workspace) -> None: 
 def split_depthwise_cpu_f64(args: SplitDepthwiseArgs, work: Workspace) -> None: ...
 def split_depthwise_scratch_bytes_cpu_f32(args: SplitDepthwiseArgs, threads: int) -> int: ...
 def split_depthwise_scratch_bytes_cpu_f64(args: SplitDepthwiseArgs, threads: int) -> int: ...
+def stem_backward_cpu_f32(args: StemBackwardArgs, work: Workspace) -> None: ...
+def stem_backward_cpu_f64(args: StemBackwardArgs, work: Workspace) -> None: ...
+def stem_backward_scratch_bytes_cpu_f32(args: StemBackwardArgs, threads: int) -> int: ...
+def stem_backward_scratch_bytes_cpu_f64(args: StemBackwardArgs, threads: int) -> int: ...

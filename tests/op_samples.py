@@ -270,6 +270,29 @@ def separable_cell_samples() -> list[OpSample]:
     return [_sample("separable_cell", arguments, make)]
 
 
+def nasn_cascade_samples() -> list[OpSample]:
+    """Two cells; a gradient is wanted of all, so that these are steps of training."""
+    genotype = ([("sep_conv_3x3", 0), ("skip", 1)], [("dil_3_conv_3x3", 2)])
+
+    def arguments(image: Tensor, *w: Tensor) -> tuple[Any, ...]:
+        cells = [w[3:9], w[9:]]
+        own = [[[c[2:4], []], [c[4:6]]] for c in cells]
+        return image, genotype, w[:2], [c[:2] for c in cells], own, w[2]
+
+    def call(*tensors: Tensor) -> Tensor:
+        return ops.nasn_cascade(*arguments(*tensors))
+
+    def twin(*tensors: Tensor) -> Tensor:
+        return reference.nasn_cascade(*arguments(*tensors))
+
+    def make(batch: int, dtype: torch.dtype, size: Size) -> Inputs:
+        edges = [(2, 3, 3), (2, 2)] * 2
+        ends = [(2, 2, 3, 3), (2, 2, 3, 3), (2, 4, 3, 3)]
+        return _random(14, dtype, (batch, 2, *size), *ends, (2, 2), (2, 2), *edges, (2, 2), (2, 4), *edges)
+
+    return [OpSample("nasn_cascade", call, twin, make, lambda inputs: _narrower(inputs, 3))]
+
+
 def supernet_node_samples() -> list[OpSample]:
     """Two edges, every kind of operation; alphas that are no softmax."""
     names = ("dil_2_conv_3x3", "conv_9x1_1x9", "skip", "none")
@@ -305,6 +328,7 @@ SAMPLES: list[OpSample] = [
     *separable_cell_samples(),
     *supernet_node_samples(),
     *relu_conv_samples(),
+    *nasn_cascade_samples(),
 ]
 
 

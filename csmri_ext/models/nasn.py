@@ -45,12 +45,11 @@ class ReconstructionModule(nn.Module):
         self.last = nn.Conv2d(last, in_chans, 3, padding=1, bias=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """``(batch, in_chans, ny, nx)`` to the same shape. Without gradients one op, `csmri_ext.ops.nasn_cascade`."""
+        """``(batch, in_chans, ny, nx)`` to the same shape. But for training on CUDA one op, `ops.nasn_cascade`."""
         tensors = (image, *self.parameters())
-        if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
-            return self._cascade(image)
-        joined = self._cells_on_cuda(image) if image.is_cuda else self._cells_apart(image)
-        return ops.relu_conv(joined, self.last.weight, image)
+        if image.is_cuda and torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+            return ops.relu_conv(self._cells_on_cuda(image), self.last.weight, image)
+        return self._cascade(image)
 
     def flops(self, x: torch.Size) -> int:
         """Multiply-adds, for `csmri_ext.metrics.count_flops`; no layer has a bias."""
@@ -77,12 +76,6 @@ class ReconstructionModule(nn.Module):
         for cell in self._cells():
             before, last = last, cell.joined(before, last)
         return last
-
-    def _cells_apart(self, image: Tensor) -> Tensor:
-        before = last = [self.stem(image)]
-        for cell in self._cells():
-            before, last = last, cell.features(before, last)
-        return torch.cat(last, 1)
 
     def _cells(self) -> list[NasCell]:
         return [cell for cell in self.cells if isinstance(cell, NasCell)]

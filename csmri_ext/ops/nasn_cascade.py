@@ -1,4 +1,4 @@
-"""`nasn_cascade`: a whole NasN reconstruction module at inference, depth first."""
+"""`nasn_cascade`: a whole NasN reconstruction module, depth first."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from csmri_ext import _core
+from csmri_ext.ops import _nasn_training as training
 from csmri_ext.ops import _pixels as pixels
 from csmri_ext.ops import _separable_kernels as kernels
 from csmri_ext.ops import reference
 from csmri_ext.ops._arguments import require_tensors
 from csmri_ext.ops._batching import Batching
-from csmri_ext.ops._library import address, autocasting, convolution_dtype, launch, register, without_autocast
+from csmri_ext.ops._library import autocasting, convolution_dtype, register, without_autocast
 from csmri_ext.ops.separable_cell import (
     Genotype,
     check_genotype,
     flattened,
-    grouped_genotype,
-    grouped_weights,
     write_cell,
 )
 from csmri_ext.ops.separable_node import check_tensors, check_weights
@@ -41,8 +39,8 @@ def nasn_cascade(
 
     ``C_{-1} = C_0 = stem_1 * stem_0 * image`` (dense 3x3, no activation), ``C_l = separable_cell(C_{l-2}, C_{l-1})``,
     result ``image + last * relu(C_cells)``. On the CPU every layer keeps only the rows that the next ones still read,
-    so that all of them together stay in the cache. On CUDA the kernels of the nodes run back to back, image after
-    image, through buffers of one image. Inference only: no gradients.
+    so that all of them together stay in the cache; where gradients are wanted, they are written to memory besides. On
+    CUDA the kernels of the nodes run back to back, image after image, through buffers of one image: inference only.
 
     Parameters
     ----------
@@ -63,14 +61,14 @@ def nasn_cascade(
 
     Returns
     -------
-        Shape of `image`, channels_last. Equivalent to `reference.nasn_cascade`.
+        Shape of `image`, channels_last. Equivalent to `reference.nasn_cascade`. On the CPU differentiable twice.
 
     Raises
     ------
     TypeError, ValueError
         If dtypes, devices or shapes do not fit together.
     RuntimeError
-        If a gradient is wanted.
+        If a gradient is wanted on CUDA.
     """
     grouped = [[[list(edge) for edge in node] for node in cell] for cell in weights]
     require_tensors("nasn_cascade", image=image, stem=stem, preprocess=preprocess, weights=grouped, last=last)
@@ -89,7 +87,12 @@ def nasn_cascade(
         flat += [*pair, *(w for node in cell for edge in node for w in edge)]
     flat.append(last)
     if torch.is_grad_enabled() and any(t.requires_grad for t in (image, *flat)):
-        raise RuntimeError("nasn_cascade has no gradient: call it under torch.no_grad, or use separable_cell")
+        if image.is_cuda:
+            raise RuntimeError(
+                "nasn_cascade has no gradient on CUDA: call it under torch.no_grad, or use separable_cell"
+            )
+        with_tensors: tuple[Tensor, Any] = training.nasn_cascade_training(image, flat, *flattened(genotype), composite)
+        return with_tensors[0]
     result: Tensor = _nasn_cascade(image, flat, *flattened(genotype), composite)
     return result
 
@@ -134,30 +137,7 @@ def _forward(
     if image.is_cuda:
         return _layer_by_layer(image, weights, operations, sources, edges)
     out = pixels.empty(image, image.shape)
-    image, pixel = pixels.in_pixels(image)
-    weights = [w.contiguous() for w in weights]
-    per_cell = 2 + sum(map(kernels.n_weights, operations))
-    pairs, nodes, start = list(zip(operations, sources, strict=True)), [], 0
-    for n in edges:
-        kept = [(kernels.CODES[o], s) for o, s in pairs[start : start + n] if o != "none"]
-        nodes.append([_core.CascadeEdge(operation=code, source=source) for code, source in kept])
-        start += n
-    args = _core.NasnCascadeArgs(
-        shape=_core.CascadeShape(
-            in_channels=image.shape[1],
-            channels=weights[0].shape[0],
-            cells=(len(weights) - 3) // per_cell,
-            composite=composite,
-            nodes=nodes,
-        ),
-        image=address(image),
-        pixel=pixel,
-        out=address(out),
-        out_pixel=out.shape[1],
-        weights=[address(w) for w in weights],
-        **pixels.extents(image),
-    )
-    launch("nasn_cascade", image, args)
+    training.write_cascade(image, weights, operations, sources, edges, composite, out, [])
     return out
 
 
@@ -195,22 +175,10 @@ def _layer_by_layer(
     return out
 
 
-def _flops(
-    image: Any, weights: Any, operations: Any, sources: Any, edges: Any, composite: bool, *_: Any, **__: Any
-) -> int:
-    """Of the function as it is written: the composite stem counts as the two convolutions that it stands for."""
-    return 2 * image[0] * image[2] * image[3] * sum(int(torch.Size(w).numel()) for w in weights)
-
-
 def _twin(
     image: Tensor, weights: list[Tensor], operations: list[str], sources: list[int], edges: list[int], composite: bool
 ) -> Tensor:
-    genotype = grouped_genotype(operations, sources, edges)
-    per_cell = 2 + sum(map(kernels.n_weights, operations))
-    cells = [weights[i : i + per_cell] for i in range(2, len(weights) - 1, per_cell)]
-    preprocess = [cell[:2] for cell in cells]
-    own = [grouped_weights(genotype, cell[2:]) for cell in cells]
-    return reference.nasn_cascade(image, genotype, weights[:2], preprocess, own, weights[-1])
+    return training.twin_of_module(image, weights, operations, sources, edges)
 
 
 _nasn_cascade = register(
@@ -218,7 +186,7 @@ _nasn_cascade = register(
     "-> Tensor",
     _forward,
     fake=lambda image, weights, operations, sources, edges, composite: pixels.empty(image, image.shape),
-    flops=_flops,
+    flops=training.flops_of_module,
     twin=_twin,  # nobody's gradient comes here, but nested transforms of torch.func may
     batching=Batching(batched=("image",)),
 )

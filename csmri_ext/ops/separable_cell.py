@@ -232,6 +232,7 @@ def _read(sources: Sequence[int]) -> list[int]:
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     before, last, first, second, ctx.operations, ctx.sources, ctx.edges, weights = inputs
     ctx.mark_non_differentiable(*output[1:])
+    ctx.set_materialize_grads(False)  # else two tensors of zeros for the states
     # copies of the nodes that the backward pass reads: an activation may overwrite the concatenation
     nodes = _slices(output[0], len(ctx.edges))
     read = [nodes[i - 2].clone() for i in _read(ctx.sources)]
@@ -239,7 +240,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     ctx.save_for_backward(before, last, first, second, *output[1:], *read, *weights)
 
 
-def _gradient(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
+def _gradient(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Any, ...]:
+    if grad is None:
+        return (None,) * 8
     tensors = ctx.saved_tensors  # read once: under activation checkpointing each reading recomputes
     saved, weights = list(tensors[: ctx.n_saved]), list(tensors[ctx.n_saved :])
     need_x = any(ctx.needs_input_grad[:2])

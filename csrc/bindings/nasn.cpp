@@ -2,6 +2,7 @@
 #include "nasn/nasn_cascade.hpp"
 #include "nasn/relu_conv.hpp"
 #include "nasn/separable_node.hpp"
+#include "nasn/stem_backward.hpp"
 #include "nasn/supernet_node.hpp"
 
 namespace csmri::bindings {
@@ -14,6 +15,8 @@ struct Typed<NasnCascadeArgs, T> {  // holds vectors
     args.image = static_cast<const T*>(given.image), args.pixel = given.pixel;
     args.out = static_cast<T*>(given.out), args.out_pixel = given.out_pixel;
     for (const void* weight : given.weights) args.weights.push_back(static_cast<const T*>(weight));
+    for (void* saved : given.saved) args.saved.push_back(static_cast<T*>(saved));
+    args.saved_pixel = given.saved_pixel;
     args.batch = given.batch, args.ny = given.ny, args.nx = given.nx;
     return args;
   }
@@ -124,11 +127,27 @@ void define_nasn_cascade(pybind11::module_& m) {
   using A = NasnCascadeArgs<void>;
   define_struct<A>(m, "NasnCascadeArgs", field("shape", &A::shape), field("image", &A::image),
                    field("pixel", &A::pixel), field("out", &A::out), field("out_pixel", &A::out_pixel),
-                   field("weights", &A::weights), field("batch", &A::batch), field("ny", &A::ny), field("nx", &A::nx));
+                   field("weights", &A::weights), field("saved", &A::saved), field("saved_pixel", &A::saved_pixel),
+                   field("batch", &A::batch), field("ny", &A::ny), field("nx", &A::nx));
   define_cpu<NasnCascadeArgs>(
       m, "nasn_cascade",
       [](auto level, const auto& args, const Workspace& work) { nasn_cascade_cpu<level()>(args, work); },
       [](auto level, const auto& args, int threads) { return nasn_cascade_scratch_bytes<level()>(args, threads); });
+}
+
+void define_stem_backward(pybind11::module_& m) {
+  using A = StemBackwardArgs<void>;
+  define_struct<A>(m, "StemBackwardArgs", field("image", &A::image), field("in_channels", &A::in_channels),
+                   field("pixel", &A::pixel), field("first", &A::first), field("second", &A::second),
+                   field("grad", &A::grad), field("channels", &A::channels), field("grad_pixel", &A::grad_pixel),
+                   field("residual", &A::residual), field("residual_pixel", &A::residual_pixel),
+                   field("grad_image", &A::grad_image), field("grad_image_pixel", &A::grad_image_pixel),
+                   field("grad_first", &A::grad_first), field("grad_second", &A::grad_second),
+                   field("batch", &A::batch), field("ny", &A::ny), field("nx", &A::nx));
+  define_cpu<StemBackwardArgs>(
+      m, "stem_backward",
+      [](auto level, const auto& args, const Workspace& work) { stem_backward_cpu<level()>(args, work); },
+      [](auto level, const auto& args, int threads) { return stem_backward_scratch_bytes<level()>(args, threads); });
 }
 
 const Room room(Room::Kind::op, [](pybind11::module_& m) {
@@ -136,6 +155,7 @@ const Room room(Room::Kind::op, [](pybind11::module_& m) {
   define_relu_conv(m);
   define_supernet_node(m);
   define_nasn_cascade(m);
+  define_stem_backward(m);
 });
 
 }  // namespace

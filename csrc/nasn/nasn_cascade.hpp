@@ -1,4 +1,5 @@
-// A whole NasN reconstruction module at inference (NasN, section 3), without its intermediate tensors in memory:
+// A whole NasN reconstruction module (NasN, section 3), its intermediate tensors written to memory only where a
+// training step wants them, and never read from there:
 //
 //     stem = conv3x3 conv3x3 image,   cells of nodes as in separable_cell on (stem, stem), (stem, cell 1), ...,
 //     out = image + conv3x3 relu(last cell).
@@ -22,6 +23,8 @@ struct NasnCascadeArgs {
   T* out;  // likewise
   std::int64_t out_pixel;
   std::vector<const T*> weights;  // in the order of schedule.hpp, in the layouts of separable_node.hpp
+  std::vector<T*> saved;  // empty, or relu of the tensors that schedule.hpp numbers: (batch, ny, nx, channels) each
+  std::vector<std::int64_t> saved_pixel;  // of each, elements from one pixel to the next
   std::int64_t batch, ny, nx;
 };
 

@@ -230,9 +230,27 @@ class Worker {
       if (raw) store(raw + at, value);
       if (rectified) store(rectified + at, relu<T>(value));
     });
+    save(tensor, y, rectified ? rectified : raw);
     if (x1_ < nx_) return;
     for (T* row : {raw, rectified})
       if (row) clear_behind(row, nx_, p_.schedule.tensors[tensor].channels);
+  }
+
+  // What a training step keeps of a row that has just been written.
+  void save(int tensor, std::int64_t y, const T* row) {
+    const int place = p_.schedule.tensors[tensor].saved;
+    if (a_.saved.empty() || place < 0 || !a_.saved[place]) return;
+    const std::int64_t channels = a_.shape.channels, pixel = a_.saved_pixel[place],
+                       x0 = std::max(x0_, strip_.x0 - strip_.first), x1 = std::min(x1_, strip_.x1 - strip_.first);
+    T* const to = a_.saved[place] + ((image_ * a_.ny + y) * a_.nx + strip_.first) * pixel;
+    const auto rectified = [](Vec<T> v, std::int64_t, std::int64_t, int) { return relu<T>(v); };
+    const bool may_stream = channels % kLanes<T> == 0 && pixel % kLanes<T> == 0 &&
+                            reinterpret_cast<std::uintptr_t>(to) % kVecBytes == 0 &&
+                            a_.batch * a_.ny * a_.nx * pixel * std::int64_t{sizeof(T)} >= (std::int64_t{4} << 20);
+    if (may_stream)
+      store_pixels<true>(row, group_size<T>(nx_), channels, x0, x1, to, pixel, rectified);
+    else
+      store_pixels<false>(row, group_size<T>(nx_), channels, x0, x1, to, pixel, rectified);
   }
 
   void output_row(int products, std::int64_t y) {
@@ -278,6 +296,7 @@ void nasn_cascade_cpu(const NasnCascadeArgs<T>& a, const Workspace& work) {
       for (std::int64_t i = images * team / teams; i < images * (team + 1) / teams; ++i)
         for (std::int64_t s = 0; s < plan.strips.n; ++s) worker.run(done + i, plan.strips.at(s));
       done += images;
+      stream_fence();
       everyone.wait(threads);
     }
   });

@@ -23,13 +23,13 @@ class Builder {
   }
 
   CascadeSchedule build(int rows_per_step) {
-    const int image = add(LayerKind::load, shape_.in_channels, {});
+    const int image = add(LayerKind::load, shape_.in_channels, {}, kNotSaved);
     int stem = image;
     if (shape_.composite) {
-      stem = add(LayerKind::stem, shape_.channels, {{Separable::relu_conv, image, 0, 1, 0, 0}});
+      stem = add(LayerKind::stem, shape_.channels, {{Separable::relu_conv, image, 0, 1, 0, 0}}, 0);
     } else {
-      stem = add(LayerKind::sum, shape_.channels, {{Separable::relu_conv, image, -1, 0, 0, 0}});
-      stem = add(LayerKind::sum, shape_.channels, {{Separable::relu_conv, stem, -1, 1, 0, 0}});
+      stem = add(LayerKind::sum, shape_.channels, {{Separable::relu_conv, image, -1, 0, 0, 0}}, kNotSaved);
+      stem = add(LayerKind::sum, shape_.channels, {{Separable::relu_conv, stem, -1, 1, 0, 0}}, 0);
     }
     before_.assign(shape_.cells + 2, -1);
     last_ = before_;
@@ -43,7 +43,7 @@ class Builder {
       add_state(cell + 2, 0, output);
     }
     const int weight = first_weight(shape_.cells);
-    const int products = add(LayerKind::products, 9 * shape_.in_channels, from_all(output, weight));
+    const int products = add(LayerKind::products, 9 * shape_.in_channels, from_all(output, weight), kNotSaved);
     layers_.push_back({LayerKind::output, -1, {{Separable::pointwise, products, -1, -1, 0, 0}}, 0, false});
     drop_unread();
     assign_lags(rows_per_step);
@@ -51,10 +51,13 @@ class Builder {
   }
 
  private:
-  int first_weight(int cell) const { return 2 + cell * (2 + edge_weights_); }
+  static constexpr int kNotSaved = -1;
 
-  int add(LayerKind kind, std::int64_t channels, std::vector<CascadeTerm> terms) {
-    tensors_.push_back({channels, 0, 0, 0});
+  int first_weight(int cell) const { return 2 + cell * (2 + edge_weights_); }
+  int first_saved(int cell) const { return 1 + cell * (2 + static_cast<int>(shape_.nodes.size())); }
+
+  int add(LayerKind kind, std::int64_t channels, std::vector<CascadeTerm> terms, int saved) {
+    tensors_.push_back({channels, 0, 0, 0, saved});
     const int out = static_cast<int>(tensors_.size()) - 1;
     layers_.push_back({kind, out, std::move(terms), 0, false});
     return out;
@@ -73,7 +76,7 @@ class Builder {
   void add_state(int cell, int which, const std::vector<int>& output) {
     if (cell >= shape_.cells) return;
     (which ? last_ : before_)[cell] =
-        add(LayerKind::sum, shape_.channels, from_all(output, first_weight(cell) + which));
+        add(LayerKind::sum, shape_.channels, from_all(output, first_weight(cell) + which), first_saved(cell) + which);
   }
 
   std::vector<int> add_nodes(int cell) {
@@ -87,7 +90,8 @@ class Builder {
             {edge.operation, states[edge.source], n == 2 ? weight : -1, n ? weight + n - 1 : -1, 0, shape_.channels});
         weight += n;
       }
-      states.push_back(add(LayerKind::sum, shape_.channels, std::move(terms)));
+      const int saved = first_saved(cell) + static_cast<int>(states.size());
+      states.push_back(add(LayerKind::sum, shape_.channels, std::move(terms), saved));
     }
     return {states.begin() + 2, states.end()};
   }

@@ -42,10 +42,12 @@ struct CascadeLayer {
   bool meets_before;  // reads beyond its own columns what was written since the last meeting of the threads
 };
 
+// Tensors that a training step keeps are numbered: the stem; for each cell s_0, s_1 and its nodes.
 struct CascadeTensor {
   std::int64_t channels;
   int lag;
   int raw_rows, rectified_rows;  // rows to keep as they are, and after ReLU; 0: not needed
+  int saved;                     // its place among the tensors that a training step keeps; -1: none
 };
 
 struct CascadeSchedule {

@@ -112,11 +112,15 @@ class Rows {
     for (std::int64_t i = 0; i < products_; ++i) {
       const std::int64_t tap = i / a_.outputs, row = y - tap / 3 + 1, shift = 1 - tap % 3;
       T* const to = grad_ + i / kBlock<T> * group_ + i % kBlock<T>;
-      const T* const from = row < 0 || row >= a_.ny ? nullptr : gradient(row) + i % a_.outputs;
-      for (std::int64_t x = 0; x < a_.nx; ++x) {
-        const bool inside = from && x + shift >= 0 && x + shift < a_.nx;
-        to[x * kBlock<T>] = inside ? from[(x + shift) * a_.grad_pixel] : T(0);
+      if (row < 0 || row >= a_.ny) {
+        for (std::int64_t x = 0; x < a_.nx; ++x) to[x * kBlock<T>] = T(0);
+        continue;
       }
+      const T* const from = gradient(row) + i % a_.outputs + shift * a_.grad_pixel;
+      const std::int64_t x0 = std::max<std::int64_t>(-shift, 0), x1 = std::min(a_.nx - shift, a_.nx);
+      for (std::int64_t x = x0; x < x1; ++x) to[x * kBlock<T>] = from[x * a_.grad_pixel];
+      if (x0 > 0) to[0] = T(0);
+      if (x1 < a_.nx) to[(a_.nx - 1) * kBlock<T>] = T(0);
     }
   }
 
