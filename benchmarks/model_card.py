@@ -69,7 +69,7 @@ def card(
         "",
         f"- File: {name}.safetensors, {len(weights) / 1000:.0f} kB, float32, sha256 "
         f"{hashlib.sha256(weights).hexdigest()}.",
-        f"- Data: {run['data']}. No image of a person was used.",
+        f"- Data: {run['data']}.{' No image of a person was used.' if _drawn(run) else ''}",
         f"- Masks: {_counted(recipe['masks'])} at {', '.join(f'{r:g}x' for r in recipe['accelerations'])}, mixed.",
         f"- Training: {summary['steps']} steps{changed} of {recipe['batch_size']} slice, sections of "
         f"{_counted(map(str, recipe['sizes']))} pixels in turn, loss {recipe['loss']}, Adam "
@@ -106,8 +106,9 @@ def card(
             lines.append(f"| {setting} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"Limits: trained on drawn anatomy, {_coils(recipe)}, masks of the kinds above. With other anatomies, noise "
-        "or masks the result may be worse than total variation, and errors can look like anatomy.",
+        f"Limits: trained on {'drawn anatomy' if _drawn(run) else 'these images'}, {_coils(recipe)}, masks of the "
+        "kinds above. With other anatomies, noise or masks the result may be worse than total variation, and errors "
+        "can look like anatomy.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -115,6 +116,10 @@ def card(
 def _smaller(run: dict[str, Any]) -> str:
     settings = ", ".join(f"{key} {_shown(value)}" for key, value in run.get("overrides", {}).items())
     return f"; these weights are of one with {settings}" if settings else ""
+
+
+def _drawn(run: dict[str, Any]) -> bool:
+    return bool(run["data"].startswith("procedural phantom"))
 
 
 def _coils(recipe: dict[str, Any]) -> str:
@@ -138,7 +143,8 @@ def _command(run: dict[str, Any], summary: dict[str, Any]) -> str:
         words += [f"--{option}", *(map(str, value) if isinstance(value, list) else [f"{value}"])]
     if run.get("overrides"):
         words += ["--set", *(f"{key}={_shown(value)}" for key, value in run["overrides"].items())]
-    return shlex.join([*words, "--threads", str(summary["threads"]), "--volumes", _volumes(run["data"])])
+    images = ["--volumes", _volumes(run["data"])] if _drawn(run) else ["--data", run["data"].split(",")[0]]
+    return shlex.join([*words, "--threads", str(summary["threads"]), *images])
 
 
 def _shown(value: Any) -> str:
