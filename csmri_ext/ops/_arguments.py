@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
-
-
-def broadcasts(size: Sequence[int], full: Sequence[int]) -> bool:
-    """Whether a tensor of shape `size` broadcasts to shape `full`.
-
-    Compiled functions run it: in torch 2.7 a compiled ``zip(..., strict=False)`` refuses different lengths.
-    """
-    start = len(full) - len(size)
-    return start >= 0 and all(n in (1, m) for n, m in zip(size, full[start:], strict=True))
 
 
 def require_tensors(op: str, optional: tuple[str, ...] = (), /, **arguments: Any) -> None:

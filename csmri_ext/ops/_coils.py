@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from csmri_ext.ops import _packed_kspace as packed
-from csmri_ext.ops._arguments import broadcasts, require_tensors
+from csmri_ext.ops._arguments import require_tensors
+from csmri_ext.ops.broadcasting import broadcasts
 
 
 def check_forward(

@@ -12,9 +12,10 @@ from torch import Tensor
 from csmri_ext.ops import _data_consistency_kernels as kernels
 from csmri_ext.ops import _packed_kspace as packed
 from csmri_ext.ops import reference
-from csmri_ext.ops._arguments import broadcasts, require_tensors
+from csmri_ext.ops._arguments import require_tensors
 from csmri_ext.ops._data_consistency_once import once
 from csmri_ext.ops._library import autocasting
+from csmri_ext.ops.broadcasting import broadcasts
 
 
 class PreparedKspace(NamedTuple):

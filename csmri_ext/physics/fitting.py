@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import torch
 from torch import Tensor
 
+from csmri_ext.ops.broadcasting import broadcast_together, broadcasts
 from csmri_ext.physics.mask_properties import check_mask
 
 
@@ -82,18 +80,12 @@ def require_fit(name: str, x: Tensor, sens_maps: Tensor, n_axes: int) -> None:
     """Equal last axes (those of an image, or of coil images), and batches that broadcast."""
     batch, of_maps = x.shape[:-n_axes], sens_maps.shape[:-3]
     fits = x.ndim >= n_axes and x.shape[-n_axes:] == sens_maps.shape[-n_axes:]
-    if not fits or any(n != m and n != 1 and m != 1 for n, m in _pairs_of_last(batch, of_maps)):
+    if not fits or not broadcast_together(batch, of_maps):
         raise ValueError(f"{name} {tuple(x.shape)} does not fit sens_maps {tuple(sens_maps.shape)}")
 
 
 def require_broadcast(mask: Tensor, name: str, x: Tensor, n_axes: int | None = None) -> None:
     """Raise unless the mask, or its last axes, broadcast to those of `x`."""
     small, large = (mask.shape, x.shape) if n_axes is None else (mask.shape[-n_axes:], x.shape[-n_axes:])
-    if len(small) > len(large) or any(n not in (1, full) for n, full in _pairs_of_last(small, large)):
+    if not broadcasts(small, large):
         raise ValueError(f"mask {tuple(mask.shape)} does not broadcast to {name} {tuple(x.shape)}")
-
-
-def _pairs_of_last(a: torch.Size, b: torch.Size) -> Iterator[tuple[int, int]]:
-    """Pair the last sizes; in torch 2.7 a compiled ``zip(..., strict=False)`` refuses different lengths."""
-    n = min(len(a), len(b))
-    return zip(a[len(a) - n :], b[len(b) - n :], strict=True)

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from csmri_ext.physics.fitting import require_broadcast
 from csmri_ext.physics.fourier import ifft2c
 from csmri_ext.physics.mask_properties import calibration_block, check_mask
 
@@ -41,10 +42,8 @@ def sampled_center(kspace: Tensor, mask: Tensor | None) -> Tensor:
         sampled = (kspace != 0).any(-3)
     else:
         check_mask(mask)
-        try:
-            sampled = mask.broadcast_to(kspace.shape).all(-3)
-        except RuntimeError:
-            raise ValueError(f"mask {tuple(mask.shape)} does not broadcast to kspace {tuple(kspace.shape)}") from None
+        require_broadcast(mask, "kspace", kspace)
+        sampled = mask.broadcast_to(kspace.shape).all(-3)
     rows, columns = (slice(0, 1), *calibration_block(sampled.all(0)))[-2:]
     reason = _shortfall(rows, columns, ny, nx)
     if reason:
