@@ -31,7 +31,7 @@ from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.data import open_images
 from csmri_ext.metrics import psnr, ssim
 from csmri_ext.phantom import coil_maps
-from csmri_ext.physics import estimate_sens_maps, make_mask
+from csmri_ext.physics import estimate_maps_and_object, make_mask
 from csmri_ext.recon import methods
 from csmri_ext.recon.problem import Problem
 
@@ -103,9 +103,8 @@ def judge(
     with_tuned: bool = True,
 ) -> tuple[float | None, Scores]:
     """Scores of every method at one mask setting, and the weight of TV with the best mean PSNR."""
-    problems = [
-        undersample(image, kind, acceleration, seed, coils, noise, number) for number, image in enumerate(slices)
-    ]
+    pairs = [undersample(image, kind, acceleration, seed, coils, noise, number) for number, image in enumerate(slices)]
+    problems, of_networks = ([pair[i] for pair in pairs] for i in (0, 1))
     found: Scores = {"zero-filled": scores("zero-filled", slices, problems)}
     weight = None
     if with_tuned:
@@ -114,10 +113,8 @@ def judge(
         found["tv-bart"] = scores("tv-bart", slices, problems, weight)
         if coils > 1:
             found["wavelet-bart"] = tuned("wavelet-bart", WAVELET_WEIGHTS, slices, problems)[1]
-    if coils > 1:
-        problems = [with_uncropped_maps(problem) for problem in problems]
     for name in networks:
-        found[methods.find(name).name] = scores(name, slices, problems)
+        found[methods.find(name).name] = scores(name, slices, of_networks)
     return weight, found
 
 
@@ -147,20 +144,23 @@ def undersample(
     coils: int = 1,
     noise: float = 0.0,
     number: int = 0,
-) -> Problem:
-    """Measure an image; `number` is the seed of its coils and of the noise."""
+) -> tuple[Problem, Problem]:
+    """Measure an image; `number` is the seed of its coils and of the noise.
+
+    Returns
+    -------
+        The problem, and the same for networks, whose sensitivities are not 0 in air.
+    """
     mask = make_mask(kind, image.shape, acceleration, seed=seed)
     kspace = fft2c(coil_maps(image.shape, coils, number) * image)
     random = np.random.default_rng([number, 12]).standard_normal((*kspace.shape, 2)).view(np.complex128)[..., 0]
     measured = torch.from_numpy(kspace + noise * np.abs(image).max() * random).to(torch.complex64) * mask
-    maps = estimate_sens_maps(measured, mask)[None].numpy() if coils > 1 else None
-    return Problem(measured[None].numpy(), mask.numpy(), maps, image.shape, {}, 200, "cpu", 1)
-
-
-def with_uncropped_maps(problem: Problem) -> Problem:
-    """Estimate the sensitivities again as networks are given them, not 0 in air."""
-    kspace, mask = torch.from_numpy(problem.kspace), torch.from_numpy(problem.mask)
-    return replace(problem, sens_maps=estimate_sens_maps(kspace, mask, cropped=False).numpy())
+    problem = Problem(measured[None].numpy(), mask.numpy(), None, image.shape, {}, 200, "cpu", 1)
+    if coils == 1:
+        return problem, problem
+    maps, is_object = (found[None].numpy() for found in estimate_maps_and_object(measured, mask))
+    cropped = np.where(is_object[:, None], maps, np.complex64(0))
+    return replace(problem, sens_maps=cropped), replace(problem, sens_maps=maps)
 
 
 def scores(

@@ -173,12 +173,29 @@ def test_quality_tunes_tv_on_the_slices_it_judges(tmp_path: Path, monkeypatch: p
     assert weight in quality.WEIGHTS
     zero_filled, tv = (sum(found[name][0]) for name in ("zero-filled", "tv"))
     assert tv > zero_filled
-    problems = [quality.undersample(image, "random", 4, 0) for image in slices]
+    problems = [quality.undersample(image, "random", 4, 0)[0] for image in slices]
     assert tv == max(sum(quality.scores("tv", slices, problems, w)[0]) for w in quality.WEIGHTS)
     results = {("random", 4): (weight, found)}
     assert f"| random 4x | {weight:g} | " in quality.table(results)
     quality.draw(results, tmp_path / "quality.svg")
     assert "PSNR" in (tmp_path / "quality.svg").read_text()
+
+
+def test_quality_calibrates_a_slice_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import quality
+    from csmri_ext.phantom import phantom_volume
+    from csmri_ext.physics import estimate_sens_maps
+    from csmri_ext.physics.calibration import estimate
+
+    solved = []
+    solve = estimate.maps_and_object
+    monkeypatch.setattr(estimate, "maps_and_object", lambda *args: solved.append(args) or solve(*args))
+    cropped, whole = quality.undersample(phantom_volume(1, 48, 3)[0], "random", 4, 0, coils=3)
+    assert len(solved) == 1
+    kspace, mask = torch.from_numpy(cropped.kspace), torch.from_numpy(cropped.mask)
+    for problem, kind in ((cropped, True), (whole, False)):
+        np.testing.assert_array_equal(problem.sens_maps, estimate_sens_maps(kspace, mask, cropped=kind).numpy())
+        np.testing.assert_array_equal(problem.kspace, cropped.kspace)
 
 
 def test_model_card_says_where_weights_are_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

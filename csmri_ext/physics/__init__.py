@@ -6,6 +6,7 @@ from csmri_ext.physics.calibration import (
     calibration_shortfall,
     describe_estimate,
     ecalib_shortfall,
+    estimate_maps_and_object,
     estimate_sens_maps,
 )
 from csmri_ext.physics.cg_sense import cg_sense
@@ -26,6 +27,7 @@ __all__ = [
     "describe_estimate",
     "describe_mask",
     "ecalib_shortfall",
+    "estimate_maps_and_object",
     "estimate_sens_maps",
     "fft2c",
     "ifft2c",

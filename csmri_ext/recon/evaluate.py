@@ -130,12 +130,14 @@ class Problems:
         self.setup = setup
         self._key: tuple[Any, ...] = ()
         self._problems: dict[str | None, Problem] = {}  # by the source of their sensitivities
+        self._estimated: tuple[NDArray[np.complex64], NDArray[np.bool_]] | None = None  # maps, and where the object is
 
     def get(self, volume: Volume, sampling: Sampling, slices: Sequence[int], method: Method | None = None) -> Problem:
         """Read, undersample and calibrate some slices of a volume, for a method (None: one that is no network)."""
         key = (volume.label, sampling, tuple(slices))
         if key != self._key:
             self._problems.clear()  # release the memory before reading more
+            self._estimated = None
             self._key = key
         source = self.setup.maps_source(volume, sampling, method)
         if source not in self._problems:
@@ -175,18 +177,30 @@ class Problems:
             options = ["-c", "0"] if source == ECALIB_UNCROPPED else []
             setup = self.setup
             return ecalib(kspace, calibration_size=24, options=options, processes=setup.workers, binary=setup.bart)
-        import torch
+        if self._estimated is None:  # both kinds of maps come of it
+            self._estimated = _estimated(kspace, mask)
+        maps, is_object = self._estimated
+        return np.where(is_object[:, None], maps, np.complex64(0)) if source == _estimate(cropped=True) else maps
 
-        from csmri_ext.physics import estimate_sens_maps
 
-        sampled, maps, cropped = torch.from_numpy(mask), np.empty_like(kspace), source == _estimate(cropped=True)
-        try:
-            for i, item in enumerate(kspace):
-                check_stop()  # in a thread, where no signal arrives
-                maps[i] = estimate_sens_maps(torch.from_numpy(item), sampled, cropped=cropped).numpy()
-            return maps
-        except ValueError as error:
-            raise InputError(f"coil sensitivities: {error}") from error
+def _estimated(
+    kspace: NDArray[np.complex64], mask: NDArray[np.bool_]
+) -> tuple[NDArray[np.complex64], NDArray[np.bool_]]:
+    """Estimate maps that are not cropped ``(slices, coils, ny, nx)``, and where the object is ``(slices, ny, nx)``."""
+    import torch
+
+    from csmri_ext.physics import estimate_maps_and_object
+
+    sampled, maps = torch.from_numpy(mask), np.empty_like(kspace)
+    is_object = np.empty((len(kspace), *kspace.shape[2:]), np.bool_)
+    try:
+        for i, item in enumerate(kspace):
+            check_stop()  # in a thread, where no signal arrives
+            found = estimate_maps_and_object(torch.from_numpy(item), sampled)
+            maps[i], is_object[i] = found.sens_maps.numpy(), found.is_object.numpy()
+        return maps, is_object
+    except ValueError as error:
+        raise InputError(f"coil sensitivities: {error}") from error
 
 
 def evaluate(

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from csmri_ext.physics.calibration.center import calibration_shortfall
 from csmri_ext.physics.calibration.ecalib_limits import ecalib_shortfall
-from csmri_ext.physics.calibration.estimate import DEFAULT_METHOD, METHODS, describe_estimate, estimate_sens_maps
+from csmri_ext.physics.calibration.espirit import MapsAndObject
+from csmri_ext.physics.calibration.estimate import (
+    DEFAULT_METHOD,
+    METHODS,
+    describe_estimate,
+    estimate_maps_and_object,
+    estimate_sens_maps,
+)
 
 __all__ = [
     "DEFAULT_METHOD",
     "METHODS",
+    "MapsAndObject",
     "calibration_shortfall",
     "describe_estimate",
     "ecalib_shortfall",
+    "estimate_maps_and_object",
     "estimate_sens_maps",
 ]

@@ -34,7 +34,6 @@ SIDE = 24  # of the calibration region, as in `bart ecalib`; the longer side gro
 PATCHES = 3  # for each column of the calibration matrix, if there are that many
 THRESHOLD = 1e-3  # smallest eigenvalue of the Gram matrix that counts as signal, relative to the largest
 CROP = 0.9
-NO_CROP = -1.0
 OBJECT = 0.2  # brightness relative to the brightest pixel from which on a pixel is part of the object
 ENOUGH = 0.8  # eigenvalue that 95 % of the object must reach, else the kernel is too wide for the lines
 COARSE = 32  # side of the grid on which that is looked at
@@ -57,8 +56,23 @@ class EigenMaps(NamedTuple):
     eigenvalues: Tensor
 
 
-def espirit_maps(center: Tensor, ny: int, nx: int, crop: float = CROP) -> Tensor:
-    """Sensitivities by ESPIRiT, 0 where there is no object.
+class MapsAndObject(NamedTuple):
+    """Sensitivities at every pixel, and where the object is.
+
+    Attributes
+    ----------
+    sens_maps
+        complex, ``(batch, coils, ny, nx)``, of any norm and phase, not cropped.
+    is_object
+        bool, ``(batch, ny, nx)``, False in air.
+    """
+
+    sens_maps: Tensor
+    is_object: Tensor
+
+
+def maps_and_object(center: Tensor, ny: int, nx: int, crop: float = CROP) -> MapsAndObject:
+    """Sensitivities by ESPIRiT, and where there is an object.
 
     Pixels where the low-resolution image is brighter than a fifth of its maximum are the object for sure, and kept. The
     eigenvalue that 95 % of them reach, 0.99 with 24 columns and less with few, is the yardstick: other pixels are kept
@@ -73,13 +87,14 @@ def espirit_maps(center: Tensor, ny: int, nx: int, crop: float = CROP) -> Tensor
     ny, nx
         Size of the maps.
     crop
-        Smallest eigenvalue that is kept, relative to that of the object; `NO_CROP`: all are.
+        Smallest eigenvalue that is kept, relative to that of the object.
 
     Returns
     -------
-        complex, ``(batch, coils, ny, nx)``, of any norm.
+        Maps, and which pixels are kept.
     """
-    return torch.cat([_maps_of_slice(item, ny, nx, crop) for item in center.split(1)])
+    found = [_of_slice(item, ny, nx, crop) for item in center.split(1)]
+    return MapsAndObject(torch.cat([one.sens_maps for one in found]), torch.cat([one.is_object for one in found]))
 
 
 def eigen_maps(center: Tensor, ny: int, nx: int, kernel: tuple[int, int]) -> EigenMaps:
@@ -88,7 +103,7 @@ def eigen_maps(center: Tensor, ny: int, nx: int, kernel: tuple[int, int]) -> Eig
     Parameters
     ----------
     center
-        As in `espirit_maps`.
+        As in `maps_and_object`.
     ny, nx
         Size of the maps.
     kernel
@@ -101,16 +116,15 @@ def eigen_maps(center: Tensor, ny: int, nx: int, kernel: tuple[int, int]) -> Eig
     return _eigen_maps(_coefficients(center, kernel), smooth_images(center, ny, nx))
 
 
-def _maps_of_slice(center: Tensor, ny: int, nx: int, crop: float) -> Tensor:
+def _of_slice(center: Tensor, ny: int, nx: int, crop: float) -> MapsAndObject:
     images = smooth_images(center, ny, nx)
     for kernel in _kernels(*center.shape[-2:]):
         coefficients = _coefficients(center, kernel)
         reached = _eigenvalue_of_object(coefficients, center)
         if reached > ENOUGH:
             maps, eigenvalues = _eigen_maps(coefficients, images)
-            keep = (eigenvalues > crop * reached) | _is_bright(images)
-            return maps * keep[:, None]
-    return images
+            return MapsAndObject(maps, (eigenvalues > crop * reached) | _is_bright(images))
+    return MapsAndObject(images, torch.ones_like(images[:, 0], dtype=torch.bool))
 
 
 def _kernels(my: int, mx: int) -> Iterator[tuple[int, int]]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
 from csmri_ext.physics.calibration.center import sampled_center
-from csmri_ext.physics.calibration.espirit import NO_CROP, espirit_maps
+from csmri_ext.physics.calibration.espirit import MapsAndObject, maps_and_object
 from csmri_ext.physics.calibration.smooth import adaptive_maps, low_resolution_maps
 from csmri_ext.physics.coils import align_phase, rss
 from csmri_ext.physics.fitting import require_no_pairs
 
-METHODS = {"espirit": espirit_maps, "low_resolution": low_resolution_maps, "adaptive": adaptive_maps}
 DEFAULT_METHOD = "espirit"
+_EVERYWHERE = {"low_resolution": low_resolution_maps, "adaptive": adaptive_maps}  # these know no air
+METHODS = (DEFAULT_METHOD, *_EVERYWHERE)
 
 
 def estimate_sens_maps(
@@ -64,6 +63,30 @@ def estimate_sens_maps(
         Unknown method; wrong axes; a fully sampled centre of fewer than 4 samples along an axis; no signal in it, or
         values that are not finite.
     """
+    maps, is_object = estimate_maps_and_object(kspace, mask, method)
+    return maps.where(is_object.unsqueeze(-3), 0) if cropped else maps
+
+
+def estimate_maps_and_object(kspace: Tensor, mask: Tensor | None = None, method: str = DEFAULT_METHOD) -> MapsAndObject:
+    """Estimate coil sensitivities at every pixel and where the object is: both maps of `estimate_sens_maps` at once.
+
+    Those that are cropped are ``sens_maps`` where ``is_object``, and 0 elsewhere; the others are ``sens_maps``.
+
+    Parameters
+    ----------
+    kspace, mask, method
+        As in `estimate_sens_maps`.
+
+    Returns
+    -------
+        Maps of the shape and dtype of `kspace`, norm 1 over the coils; and bool of this shape without coils, False in
+        air, which only ``espirit`` finds.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `estimate_sens_maps`.
+    """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r} (known: {', '.join(METHODS)})")
     require_no_pairs("kspace", kspace)
@@ -72,14 +95,18 @@ def estimate_sens_maps(
             "kspace must be complex (coils, ny, nx) or (batch, coils, ny, nx), "
             f"got {kspace.dtype} {tuple(kspace.shape)}"
         )
+    shape = (*kspace.shape[:-3], *kspace.shape[-2:])
     if kspace.shape[-3] == 1 or kspace.numel() == 0:
-        return torch.ones_like(kspace)
+        return MapsAndObject(torch.ones_like(kspace), torch.ones(shape, dtype=torch.bool, device=kspace.device))
     center = sampled_center(kspace.reshape(-1, *kspace.shape[-3:]), mask)
-    estimate = METHODS[method] if cropped or method != "espirit" else partial(espirit_maps, crop=NO_CROP)
-    maps = estimate(center, *kspace.shape[-2:])
+    if method in _EVERYWHERE:
+        maps = _EVERYWHERE[method](center, *kspace.shape[-2:])
+        is_object = torch.ones_like(maps[:, 0], dtype=torch.bool)
+    else:
+        maps, is_object = maps_and_object(center, *kspace.shape[-2:])
     norm = rss(maps)[:, None]
     maps = maps / norm.clamp_min(torch.finfo(norm.dtype).tiny)
-    return align_phase(maps, center).reshape(kspace.shape)
+    return MapsAndObject(align_phase(maps, center).reshape(kspace.shape), is_object.reshape(shape))
 
 
 def describe_estimate(method: str = DEFAULT_METHOD, *, cropped: bool = True) -> str:

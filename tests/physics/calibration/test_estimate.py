@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from csmri_ext.bridge import ecalib, load
-from csmri_ext.physics import cg_sense, estimate_sens_maps, fft2c, ifft2c, kspace_residual, make_mask, rss
+from csmri_ext.physics import (
+    cg_sense,
+    estimate_maps_and_object,
+    estimate_sens_maps,
+    fft2c,
+    ifft2c,
+    kspace_residual,
+    make_mask,
+    rss,
+)
 from csmri_ext.physics.calibration.center import crop_or_pad, smooth_images
 from csmri_ext.physics.calibration.smooth import _local_eigenvectors
 
@@ -96,7 +105,9 @@ def test_maps_that_are_not_cropped_are_the_same_and_reach_into_air() -> None:
     whole = estimate_sens_maps(measured.kspace, cropped=False)
     kept = rss(cropped) > 0
     assert not kept.all()
-    torch.testing.assert_close(whole[:, kept], cropped[:, kept])
+    assert torch.equal(whole[:, kept], cropped[:, kept])
+    both = estimate_maps_and_object(measured.kspace)
+    assert torch.equal(both.sens_maps, whole) and torch.equal(both.is_object, kept)
     torch.testing.assert_close(rss(whole), torch.ones_like(rss(whole)))
     for method in ("low_resolution", "adaptive"):
         maps = (estimate_sens_maps(measured.kspace, method=method, cropped=choice) for choice in (True, False))
