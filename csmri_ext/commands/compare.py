@@ -272,7 +272,8 @@ def notes(plan: Plan, files: Sequence[str]) -> list[str]:
         max(volume.acquisition.n_coils for volume in plan.volumes),
     )
     texts += [unfamiliar] if unfamiliar else []
-    texts += plan.setup.notes([(volume, sampling) for volume in plan.volumes for sampling in plan.samplings(volume)])
+    pairs = [(volume, sampling) for volume in plan.volumes for sampling in plan.samplings(volume)]
+    texts += plan.setup.notes(pairs, plan.methods)
     empty = {volume.label: len(volume.skipped) for volume in plan.volumes if volume.skipped}
     texts += [f"empty slices left out: {', '.join(f'{n} of {label}' for label, n in empty.items())}"] if empty else []
     reasons = {str(volume.acquisition.attrs["note"]) for volume in plan.volumes if volume.acquisition.attrs.get("note")}

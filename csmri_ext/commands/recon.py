@@ -41,7 +41,7 @@ from csmri_ext.recon.ahead import ahead
 from csmri_ext.recon.bart_networks import of_bart_weights
 from csmri_ext.recon.bart_path import bart_path
 from csmri_ext.recon.error_map import COUNT, error_map
-from csmri_ext.recon.evaluate import Problems, Setup
+from csmri_ext.recon.evaluate import Problems, Setup, zero_words
 from csmri_ext.recon.methods import (
     OF_BART_WEIGHTS,
     Method,
@@ -302,7 +302,7 @@ def _reconstruct(
             for volume, sampling in zip(volumes, samplings, strict=True)
         },
     )
-    for text in setup.notes(list(zip(volumes, samplings, strict=True))):
+    for text in setup.notes(list(zip(volumes, samplings, strict=True)), [method]):
         sys.stderr.write(f"warning: {text}\n")
     start = time.perf_counter()
     volume, acquisition, sampling = volumes[0], acquisitions[0], samplings[0]
@@ -357,6 +357,8 @@ def _reconstruct(
         line += f"; {method.weight} weight {args.tv_weight:g}"
     if record["sens_maps"] is not None:
         line += f"; sensitivities: {record['sens_maps']}"
+        if volume.unseen_share:
+            line += f", {zero_words(volume.unseen_share)}"
     return f"{line}; read as {reading(acquisition)}" if "axes" in acquisition.attrs else line
 
 

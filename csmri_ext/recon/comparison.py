@@ -12,7 +12,7 @@ from rich.console import Console
 from csmri_ext.errors import expected_errors, one_line
 from csmri_ext.progress import stage
 from csmri_ext.recon.error_map import volume_error_map
-from csmri_ext.recon.evaluate import Problems, Setup, evaluate, grouped
+from csmri_ext.recon.evaluate import Problems, Setup, evaluate, grouped, where
 from csmri_ext.recon.methods import Method, warm_up
 from csmri_ext.recon.regularization import has_reference, number_of_trials, tune, untuned
 from csmri_ext.recon.sampling import Sampling, samplings_of
@@ -87,7 +87,7 @@ class Plan:
         """What is not reconstructed since it cannot be calibrated, and why."""
         return grouped(
             [
-                (volume, sampling, self._impossible(volume, sampling))
+                (where(volume, sampling), self._impossible(volume, sampling))
                 for volume in self.volumes
                 for sampling in samplings_of(volume, self.grid)
             ]

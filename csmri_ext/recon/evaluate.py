@@ -89,14 +89,28 @@ class Setup:
         mask = sampling.mask(volume, self.seed) & volume.measured
         return calibration_shortfall(mask, volume.acquisition.matrix_size)
 
-    def notes(self, pairs: Sequence[tuple[Volume, Sampling]]) -> list[str]:
-        """Say what was done to masks of files, and where BART's ecalib is not used although BART was asked for.
+    def notes(self, pairs: Sequence[tuple[Volume, Sampling]], methods: Sequence[Method]) -> list[str]:
+        """Say what was done to masks of files, and which sensitivities are not what somebody might expect.
 
-        One line for all alike.
+        That is where BART's ecalib is not used although BART was asked for, and where networks get maps of a file that
+        are 0. One line for all alike.
         """
-        maps = [(volume, sampling, self.maps_note(volume, sampling)) for volume, sampling in pairs]
-        masks = grouped([(volume, sampling, sampling.note(volume)) for volume, sampling in pairs])
-        return masks + [f"{text}: sensitivities are estimated without BART" for text in grouped(maps)]
+        maps = grouped([(where(*pair), self.maps_note(*pair)) for pair in pairs])
+        masks = grouped([(where(volume, sampling), sampling.note(volume)) for volume, sampling in pairs])
+        notes = masks + [f"{text}: sensitivities are estimated without BART" for text in maps]
+        if any(method.network is not None for method in methods):
+            unseen = {volume.label: volume.unseen_share for volume, _ in pairs}
+            notes += [
+                f"{text}: networks have nothing to go by there, and lose what the reference has; bart ecalib -c 0 "
+                "writes maps that are not cropped"
+                for text in grouped(
+                    [
+                        (label, f"sensitivities of the file are {zero_words(share)}" if share else None)
+                        for label, share in unseen.items()
+                    ]
+                )
+            ]
+        return notes
 
 
 def _estimate(*, cropped: bool) -> str:
@@ -105,15 +119,25 @@ def _estimate(*, cropped: bool) -> str:
     return describe_estimate(cropped=cropped)
 
 
-def grouped(reasons: Sequence[tuple[Volume, Sampling, str | None]]) -> list[str]:
-    """Say what holds for which volumes at which settings: one line for all alike; None: nothing."""
+def zero_words(share: float) -> str:
+    """Say in how many pixels maps are 0: ``0 in 38 % of the pixels``."""
+    return f"0 in {'less than 1' if share < 0.01 else f'{100 * share:.0f}'} % of the pixels"
+
+
+def where(volume: Volume, sampling: Sampling) -> str:
+    """Name a volume at a setting."""
+    return f"{volume.label}, {sampling.title}"
+
+
+def grouped(reasons: Sequence[tuple[str, str | None]]) -> list[str]:
+    """Say what holds where, given as (where, what): one line for all alike; None: nothing."""
     found: dict[str, list[str]] = {}
-    for volume, sampling, reason in reasons:
+    for place, reason in reasons:
         if reason:
-            found.setdefault(reason, []).append(f"{volume.label}, {sampling.title}")
+            found.setdefault(reason, []).append(place)
     return [
-        f"{'; '.join(where[:3])}{f' and {len(where) - 3} more' if len(where) > 3 else ''}: {reason}"
-        for reason, where in found.items()
+        f"{'; '.join(places[:3])}{f' and {len(places) - 3} more' if len(places) > 3 else ''}: {reason}"
+        for reason, places in found.items()
     ]
 
 
@@ -261,6 +285,8 @@ def evaluate(
         note = problems.setup.maps_note(volume, sampling)
         if note is not None:
             details["sens_maps_note"] = note
+        if volume.unseen_share:
+            details["sens_maps_zero"] = volume.unseen_share
     row = Row(
         method=method.name,
         mask=sampling.kind,

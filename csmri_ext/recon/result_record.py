@@ -47,7 +47,8 @@ def make_record(
     -------
         ``command, version, method, weights`` (hash of the file, None for methods without any), ``untrained`` (true
         for random weights), ``mask`` (kind, acceleration, hash, sampled fraction...), ``sens_maps`` (where coil
-        sensitivities come from; None for one coil), ``input``, ``slices`` (first and end), ``reading`` (how the
+        sensitivities come from; None for one coil), ``sens_maps_zero`` (the share of pixels where all that a file gives
+        are 0, if there are such), ``input``, ``slices`` (first and end), ``reading`` (how the
         input's axes were read), ``warnings`` (what its reader had to decide, such as the first of two sets of
         sensitivities), ``settings``.
     """
@@ -60,6 +61,7 @@ def make_record(
         "untrained": not method.trained,
         "mask": sampling.describe(volume, setup.seed),
         "sens_maps": maps,
+        **({"sens_maps_zero": volume.unseen_share} if volume.unseen_share else {}),
         "input": describe_input(source, hashed=True),
         "slices": [volume.slices[0], volume.slices[-1] + 1],
         "reading": reading(volume.acquisition),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,18 @@ class Volume:
         """Read the file's own sensitivity maps of some slices, or None where it has none."""
         maps = self.acquisition.sens_maps
         return None if maps is None else np.stack([np.asarray(maps[i], np.complex64) for i in slices])
+
+    @cached_property
+    def unseen_share(self) -> float:
+        """Share of the pixels, over all slices, where every one of the file's own sensitivity maps is 0.
+
+        No coil sees such a pixel, so that no sample says anything about it. ``bart ecalib`` writes maps that are 0 in
+        air. Without maps, and with one coil, for which they are not used, it is 0.
+        """
+        if self.acquisition.sens_maps is None or self.acquisition.n_coils == 1:
+            return 0.0
+        unseen = [~np.asarray(self.acquisition.sens_maps[i]).any(axis=0) for i in self.slices]
+        return float(np.mean(unseen))
 
     def target(self, slices: Sequence[int]) -> NDArray[np.float32] | None:
         """Read the reference magnitude of some slices, float32 ``(len(slices), h, w)``; None where there is none."""

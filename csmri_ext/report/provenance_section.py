@@ -31,6 +31,7 @@ DETAIL_LABELS = {
     "argv": "command",
     "bart_argv": "command",
     "sens_maps": "coil sensitivities",
+    "sens_maps_zero": "share of pixels where they are 0",
 }
 FILES = {"recon"}  # details that name output, and say nothing about the method
 

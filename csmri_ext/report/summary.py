@@ -241,8 +241,11 @@ _SENS_MAPS = (  # a word of the source, and what the table says
 
 def _sens_maps(rows: Iterable[Row]) -> str:
     """Name the sources of the coil sensitivities in short; several are listed."""
-    found = [str(row.details["sens_maps"]) for row in rows if row.details.get("sens_maps")]
-    short = [next((text for word, text in _SENS_MAPS if word in source.lower()), source) for source in found]
+    found = [row.details for row in rows if row.details.get("sens_maps")]
+    sources = [(str(details["sens_maps"]), ", partly 0" if details.get("sens_maps_zero") else "") for details in found]
+    short = [
+        next((text for word, text in _SENS_MAPS if word in source.lower()), source) + zero for source, zero in sources
+    ]
     return ", ".join(dict.fromkeys(short))
 
 
