@@ -59,13 +59,13 @@ def load(path: str | os.PathLike[str], *, axes: str | None = None, **options: An
     """Open any supported file; slices are read when they are indexed.
 
     ===========================  =========================================================================
-    fastMRI ``.h5``              `fastmri.read_fastmri`; options ``axes``, ``key``, ``frames``
+    fastMRI ``.h5``              `fastmri.read_fastmri`; options ``axes``, ``key``, ``frames``, ``domain``
     ISMRMRD raw ``.h5, .mrd``    `ismrmrd.read_raw`; option ``frames``
-    BART ``.cfl/.hdr``, ``.ra``  `cfl_kspace.load_cfl_kspace`; options ``axes``, ``x_dim``, ``frames``
+    BART ``.cfl/.hdr``, ``.ra``  `kspace.load_cfl_kspace`; options ``axes``, ``x_dim``, ``frames``, ``domain``
     ``.nii``, ``.nii.gz``        `nifti.read_nifti`; options ``plane``, ``volume``
     ``.png``, ``.tif``           `images.read_image`
-    ``.npy``, ``.npz``           `npy.read_npy`, `npy.read_npz`; options ``axes``, ``key`` (npz), ``frames``
-    ``.mat``                     `mat.read_mat`; options ``axes``, ``key``, ``frames``
+    ``.npy``, ``.npz``           `npy.read_npy`, `npy.read_npz`; options as HDF5, ``key`` of npz
+    ``.mat``                     `mat.read_mat`; options ``axes``, ``key``, ``frames``, ``domain``
     ===========================  =========================================================================
 
     Parameters

@@ -81,7 +81,9 @@ def reading(acquisition: Acquisition) -> str:
     text = " x ".join(extents)
     if "axes" in attrs:
         text += f", axes {attrs['axes']}, from {attrs.get('axes_from', FROM_FORMAT)}"
-    details = [str(attrs[name]) for name in ("plane_from", "phase_encoding", "prepared") if attrs.get(name)]
+    details = [
+        str(attrs[name]) for name in ("domain_from", "plane_from", "phase_encoding", "prepared") if attrs.get(name)
+    ]
     if attrs.get("maps_from"):
         details.append(f"sensitivities from {attrs['maps_from']}")
     return ", ".join([text, *details])

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from csmri_ext.bridge import Acquisition, parse_axes, reading
+from csmri_ext.bridge.arrays.domain import DOMAINS
 from csmri_ext.bridge.load import Files
 from csmri_ext.commands.values import count, shown
 
-NAMES = ("axes", "key", "plane", "volume", "frames", "phase_encoding", "force")
+NAMES = ("axes", "key", "domain", "plane", "volume", "frames", "phase_encoding", "force")
 _MOST_FRAMES = 10**5
 _SHOWN = 3  # files named beside a reading or a warning that they share
 
@@ -23,6 +24,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--axes", type=_axes, metavar="'coil y x'", help="axes of bare arrays (.npy .mat ...): slice coil y x frame")
     add("--key", metavar="NAME", help="the array to read of a file with several (.npz .mat .h5)")
+    add("--domain", choices=DOMAINS, help="what a bare array holds (default: kspace if complex, unless called images)")
     add("--plane", choices=("axial", "coronal", "sagittal"), help="slices of NIfTI volumes (default: best resolution)")
     add("--volume", type=count, metavar="N", help="which volume of a NIfTI file with four axes, from 0")
     add("--frames", type=_frames, metavar="0,2-4", help="frames, repetitions or averages to read (default: all)")

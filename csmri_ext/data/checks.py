@@ -51,7 +51,7 @@ def check_center(kspace: NDArray[Any], axes: tuple[str, str] = ("y", "x")) -> Fi
     if not has_peak(energy):
         if _is_smooth(kspace):
             text = (
-                "no sample stands out and neighbours are alike: a complex image, not k-space? Apply a centred FFT first"
+                "no sample stands out and neighbours are alike: a complex image, not k-space? --domain image reads it"
             )
             return Finding("warning", "zero frequency", text)
         return Finding("warning", "zero frequency", "no sample stands out: noise, or no k-space")

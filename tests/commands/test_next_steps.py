@@ -20,7 +20,7 @@ QUICK = shlex.split(
     "--validate-every 1 --validation-slices 1 --device cpu --threads 1"
 )
 READ = {
-    **dict.fromkeys(("axes", "key", "plane", "volume", "frames", "phase_encoding", "force")),
+    **dict.fromkeys(("axes", "key", "domain", "plane", "volume", "frames", "phase_encoding", "force")),
     "plugin": [],
     "slices": None,
 }

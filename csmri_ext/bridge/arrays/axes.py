@@ -11,19 +11,18 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition
-from csmri_ext.bridge.arrays.content import check_content
+from csmri_ext.bridge.arrays.content import check_content, check_images
+from csmri_ext.bridge.arrays.domain import IMAGE_NAMES, KSPACE_NAMES, domain_of
 from csmri_ext.bridge.arrays.order import Order, suggestion
 from csmri_ext.bridge.beside import is_beside
 from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.bridge.from_images import image_acquisition
 from csmri_ext.bridge.from_kspace import kspace_acquisition
 from csmri_ext.bridge.mask_beside import in_axes
 from csmri_ext.bridge.numbers import as_float, is_complex, is_number
 from csmri_ext.bridge.reading import axes_in_words, choose_frames, note
 from csmri_ext.bridge.slice_checks import format_errors
-
-KSPACE_NAMES = ("kspace",)
-IMAGE_NAMES = ("images", "image")
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,16 @@ class AxisOrderedSlices:
             return as_float(item[np.newaxis] if self.add_coil_axis and "c" not in left else item)
 
 
+@dataclass(frozen=True)
+class _KspaceOf:
+    """``read(i)``: k-space of image i, (1, ny, nx)."""
+
+    read: AxisOrderedSlices
+
+    def __call__(self, i: int) -> NDArray[np.complex64]:
+        return fft2c(self.read(i))[np.newaxis]
+
+
 def array_acquisition(
     read_index: Callable[[tuple[int | slice, ...]], NDArray[Any]],
     shape: tuple[int, ...],
@@ -75,10 +84,11 @@ def array_acquisition(
     name: str = "",
     mask: NDArray[Any] | None = None,
     frames: Sequence[int] | None = None,
+    domain: str | None = None,
     force: bool = False,
     attrs: dict[str, Any] | None = None,
 ) -> Acquisition:
-    """Make an `Acquisition` of a bare array: complex is k-space, real is magnitude images.
+    """Make an `Acquisition` of a bare array: complex is k-space, real is magnitude images, unless the user says more.
 
     Parameters
     ----------
@@ -92,11 +102,13 @@ def array_acquisition(
     path, kind
         The file and its format, for errors.
     name
-        Name of the array in the file. A complex array called images is images.
+        Name of the array in the file, see `domain.domain_of`.
     mask
         Sampling mask of the file, for k-space, its axes in the order of those of the array.
     frames
         Those to read, default all, one after the other.
+    domain
+        ``kspace`` or ``image``, as the user says.
     force
         Believe what looks wrong.
     attrs
@@ -125,9 +137,11 @@ def array_acquisition(
     about = {"axes": axes_in_words(axes), "axes_from": order.source, "array": name, "n_frames": len(chosen)}
     about |= attrs or {}
     complex_values = is_complex(np.dtype(dtype)) or "i" in axes
-    if name in KSPACE_NAMES and not complex_values:
+    holds = domain_of(path, name, domain, is_complex=complex_values)
+    about |= {"domain_from": holds.words} if holds.words else {}
+    if holds.is_kspace and not complex_values:
         raise FileFormatError(f"{path}: {what}; k-space must be complex; {pairs_hint(shape, dtype)}")
-    if complex_values and name not in IMAGE_NAMES:
+    if holds.is_kspace:
         mask = None if mask is None else in_axes(mask, axes, path)
         read_kspace = AxisOrderedSlices(read_index, axes, True, n_slices, chosen)
         full_shape = (n_slices * len(chosen), size.get("c", 1), size["y"], size["x"])
@@ -137,9 +151,17 @@ def array_acquisition(
         return kspace_acquisition(read_kspace, full_shape, path, kind, mask=mask, force=force, attrs=about)
     if "c" in axes:
         expected = "images have no coil axis, expected (slices, ny, nx)"
-        raise FileFormatError(f"{path}: {what}; {expected}; {pairs_hint(shape, dtype)}")
+        remedy = (
+            "combine the coils, or apply a centred FFT to each and read k-space"
+            if complex_values
+            else pairs_hint(shape, dtype)
+        )
+        raise FileFormatError(f"{path}: {what}; {expected}; {remedy}")
     read_image = AxisOrderedSlices(read_index, axes, False, n_slices, chosen)
-    if n_slices == 2 and not order.certain:
+    if complex_values and not order.certain and not force:
+        with format_errors(path, kind):
+            check_images(_KspaceOf(read_image), axes, n_slices, path)
+    if n_slices == 2 and not complex_values and not order.certain:
         words = axes_in_words(axes.replace("s", "i"))
         note(about, f"two images of real numbers; if they are real and imaginary part of k-space: --axes '{words}'")
     return image_acquisition(read_image, n_slices * len(chosen), (size["y"], size["x"]), path, kind, about, force=force)

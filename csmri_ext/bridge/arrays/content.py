@@ -1,4 +1,4 @@
-"""What k-space says against the usual order of its axes: coils read as slices, slices as coils, k-space as either."""
+"""What samples say against the usual order of axes: coils read as slices, slices as coils, k-space as either."""
 
 from __future__ import annotations
 
@@ -56,8 +56,7 @@ def check_content(read_slice: ReadSlice, letters: str, shape: tuple[int, ...], p
     if n_slices == 1 or coils_like:
         some, slices_like = middle[:1], None
     else:
-        strongest = int(_energy(middle).argmax())
-        some = np.stack([read_slice(i)[strongest] for i in range(min(n_slices, _FEW))])
+        some = _some_slices(read_slice, n_slices, int(_energy(middle).argmax()))
         slices_like = looks_like_coils(some)
     if slices_like:
         raise FileFormatError(
@@ -77,6 +76,36 @@ def check_content(read_slice: ReadSlice, letters: str, shape: tuple[int, ...], p
                 f"{path}: {n_slices} {what} images of which one cannot tell whether they are slices or coils: say "
                 f"--axes '{exchanged}' or --axes '{read_as}'"
             )
+
+
+def check_images(read_slice: ReadSlice, letters: str, n_slices: int, path: Path) -> None:
+    """Look at complex images in the usual order: whether the slices are the coil images of one slice.
+
+    Parameters
+    ----------
+    read_slice
+        ``read_slice(i)`` is k-space of image i, (1, ny, nx).
+    letters
+        How the array would be read.
+    n_slices
+        Number of images.
+    path
+        The file, for errors.
+
+    Raises
+    ------
+    FileFormatError
+        They look like it.
+    """
+    if n_slices > 1 and looks_like_coils(_some_slices(read_slice, n_slices)):
+        raise FileFormatError(
+            f"{path}: read in the usual order, {axes_in_words(letters)}, but the {n_slices} images look like the coil "
+            f"images of one slice: combine them, or say --axes '{axes_in_words(letters)}' if they are slices"
+        )
+
+
+def _some_slices(read_slice: ReadSlice, n_slices: int, coil: int = 0) -> NDArray[Any]:
+    return np.stack([read_slice(i)[coil] for i in range(min(n_slices, _FEW))])
 
 
 def _are_unclear(images: NDArray[Any]) -> bool:

@@ -26,7 +26,13 @@ _Stored = tuple[tuple[int, ...], np.dtype[Any], Callable[[Any], NDArray[Any]]]
 
 
 def read_mat(
-    path: Path | str, *, key: str | None = None, axes: str | None = None, frames: Frames = None, force: bool = False
+    path: Path | str,
+    *,
+    key: str | None = None,
+    axes: str | None = None,
+    frames: Frames = None,
+    domain: str | None = None,
+    force: bool = False,
 ) -> Acquisition:
     """Read one variable of a MATLAB file; ``mask`` and ``sens_maps`` beside k-space, or called alike, belong to it.
 
@@ -46,6 +52,8 @@ def read_mat(
         `reading.parse_axes`.
     frames, force
         As in `npy.read_npy`.
+    domain
+        As in `npy.read_npz`.
 
     Raises
     ------
@@ -67,7 +75,7 @@ def read_mat(
             mask = read_small(read_mask, mask_shape, mask_dtype, shape, path, "mask")
     with format_errors(path, KIND):
         acquisition = array_acquisition(
-            read, shape, dtype, order, path, KIND, name=name, mask=mask, frames=frames, force=force
+            read, shape, dtype, order, path, KIND, name=name, mask=mask, frames=frames, domain=domain, force=force
         )
     maps = find_beside(name, arrays, MAPS_NAMES)
     if maps is not None:

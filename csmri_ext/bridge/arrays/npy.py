@@ -31,6 +31,7 @@ def read_npy(
     *,
     axes: str | None = None,
     frames: Frames = None,
+    domain: str | None = None,
     force: bool = False,
 ) -> Acquisition:
     """Read an npy file, memory-mapped.
@@ -46,6 +47,8 @@ def read_npy(
         Another order, one word per axis: ``"coil y x"`` is one slice of several coils, see `reading.parse_axes`.
     frames
         Those to read of an axis called frame.
+    domain
+        ``image``: complex numbers are images, not k-space.
     force
         Believe the usual order, and what else looks wrong.
 
@@ -64,11 +67,19 @@ def read_npy(
         array = np.load(path, mmap_mode="r")
     order = order_of(array.shape, NUMPY_AXES, path, "", axes, dtype=array.dtype, force=force)
     read_index = partial(_read_npy, path)
-    return array_acquisition(read_index, array.shape, array.dtype, order, path, "npy", frames=frames, force=force)
+    return array_acquisition(
+        read_index, array.shape, array.dtype, order, path, "npy", frames=frames, domain=domain, force=force
+    )
 
 
 def read_npz(
-    path: Path | str, *, key: str | None = None, axes: str | None = None, frames: Frames = None, force: bool = False
+    path: Path | str,
+    *,
+    key: str | None = None,
+    axes: str | None = None,
+    frames: Frames = None,
+    domain: str | None = None,
+    force: bool = False,
 ) -> Acquisition:
     """Read one array of an npz file; arrays ``mask`` and ``sens_maps`` beside k-space, or called alike, belong to it.
 
@@ -82,6 +93,8 @@ def read_npz(
         Name of the array; default ``kspace``, ``images`` or the only array.
     axes, frames, force
         As in `read_npy`.
+    domain
+        ``image`` or ``kspace``, where neither the numbers nor the name of the array say it, or say it wrongly.
 
     Raises
     ------
@@ -108,6 +121,7 @@ def read_npz(
         name=name,
         mask=mask,
         frames=frames,
+        domain=domain,
         force=force,
     )
     maps = find_beside(name, shapes, MAPS_NAMES)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition, LazyStack
 from csmri_ext.bridge.arrays.axes import array_acquisition
+from csmri_ext.bridge.arrays.domain import domain_of
 from csmri_ext.bridge.arrays.order import order_of, tiny_axis
 from csmri_ext.bridge.bart_files.cfl import read_cfl, read_cfl_header
 from csmri_ext.bridge.bart_files.dims import (
@@ -26,6 +27,7 @@ from csmri_ext.bridge.bart_files.dims import (
     phase_encoding_dim,
 )
 from csmri_ext.bridge.bart_files.header import CflError
+from csmri_ext.bridge.from_images import image_acquisition
 from csmri_ext.bridge.from_kspace import kspace_acquisition
 from csmri_ext.bridge.reading import choose_frames, note
 
@@ -38,6 +40,7 @@ def load_cfl_kspace(
     x_dim: int | None = None,
     phase_encoding: str | None = None,
     frames: Sequence[int] | None = None,
+    domain: str | None = None,
     force: bool = False,
 ) -> Acquisition:
     """Read centred k-space as BART stores it; slices are read when they are used.
@@ -60,6 +63,8 @@ def load_cfl_kspace(
         The same in words: ``READ``, ``PHS1``, ``PHS2``, a number, or ``y``, the other one than by default.
     frames
         Those to read; default all.
+    domain
+        ``image``: the file holds images, as ``bart pics`` writes them; without coils.
     force
         Take data that look non-Cartesian.
 
@@ -92,7 +97,9 @@ def load_cfl_kspace(
             raise CflError(f"{file}: dimensions {array.shape}, and axes {axes!r} name {len(shape)} of them only")
         read = _Squeezed(path, len(shape))
         kind = file.suffix[1:]
-        return array_acquisition(read, shape, array.dtype, order, file, kind, frames=frames, force=force, attrs=attrs)
+        return array_acquisition(
+            read, shape, array.dtype, order, file, kind, frames=frames, domain=domain, force=force, attrs=attrs
+        )
     if phase_encoding is not None:
         x_dim = phase_encoding_dim(phase_encoding, array.shape, os.fspath(path))
     kspace, dims, shape = _described(path, x_dim, "k-space")
@@ -133,6 +140,13 @@ def load_cfl_kspace(
     if len(places) < math.prod(n for _, n in loops):  # the chosen frames, on one dimension
         loops = [(loops[0][0], len(chosen)), *[loop for loop in loops[1:] if loop[0] == SLICE_DIM]]
     attrs["loop_dims"] = loops
+    holds = domain_of(file, "", domain, is_complex=True)
+    attrs |= {"domain_from": holds.words} if holds.words else {}
+    if not holds.is_kspace:
+        if shape[1] > 1 or maps is not None:
+            what = "coils" if maps is None else "sensitivities"
+            raise CflError(f"{file}: images have no {what}: combine the coils, or leave out --domain image")
+        return image_acquisition(_OneCoil(kspace), shape[0], shape[2:], file, file.suffix[1:], attrs, force=force)
     return kspace_acquisition(kspace, shape, file, file.suffix[1:], sens_maps=maps, force=force, attrs=attrs)
 
 
@@ -204,6 +218,16 @@ class _CflSlices:
         for dim, place in self.places[i]:
             index[dim] = slice(place, place + 1)
         return from_bart(array[tuple(index)], 5, x_dim=self.x_dim)[0, 0]
+
+
+@dataclass(frozen=True)
+class _OneCoil:
+    """``read(i)``: image i, (ny, nx)."""
+
+    read: _CflSlices
+
+    def __call__(self, i: int) -> NDArray[np.complex64]:
+        return self.read(i)[0]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from csmri_ext.bridge.acquisition import Acquisition, LazyStack
 from csmri_ext.bridge.arrays.axes import array_acquisition, pairs_hint
 from csmri_ext.bridge.arrays.content import check_content
+from csmri_ext.bridge.arrays.domain import IMAGE
 from csmri_ext.bridge.arrays.order import NUMPY_AXES, order_of, suggestion
 from csmri_ext.bridge.beside import MAPS_NAMES, MASK_NAMES, attach_beside, find_beside
 from csmri_ext.bridge.file_errors import FileFormatError
@@ -86,6 +87,7 @@ def read_fastmri(
     key: str | None = None,
     axes: str | None = None,
     frames: Sequence[int] | None = None,
+    domain: str | None = None,
     force: bool = False,
 ) -> Acquisition:
     """Read a file of the fastMRI dataset, or one that follows its layout.
@@ -102,6 +104,8 @@ def read_fastmri(
         Another order of the axes, see `reading.parse_axes`.
     frames
         Averages to read; default all, the slices of the first one first.
+    domain
+        ``image``: the dataset holds images, without the protocol that goes with k-space.
     force
         Take data that look non-Cartesian, and an order of axes that looks wrong.
 
@@ -141,8 +145,8 @@ def read_fastmri(
             mask = read_small(found.__getitem__, found.shape, found.dtype, stored, path, "mask")
         if maps_name is not None:
             maps = maps_name, _Dataset(path, maps_name), file[maps_name].shape, file[maps_name].dtype
-        if axes is not None or name != "kspace":
-            return _bare_array(path, name, stored, dtype, mask, maps, axes, frames, force)
+        if axes is not None or name != "kspace" or domain == IMAGE:
+            return _bare_array(path, name, stored, dtype, mask, maps, axes, frames, domain, force)
         layout = _layout(stored, dtype, path)
         header_xml = _header_text(file, path)
         header = _header(header_xml, path)
@@ -238,12 +242,13 @@ def _bare_array(
     maps: tuple[str, _Dataset, tuple[int, ...], np.dtype[Any]] | None,
     axes: str | None,
     frames: Sequence[int] | None,
+    domain: str | None,
     force: bool,
 ) -> Acquisition:
     order = order_of(shape, NUMPY_AXES, path, name, axes, dtype=dtype, force=force)
     read = _Dataset(path, name)
     acquisition = array_acquisition(
-        read, shape, dtype, order, path, "HDF5", name=name, mask=mask, frames=frames, force=force
+        read, shape, dtype, order, path, "HDF5", name=name, mask=mask, frames=frames, domain=domain, force=force
     )
     if maps is not None:
         attach_beside(acquisition, *maps, order.letters)
