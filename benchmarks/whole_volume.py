@@ -48,7 +48,7 @@ def both(a: list[Span], b: list[Span]) -> float:
 def worker(arguments: list[str]) -> None:
     """Run the command with its stages timed; print them as JSON."""
     begun = time.perf_counter()
-    from csmri_ext.commands import recon
+    from csmri_ext.commands import recon, reconstruct_file
     from csmri_ext.recon.evaluate import Problems
     from csmri_ext.recon.network_method import Network
     from csmri_ext.recon.volumes import Volume
@@ -74,12 +74,12 @@ def worker(arguments: list[str]) -> None:
         finally:
             Volume.kspace = reads  # type: ignore[method-assign]
 
-    read, check, writer_for = Volume.kspace, Volume.check, recon.writer_for
+    read, check, writer_for = Volume.kspace, Volume.check, reconstruct_file.writer_for
     Volume.kspace = timed("reading", read)  # type: ignore[method-assign]
     Volume.check = timed("checking", checked)  # type: ignore[method-assign]
     Problems._calibrate = timed("calibration", Problems._calibrate)  # type: ignore[method-assign]
     Network._slice = timed("network", Network._slice)  # type: ignore[method-assign]
-    recon.writer_for = lambda *args: timed("writing", writer_for(*args))
+    reconstruct_file.writer_for = lambda *args: timed("writing", writer_for(*args))
     code = recon.main(arguments)
     if code:
         raise SystemExit(code)

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
-from csmri_ext import __version__
-from csmri_ext.bridge import Acquisition, FileFormatError, reading
-from csmri_ext.bridge.acquisition import middle_slices
+from csmri_ext.bridge import FileFormatError
 from csmri_ext.bridge.atomic import clear_leftovers
-from csmri_ext.bridge.fourier import center_crop
 from csmri_ext.bridge.load import Files
 from csmri_ext.bridge.mask_file import is_mask_file
 from csmri_ext.commands.image_writers import WRITERS, checked_ending, output_file, writer_for
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
-from csmri_ext.commands.reading import add_reading_options, reading_of, warn
+from csmri_ext.commands.reading import add_reading_options, reading_of
+from csmri_ext.commands.reconstruct_file import FileReconstruction
 from csmri_ext.commands.shared_options import (
     add_bart_weights_option,
     add_common_options,
@@ -34,14 +28,10 @@ from csmri_ext.commands.shared_options import (
     add_slices_option,
 )
 from csmri_ext.commands.values import acceleration, center_fraction, positive, seed, shard, weight
-from csmri_ext.errors import InputError, naming
-from csmri_ext.progress import log, stage
-from csmri_ext.recon.adapted import adapted
-from csmri_ext.recon.ahead import ahead
+from csmri_ext.errors import InputError
+from csmri_ext.progress import log
 from csmri_ext.recon.bart_networks import of_bart_weights
 from csmri_ext.recon.bart_path import bart_path
-from csmri_ext.recon.error_map import COUNT, error_map
-from csmri_ext.recon.evaluate import Problems, Setup, zero_words
 from csmri_ext.recon.methods import (
     OF_BART_WEIGHTS,
     Method,
@@ -52,12 +42,10 @@ from csmri_ext.recon.methods import (
     require_trained,
 )
 from csmri_ext.recon.network_method import FILES_OF_WEIGHTS
-from csmri_ext.recon.problem import TV_ITERATIONS, TV_WEIGHT, Problem
-from csmri_ext.recon.result_record import Settings, data_file, make_record, settings_of, what_differs
-from csmri_ext.recon.sampling import OWN_MASK, Sampling, sampling_grid
-from csmri_ext.recon.volumes import Volume
-from csmri_ext.report.provenance import available_cores, command_line, file_sha256, shareable
-from csmri_ext.report.rows import ChosenWeight
+from csmri_ext.recon.problem import TV_ITERATIONS, TV_WEIGHT
+from csmri_ext.recon.result_record import data_file, settings_of, what_differs
+from csmri_ext.recon.sampling import Sampling, sampling_grid
+from csmri_ext.report.provenance import command_line, file_sha256
 
 PROGRAM = "csmri recon"
 
@@ -191,16 +179,15 @@ def _recon(arguments: list[str], program: str) -> int:
     files = Files({**reading_of(args).options, "sens_maps": args.sens_maps})
 
     folder = Path(args.input).is_dir()
+    files = files.of_many() if folder else files
     console = Console(quiet=True) if folder else log()  # a folder has a progress of its own, of its files
 
-    def reconstruct(source: str, output: Path) -> str:
-        return _reconstruct(source, output, files, method, grid, bart, args, command, settings, console)
+    reconstruct = FileReconstruction(args, method, grid, files, bart, command, settings, console)
 
     def difference(source: Path, result: Path) -> str | None:
         return what_differs(source, result, settings)
 
     if folder:
-        files = files.of_many()
         from csmri_ext.recon.folder import reconstruct_folder
 
         for option in ("sens_maps", "error_map"):
@@ -268,110 +255,6 @@ def _named_by_hash(args: argparse.Namespace) -> dict[str, str]:
     return {name: f"{file.name}, sha256 {file_sha256(file)[:16]}" for name, file in found.items() if file.is_file()}
 
 
-def _reconstruct(
-    source: str,
-    output: Path,
-    files: Files,
-    method: Method,
-    grid: Sequence[Sampling],
-    bart: str | None,
-    args: argparse.Namespace,
-    command: str,
-    settings: Settings,
-    console: Console,
-) -> str:
-    """Reconstruct one file, and say in one line what was done."""
-    write = writer_for(output, Path(source))
-    error_file = output_file(args.error_map) if args.error_map else None
-    write_error = writer_for(error_file, Path(source)) if error_file else None
-    acquisitions = files.open(source)
-    volumes = [Volume(a.name, a, middle_slices(a.n_slices, args.slices), shareable(source)) for a in acquisitions]
-    samplings = [_sampling(volume, grid) for volume in volumes]
-    for volume, sampling in zip(volumes, samplings, strict=True):
-        sampling.mask(volume, args.seed)
-        volume.check()
-    warn([(source, acquisition) for acquisition in acquisitions])
-    setup = Setup(
-        seed=args.seed,
-        bart=bart,
-        iterations=args.tv_iterations,
-        device=args.device,
-        workers=args.jobs or available_cores(),
-        weights={
-            (sampling, volume.label): dict.fromkeys(("tv", "wavelet"), ChosenWeight(args.tv_weight))
-            for volume, sampling in zip(volumes, samplings, strict=True)
-        },
-    )
-    for text in setup.notes(list(zip(volumes, samplings, strict=True)), [method]):
-        sys.stderr.write(f"warning: {text}\n")
-    start = time.perf_counter()
-    volume, acquisition, sampling = volumes[0], acquisitions[0], samplings[0]
-    size = acquisition.matrix_size if args.full else volume.image_size
-    adaptation = ""
-    if args.adapt:
-        chunks = list(volume.chunks())
-        problem = Problems(setup).get(volume, sampling, chunks[len(chunks) // 2], method)
-        limits = {"steps": args.adapt_steps, "seconds": args.adapt_seconds, "seed": args.seed or 0}
-        with stage("adapting", args.adapt_steps, console) as steps:
-            method, told_of = adapted(method, problem, **limits, progress=lambda: steps.advance(1))
-        adaptation = f"; adapted: {told_of}"
-    images, errors = [], []
-    passes = 1 if write_error is None else 1 + COUNT
-    with stage("reconstructing", passes * sum(len(one.slices) for one in volumes), console) as progress:
-
-        def solve(problem: Problem) -> NDArray[np.complex64]:
-            image = method.reconstruct(problem).image
-            progress.advance(len(image))
-            return image
-
-        singly = method.network is not None and method.network.adapts and not bart and write_error is None
-        pieces = [
-            (one, own, slices)
-            for one, own in zip(volumes, samplings, strict=True)
-            for slices in (one.chunks(1) if singly else one.chunks())  # singly: what runs slice by slice waits for less
-        ]
-        with ahead(lambda piece: Problems(setup).get(*piece, method), pieces) as problems:
-            for problem in problems:
-                whole = solve(problem)
-                images.append(center_crop(whole, size))
-                if write_error is not None:
-                    errors.append(center_crop(error_map(solve, problem, whole), size))
-    image = np.concatenate(images).astype(np.complex64)
-    if not np.isfinite(image).all():
-        raise InputError(f"{method.name} on {volume.label}: the image has NaN or infinite pixels")
-    found = Path(acquisition.attrs.get("path") or source)
-    record = make_record(command, __version__, method, settings, found, volume, sampling, setup)
-    with naming(output):
-        write(output, image, _all_frames(acquisitions), record)
-    if write_error is not None and error_file is not None:
-        with naming(error_file):
-            write_error(error_file, np.concatenate(errors).astype(np.complex64), _all_frames(acquisitions), record)
-    seconds = time.perf_counter() - start
-    count = "1 slice" if len(image) == 1 else f"{len(image)} slices"
-    mask = "fully sampled" if sampling.mask(volume, args.seed).all() else sampling.title
-    name = method.name if method.trained else f"{method.name} (untrained: random weights)"
-    line = f"{output}: {name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s{adaptation}"
-    if method.network is not None and method.trained:
-        line += f"; weights: {method.network.weights}"
-    if method.weight is not None:
-        line += f"; {method.weight} weight {args.tv_weight:g}"
-    if record["sens_maps"] is not None:
-        line += f"; sensitivities: {record['sens_maps']}"
-        if volume.unseen_share:
-            line += f", {zero_words(volume.unseen_share)}"
-    return f"{line}; read as {reading(acquisition)}" if "axes" in acquisition.attrs else line
-
-
-def _all_frames(acquisitions: Sequence[Acquisition]) -> Acquisition:
-    """Describe where the images of all frames go: as those of the first one, and as many frames as there are."""
-    first = acquisitions[0]
-    loops = first.attrs.get("loop_dims")
-    if len(acquisitions) == 1 or not loops:
-        return first
-    frames = [(loops[0][0], len(acquisitions)), *loops[1:]]
-    return replace(first, attrs={**first.attrs, "loop_dims": frames})
-
-
 def _grid(kind: str | None, acceleration: float | None, fraction: float | None) -> list[Sampling]:
     """Give the mask setting that was asked for; empty where none was."""
     if kind is None:
@@ -383,18 +266,6 @@ def _grid(kind: str | None, acceleration: float | None, fraction: float | None) 
     return sampling_grid(
         [kind], [4.0 if acceleration is None else acceleration], None if fraction is None else [fraction]
     )
-
-
-def _sampling(volume: Volume, grid: Sequence[Sampling]) -> Sampling:
-    """Use the file's own mask, the mask asked for, or every sample."""
-    acquisition = volume.acquisition
-    if not grid:
-        if acquisition.mask is None:
-            acquisition.mask = np.ones(acquisition.matrix_size[1], dtype=bool)
-        return Sampling(OWN_MASK)
-    if acquisition.mask is not None:
-        raise InputError(f"{volume.source} is undersampled already: leave out --mask")
-    return grid[0]
 
 
 main = main_of(_recon, PROGRAM)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_comparisons import save
 
-from csmri_ext.commands import recon
+from csmri_ext.commands import reconstruct_file
 from csmri_ext.commands.cli import main
 from csmri_ext.progress import stage
 
@@ -17,7 +17,7 @@ def test_lines_without_a_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(recon, "stage", partial(stage, interval=1e-3))
+    monkeypatch.setattr(reconstruct_file, "stage", partial(stage, interval=1e-3))
     words = [
         "recon",
         save("a.npy", n_slices=1),
