@@ -26,7 +26,7 @@ ROOMS = {
     "csmri_ext.metrics": {"numpy", "skimage"},
     "csmri_ext.complexity": {"torch"},
     "csmri_ext.ops": {"torch", "csmri_ext._core"},
-    "csmri_ext.physics": {"torch", "numpy", "csmri_ext.ops"},
+    "csmri_ext.physics": {"torch", "numpy", "csmri_ext.ops", "csmri_ext.stopping"},
     "csmri_ext.nn": {"torch", "csmri_ext.ops", "csmri_ext.physics"},
     "csmri_ext.models": {
         "torch",

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from csmri_ext.physics.calibration.center import crop_or_pad, smooth_images
 from csmri_ext.physics.coils import rss
+from csmri_ext.stopping import check_stop
 
 LARGEST_KERNEL = 6
 SIDE = 24  # of the calibration region, as in `bart ecalib`; the longer side grows where patches are few
@@ -185,6 +186,7 @@ def _eigen_maps(coefficients: Tensor, images: Tensor) -> EigenMaps:
     eigenvalues = images.real.new_empty(images.shape[0], ny, nx)
     tiny = torch.finfo(images.dtype).tiny
     for rows, operator in _operators(coefficients, ny, nx):
+        check_stop()  # a slice of many coils takes seconds, in a thread, where no signal arrives
         vectors = images[:, :, rows].permute(0, 2, 3, 1)[..., None]
         for _ in range(POWER_ITERATIONS):
             vectors = torch.nn.functional.normalize(operator @ vectors, dim=-2, eps=tiny)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from csmri_ext.physics import calibration_block, cg_sense, estimate_sens_maps, f
 from csmri_ext.physics.calibration import espirit
 from csmri_ext.physics.calibration.center import sampled_center, smooth_images
 from csmri_ext.physics.calibration.espirit import eigen_maps, maps_and_object
+from csmri_ext.stopping import forget_stop, request_stop
 
 
 def columns(nx: int, lines: int) -> Tensor:
@@ -175,6 +178,28 @@ def test_crop() -> None:
     assert kept == sorted(kept, reverse=True)
     inside = float((target > 0.1 * target.max()).float().mean())
     assert inside < kept[-1] < kept[-2] < 1.6 * inside
+
+
+def test_a_stop_ends_a_slice_between_two_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice of many coils takes seconds, and whoever presses Ctrl-C waits for what runs in a thread."""
+    kspace, mask, _ = acquired(1, 8, 40)
+    begun, operators = [], espirit._operators
+
+    def stopped_in_the_third(*args: object) -> Iterator[tuple[slice, torch.Tensor]]:
+        for item in operators(*args):
+            begun.append(item[0])
+            if len(begun) == 3:
+                request_stop()
+            yield item
+
+    monkeypatch.setattr(espirit, "CHUNK", 1)
+    monkeypatch.setattr(espirit, "_operators", stopped_in_the_third)
+    try:
+        with pytest.raises(CancelledError):
+            eigen_maps(sampled_center(kspace[None], mask), 40, 40, (4, 4))
+    finally:
+        forget_stop()
+    assert len(begun) == 3
 
 
 def test_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
