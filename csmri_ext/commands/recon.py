@@ -11,6 +11,7 @@ from rich.console import Console
 
 from csmri_ext.bridge import FileFormatError
 from csmri_ext.bridge.atomic import clear_leftovers
+from csmri_ext.bridge.bart_files.cfl import data_file
 from csmri_ext.bridge.load import Files
 from csmri_ext.bridge.mask_file import is_mask_file
 from csmri_ext.commands.image_writers import WRITERS, checked_ending, output_file, writer_for
@@ -43,7 +44,7 @@ from csmri_ext.recon.methods import (
 )
 from csmri_ext.recon.network_method import FILES_OF_WEIGHTS
 from csmri_ext.recon.problem import TV_ITERATIONS, TV_WEIGHT
-from csmri_ext.recon.result_record import data_file, settings_of, what_differs
+from csmri_ext.recon.result_record import settings_of, what_differs
 from csmri_ext.recon.sampling import Sampling, sampling_grid
 from csmri_ext.report.provenance import command_line, file_sha256
 

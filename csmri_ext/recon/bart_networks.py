@@ -48,20 +48,20 @@ class BartNetwork(Network):
     @cached_property
     def digest(self) -> str:
         """The sha256 of the numbers and of the header, which says what network they are of."""
-        both = hashlib.sha256(self._weights.read_bytes())
+        both = hashlib.sha256(self.weights_file.read_bytes())
         both.update(Path(f"{self.reconet.path}.hdr").read_bytes())
         return both.hexdigest()
 
     @cached_property
     def weights(self) -> str:
         """The file and the hash of the pair."""
-        return f"{self._weights.name}, sha256 {self.digest[:16]}"
+        return f"{self.weights_file.name}, sha256 {self.digest[:16]}"
 
     def facts(self) -> dict[str, Any]:
         """Tell file, hash, size, and how BART was told to train them, for the record."""
         return {
             "method": self.name,
-            "file": self._weights.name,
+            "file": self.weights_file.name,
             "sha256": self.digest,
             "parameters": self.parameters(),
             "architecture": f"bart reconet {' '.join(self.reconet.options)}",

@@ -11,6 +11,7 @@ import numpy as np
 
 from csmri_ext.bridge import Acquisition
 from csmri_ext.bridge.acquisition import middle_slices
+from csmri_ext.bridge.bart_files.cfl import data_file
 from csmri_ext.bridge.load import BY_EXTENSION, Files
 from csmri_ext.errors import InputError, expected_errors, one_line
 from csmri_ext.recon.volumes import Volume
@@ -148,7 +149,7 @@ def inspect(
             continue
         usable.append(volume)
         path = volume.acquisition.attrs.get("path")
-        volume.sha256 = file_sha256(_data_file(Path(path))) if path else _array_sha256(volume.acquisition)
+        volume.sha256 = file_sha256(data_file(Path(path))) if path else _array_sha256(volume.acquisition)
         advance(len(volume.slices))
     if volumes and not usable:
         raise InputError(f"none of the {len(volumes)} volumes can be used{_last(failed)}")
@@ -205,10 +206,6 @@ def _printable(name: str) -> str:
     suffix = "".join(Path(text).suffixes[-2:])[-12:]
     head = text.encode()[: LONGEST_LABEL - len(digest) - len(suffix.encode()) - 1].decode("utf-8", "ignore")
     return f"{head}~{digest}{suffix}"
-
-
-def _data_file(path: Path) -> Path:
-    return path if path.suffix not in {"", ".hdr"} else path.with_name(path.name.removesuffix(".hdr") + ".cfl")
 
 
 def _array_sha256(acquisition: Acquisition) -> str:

@@ -60,7 +60,8 @@ class Network:
             raise InputError(f"{file}: no such file of weights")
 
     @property
-    def _weights(self) -> Traversable | Path:
+    def weights_file(self) -> Traversable | Path:
+        """The file of the weights, whether it is there or not."""
         return self.file or files("csmri_ext").joinpath("weights", f"{self.name}.safetensors")
 
     @cached_property
@@ -70,9 +71,9 @@ class Network:
 
         if not self.trained:
             return None
-        if isinstance(self._weights, Path):
-            return read_description(self._weights)
-        with as_file(self._weights) as path:
+        if isinstance(self.weights_file, Path):
+            return read_description(self.weights_file)
+        with as_file(self.weights_file) as path:
             return read_description(path)
 
     @property
@@ -80,15 +81,15 @@ class Network:
         """One line about a network from a file."""
         described = self.described
         if described is None or not described.architecture:
-            return f"{self.model or 'network'} of {self._weights.name}"
+            return f"{self.model or 'network'} of {self.weights_file.name}"
         return f"{described.architecture}, trained on {described.data or 'data that its file does not name'}"
 
     def facts(self) -> dict[str, Any]:
         """Everything about the weights for the record: file, hash, parameters, and what the file says of itself."""
-        digest = hashlib.sha256(self._weights.read_bytes()).hexdigest() if self.trained else None
+        digest = hashlib.sha256(self.weights_file.read_bytes()).hexdigest() if self.trained else None
         facts: dict[str, Any] = {
             "method": self.name,
-            "file": self._weights.name if self.trained else None,
+            "file": self.weights_file.name if self.trained else None,
             "sha256": digest,
             "parameters": self.parameters(),
         }
@@ -102,15 +103,15 @@ class Network:
     @property
     def trained(self) -> bool:
         """Whether weights are installed."""
-        return self._weights.is_file()
+        return self.weights_file.is_file()
 
     @cached_property
     def weights(self) -> str:
         """The weights in a few words, for the record: the hash of their file, or that they are random."""
         if not self.trained:
             return f"untrained: random, seed {RANDOM_SEED}"
-        digest = hashlib.sha256(self._weights.read_bytes()).hexdigest()
-        return f"{self._weights.name}, sha256 {digest[:16]}"
+        digest = hashlib.sha256(self.weights_file.read_bytes()).hexdigest()
+        return f"{self.weights_file.name}, sha256 {digest[:16]}"
 
     @cached_property
     def module(self) -> nn.Module:

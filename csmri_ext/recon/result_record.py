@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from csmri_ext.bridge import reading
+from csmri_ext.bridge.bart_files.cfl import data_file
 from csmri_ext.bridge.result_records import read_record
 from csmri_ext.recon.evaluate import Setup
 from csmri_ext.recon.methods import Method
@@ -76,14 +77,6 @@ def describe_input(source: Path, *, hashed: bool) -> dict[str, Any]:
     status = data.stat()
     entry: dict[str, Any] = {"name": source.name, "bytes": status.st_size, "modified": status.st_mtime_ns}
     return {**entry, "sha256": file_sha256(data)} if hashed else entry
-
-
-def data_file(source: Path) -> Path:
-    """Return the file that holds the samples: ``name.cfl`` for ``name`` and ``name.hdr``."""
-    if source.suffix == ".hdr" or not source.is_file():
-        data = source.with_name(source.name.removesuffix(".hdr") + ".cfl")
-        return data if data.is_file() else source
-    return source
 
 
 def what_differs(source: Path, result: Path, settings: Settings) -> str | None:

@@ -23,7 +23,7 @@ def training_of(method: Method) -> dict[str, Any] | None:
     if method.network is None or not method.trained:
         return None
     try:
-        with method.network._weights.open("rb") as file:
+        with method.network.weights_file.open("rb") as file:
             run = json.loads(safetensors_metadata(file).get("run", "null"))
     except (OSError, ValueError, struct.error):
         return None

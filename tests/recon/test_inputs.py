@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from csmri_ext.bridge import Acquisition, write_cfl
+from csmri_ext.bridge.bart_files.cfl import data_file
 from csmri_ext.errors import InputError
 from csmri_ext.recon.inputs import inspect, open_volumes, phantom_volumes
+from csmri_ext.recon.result_record import describe_input
 from csmri_ext.recon.volumes import Volume
 
 
@@ -36,6 +38,29 @@ def test_bart_name_without_extension(tmp_path: Path) -> None:
     (volume,) = open_volumes([str(tmp_path / "ksp")], None)
     inspect([volume], lambda n: None)
     assert volume.sha256 == hashlib.sha256((tmp_path / "ksp.cfl").read_bytes()).hexdigest()
+
+
+def test_a_file_of_another_format_without_extension(tmp_path: Path) -> None:
+    """It had been taken for one of BART's, whose data are looked for in another file."""
+    save(tmp_path / "x.npy").rename(tmp_path / "scan")
+    (volume,) = open_volumes([str(tmp_path / "scan")], None)
+    inspect([volume], lambda n: None)
+    assert volume.sha256 == hashlib.sha256((tmp_path / "scan").read_bytes()).hexdigest()
+
+
+def test_data_that_a_header_names(tmp_path: Path) -> None:
+    write_cfl(tmp_path / "data", np.ones((8, 10, 1, 2), np.complex64))
+    (tmp_path / "ksp.hdr").write_bytes(b"# Dimensions\n8 10 1 2\n# Data\n%s\n" % os.fsencode(tmp_path / "data.cfl"))
+    (volume,) = open_volumes([str(tmp_path / "ksp")], None)
+    inspect([volume], lambda n: None)
+    digest = hashlib.sha256((tmp_path / "data.cfl").read_bytes()).hexdigest()
+    assert volume.sha256 == digest
+    for name in ("ksp", "ksp.hdr", "ksp.cfl"):
+        assert describe_input(tmp_path / name, hashed=True)["sha256"] == digest
+    for name in ("none", "other.hdr"):
+        assert data_file(tmp_path / name) == tmp_path / name
+    (tmp_path / "other.hdr").write_bytes(b"an Analyze header")
+    assert data_file(tmp_path / "other.hdr") == tmp_path / "other.hdr"
 
 
 def test_equal_names_are_told_apart(tmp_path: Path) -> None:

@@ -214,6 +214,25 @@ def _as_complex64(block: NDArray[Any]) -> NDArray[np.complex64]:
         raise CflError(f"{block.dtype} values beyond the range of complex64") from None
 
 
+def data_file(source: Path) -> Path:
+    """Return the file that holds the samples: of BART's pair the one with the data, else the file itself.
+
+    Parameters
+    ----------
+    source
+        As the user names it: of a pair ``name``, ``name.hdr`` or ``name.cfl``. Where there is no pair, or nothing to be
+        read, it is returned as it is.
+    """
+    if source.is_file() and source.suffix != ".hdr":
+        return source
+    base = os.fspath(source).removesuffix(".hdr").removesuffix(".cfl")
+    try:
+        data = Path(read_cfl_header(base).data_file or f"{base}.cfl")
+    except CflError:  # the .hdr of another format, or none
+        return source
+    return data if data.is_file() else source
+
+
 def _map_data(base: str, header: CflHeader, shape: tuple[int, ...]) -> NDArray[np.complex64]:
     data = Path(header.data_file or f"{base}.cfl")
     if not data.is_file():
