@@ -48,6 +48,44 @@ inline __attribute__((always_inline)) Vec<T> broadcast(T value) {
   return value - Vec<T>{};
 }
 
+// Keeps v in a register: left alone, GCC reads memory again for each multiply-add that uses a loaded vector.
+template <class V>
+inline __attribute__((always_inline)) void keep_in_register(V& v) {
+#if defined(__AVX__)
+  asm("" : "+v"(v));
+#else
+  (void)v;
+#endif
+}
+
+// The larger of a and b, b where either is NaN and where they are equal.
+template <class T>
+inline __attribute__((always_inline)) Vec<T> max_or_second(Vec<T> a, Vec<T> b) {
+  return a > b ? a : b;
+}
+#if defined(__SSE2__)  // one instruction, for which GCC writes a comparison and a selection
+template <>
+inline __attribute__((always_inline)) Vec<float> max_or_second<float>(Vec<float> a, Vec<float> b) {
+#if defined(__AVX512F__)
+  return (Vec<float>)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX__)
+  return (Vec<float>)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return (Vec<float>)_mm_max_ps((__m128)a, (__m128)b);
+#endif
+}
+template <>
+inline __attribute__((always_inline)) Vec<double> max_or_second<double>(Vec<double> a, Vec<double> b) {
+#if defined(__AVX512F__)
+  return (Vec<double>)_mm512_max_pd((__m512d)a, (__m512d)b);
+#elif defined(__AVX__)
+  return (Vec<double>)_mm256_max_pd((__m256d)a, (__m256d)b);
+#else
+  return (Vec<double>)_mm_max_pd((__m128d)a, (__m128d)b);
+#endif
+}
+#endif
+
 // The first n lanes (0 < n < kLanes<T>); the others are 0, and stay untouched in memory.
 template <class T>
 inline Vec<T> load_first(const T* p, int n) {

@@ -38,8 +38,7 @@ std::int64_t group_size(std::int64_t nx) {
 
 template <class T>
 inline __attribute__((always_inline)) Vec<T> relu(Vec<T> v) {  // NaN stays NaN, as in torch
-  const Vec<T> zero{};
-  return zero > v ? zero : v;
+  return max_or_second<T>(Vec<T>{}, v);
 }
 
 // The last `capacity` rows of a tensor of `ny` rows; rows outside the image are one shared row of zeros. Pointers are

@@ -78,7 +78,8 @@ inline void filter_tile(const T* above, const T* here, const T* below, const T* 
       const Vec<T> left = load(q), middle = load(q + kBlock<T>), right = load(q + 2 * kBlock<T>);
 #pragma GCC unroll 16
       for (int j = -kDilation; j < kTilePixels + kDilation; ++j) {
-        const Vec<T> value = load(p + j * kBlock<T>);
+        Vec<T> value = load(p + j * kBlock<T>);
+        keep_in_register(value);
         if (j + kDilation < kTilePixels) sums[j + kDilation] += value * left;
         if (j >= 0 && j < kTilePixels) sums[j] += value * middle;
         if (j - kDilation >= 0) sums[j - kDilation] += value * right;

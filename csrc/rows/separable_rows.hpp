@@ -111,11 +111,24 @@ inline void add_term(const RowTerm<T>& term, TileSums<T>& sums, std::int64_t out
   }
 }
 
+struct Nothing {
+  void operator()() const {}
+};
+
+// How often sum_of_terms_row calls `meanwhile` for each tile of pixels.
+template <class T>
+std::int64_t pauses_per_tile(const RowTerm<T>* terms, int n_terms, std::int64_t outputs) {
+  std::int64_t n = groups_of<T>(outputs);
+  for (int i = 0; i < n_terms; ++i)
+    if (has_depthwise_3x3(terms[i].operation)) n += groups_of<T>(terms[i].channels);
+  return n;
+}
+
 // emit(offset in a padded row, value): every pixel of [x0, x1), x1 rounded up to whole tiles, and every channel, of the
-// sum of all terms.
-template <class T, class Emit>
+// sum of all terms. meanwhile(): after each register tile, for a little work on memory in the shadow of arithmetic.
+template <class T, class Emit, class Meanwhile = Nothing>
 void sum_of_terms_row(const RowTerm<T>* terms, int n_terms, std::int64_t nx, std::int64_t x0, std::int64_t x1,
-                      std::int64_t outputs, const RowWork<T>& work, const Emit& emit) {
+                      std::int64_t outputs, const RowWork<T>& work, const Emit& emit, const Meanwhile& meanwhile = {}) {
   const std::int64_t group = group_size<T>(nx), row = row_size<T>(nx, outputs);
   const T* filtered[kMaxTerms];
   for (int i = 0; i < n_terms; ++i) {
@@ -128,11 +141,13 @@ void sum_of_terms_row(const RowTerm<T>* terms, int n_terms, std::int64_t nx, std
     for (int i = 0; i < n_terms; ++i) {
       if (!has_depthwise_3x3(terms[i].operation)) continue;
       for (std::int64_t g = 0; g < groups_of<T>(terms[i].channels); ++g)
-        for (std::int64_t x = first; x < last; x += kTilePixels)
+        for (std::int64_t x = first; x < last; x += kTilePixels) {
           filter_3x3<T>(terms[i].operation, terms[i].rows, g * group + x * kBlock<T>,
                         terms[i].first + g * 9 * kBlock<T>,
                         const_cast<T*>(filtered[i]) + (g * kSegmentPixels + x - first) * kBlock<T>,
                         [](Vec<T> v, std::int64_t) { return relu<T>(v); });
+          meanwhile();
+        }
     }
     for (std::int64_t x = first; x < last; x += kTilePixels)
       for (std::int64_t g = 0; g < groups_of<T>(outputs); ++g) {
@@ -146,6 +161,7 @@ void sum_of_terms_row(const RowTerm<T>* terms, int n_terms, std::int64_t nx, std
           emit(at + i * kBlock<T>, sums[i][0]);
           emit(at + i * kBlock<T> + kLanes<T>, sums[i][1]);
         }
+        meanwhile();
       }
   }
 }
