@@ -21,7 +21,7 @@ from torch import Tensor
 
 from csmri_ext import _core
 from csmri_ext.ops._batching import Batching
-from csmri_ext.ops._library import address, launch, register
+from csmri_ext.ops._library import Recurring, address, launch, register
 from csmri_ext.ops._packed_kspace import NO_MASK_GRADIENT, kspace_shape, samples_shape
 
 _WEIGHTS = {"weights": f"it is the mask: {NO_MASK_GRADIENT}"}
@@ -72,8 +72,12 @@ def _images(re: int, size: torch.Size, strides: tuple[int, ...], dtype: torch.dt
     )
 
 
+_ARGS, _empty_like, _contiguous = _core.DataConsistencyArgs, torch.empty_like, torch.contiguous_format
+_NAMES: dict[Any, str] = {_ARGS: "data_consistency", _core.DataConsistencyOnceArgs: "data_consistency_once"}
+
+
 @lru_cache(maxsize=1024)
-def layout(
+def recurring(
     args: Callable[..., Any],
     size: torch.Size,
     strides: tuple[int, ...],
@@ -81,22 +85,25 @@ def layout(
     n_masks: int,
     axes: str,
     add_image: bool,
-) -> Any:
-    """Return ``at`` of DataConsistencyArgs or DataConsistencyOnceArgs of an `addressable` image, all at address 0.
+) -> Recurring | None:
+    """Return the kernel of DataConsistencyArgs or DataConsistencyOnceArgs for images of these extents.
 
-    It makes the arguments of a call: they are built once for images of equal extents, which for small ones costs more
-    than the kernel.
+    None for images that are empty or not as `addressable` returns them. It is made once for images of equal extents,
+    which for small ones costs more than the kernel.
     """
+    if 0 in size or (strides[-1] != 1 and size[-1] != 1) or (dtype.is_complex and len(size) != 3):
+        return None
     data, weighting = ("samples", "weights") if args is _core.DataConsistencyArgs else ("kspace", "mask")
     contiguous = torch.empty(size, dtype=dtype, device="meta").stride()
-    return args(
+    made = args(
         shape=_shape(size, dtype.is_complex, n_masks, axes),
         image=_images(0, size, strides, dtype),
         out=_images(0, size, contiguous, dtype),
         **{data: 0, weighting: 0},
         eta=0,
         add_image=add_image,
-    ).at
+    )
+    return Recurring(_NAMES[args], made, dtype)
 
 
 def fft_flops(image_shape: torch.Size, axes: str) -> int:
@@ -111,14 +118,17 @@ def apply_now(
     image: Tensor, samples: Tensor | None, weights: Tensor, eta: Tensor, axes: str, add_image: bool
 ) -> Tensor:
     """Run what `apply` registers."""
-    out = torch.empty_like(image, memory_format=torch.contiguous_format)
-    if image.numel() == 0:
-        return out
-    image, weights = addressable(image), weights.contiguous()
-    samples = None if samples is None else samples.contiguous()
-    at = layout(_core.DataConsistencyArgs, image.shape, image.stride(), image.dtype, weights.shape[0], axes, add_image)
-    args = at(image.data_ptr(), out.data_ptr(), address(samples), weights.data_ptr(), eta.data_ptr())
-    launch("data_consistency", image, args)
+    out = _empty_like(image, memory_format=_contiguous)
+    weights, samples = weights.contiguous(), None if samples is None else samples.contiguous()
+    kernel = recurring(_ARGS, image.shape, image.stride(), image.dtype, weights.size(0), axes, add_image)
+    if kernel is None:
+        if image.numel() == 0:
+            return out
+        image = addressable(image)
+        kernel = recurring(_ARGS, image.shape, image.stride(), image.dtype, weights.size(0), axes, add_image)
+        assert kernel is not None
+    data = 0 if samples is None else samples.data_ptr()
+    kernel.launch(image, image.data_ptr(), out.data_ptr(), data, weights.data_ptr(), eta.data_ptr())
     return out
 
 

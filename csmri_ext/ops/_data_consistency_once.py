@@ -16,7 +16,7 @@ from csmri_ext import _core
 from csmri_ext.ops import _data_consistency_kernels as kernels
 from csmri_ext.ops import _packed_kspace as packed
 from csmri_ext.ops._batching import Batching
-from csmri_ext.ops._library import address, launch, register
+from csmri_ext.ops._library import address, register
 from csmri_ext.ops.encode import encoded
 
 
@@ -33,11 +33,11 @@ def _once(image: Tensor, kspace: Tensor | None, mask: Tensor, eta: Tensor, add_i
         )
     out = torch.empty_like(image, memory_format=torch.contiguous_format)
     image, kspace = kernels.addressable(image), None if kspace is None else kspace.contiguous()
-    at = kernels.layout(
+    kernel = kernels.recurring(
         _core.DataConsistencyOnceArgs, image.shape, image.stride(), image.dtype, masks.shape[0], axes, add_image
     )
-    args = at(image.data_ptr(), out.data_ptr(), address(kspace), masks.data_ptr(), eta.data_ptr())
-    launch("data_consistency_once", image, args)
+    assert kernel is not None
+    kernel.launch(image, image.data_ptr(), out.data_ptr(), address(kspace), masks.data_ptr(), eta.data_ptr())
     return out
 
 

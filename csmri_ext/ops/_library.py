@@ -157,6 +157,44 @@ def launch(name: str, like: Tensor, args: Any, n_bytes: int | None = None) -> No
     kernel(args, _core.Workspace(scratch=address(scratch), threads=1, device=like.device.index, stream=stream))
 
 
+class Recurring:
+    """A kernel and its arguments at address 0, for calls of equal extents: each then only gives its addresses.
+
+    Parameters
+    ----------
+    name
+        As `launch` takes it.
+    args
+        With the methods ``at`` and ``run_cpu_<dtype>`` of csrc/bindings.
+    dtype
+        Of the tensors.
+    """
+
+    def __init__(self, name: str, args: Any, dtype: torch.dtype) -> None:
+        suffix = _KERNEL_SUFFIX.get(dtype)
+        self._name, self._at = name, args.at
+        self._run: Callable[..., None] | None = getattr(args, f"run_cpu_{suffix}", None)
+        self._n_bytes: dict[tuple[int, bool], int] = {}  # threads, and whether the one address that may be 0 is
+
+    def launch(self, like: Tensor, *addresses: int) -> None:
+        """Run the kernel, as the function `launch` does."""
+        run = self._run
+        if like.is_cuda or run is None:
+            launch(self._name, like, self._at(*addresses))
+            return
+        threads = _threads()
+        key = threads, 0 in addresses
+        n_bytes = self._n_bytes.get(key)
+        if n_bytes is None:
+            n_bytes = kernel_for(f"{self._name}_scratch_bytes", like)(self._at(*addresses), threads)
+            self._n_bytes[key] = n_bytes
+        if n_bytes <= SMALL_SCRATCH:
+            run(*addresses, _kept.workspaces.get(threads) or _kept.workspace(threads))
+            return
+        scratch = torch.empty(n_bytes, dtype=torch.uint8)
+        run(*addresses, _core.Workspace(scratch=scratch.data_ptr(), threads=threads, device=0, stream=0))
+
+
 def autocasting(device: torch.device) -> bool:
     """Whether autocast is on for a device; on "meta", where shapes alone are computed, there is none."""
     return device.type != "meta" and torch.is_autocast_enabled(device.type)

@@ -11,24 +11,37 @@ void move(ComplexImages<T>& images, Address by) {
   images.im = reinterpret_cast<T*>(reinterpret_cast<Address>(images.im) + by);
 }
 
-// Arguments at address 0 moved to where the tensors of a call are: what remains to do for a call whose extents have
-// been seen before. Building them from their names takes as long as a small image.
-template <class Struct, class Data>
-void define_at(pybind11::class_<Struct>& args, const char* data_name, Data Struct::* data, const char* mask_name,
-               Data Struct::* mask) {
-  args.def(
-      "at",
-      [data, mask](const Struct& self, Address image, Address out, Address of_data, Address of_mask, Address eta) {
-        Struct moved = self;
-        move(moved.image, image);
-        move(moved.out, out);
-        moved.*data = reinterpret_cast<Data>(of_data);
-        moved.*mask = reinterpret_cast<Data>(of_mask);
-        moved.eta = reinterpret_cast<Data>(eta);
-        return moved;
-      },
-      pybind11::arg("image"), pybind11::arg("out"), pybind11::arg(data_name), pybind11::arg(mask_name),
-      pybind11::arg("eta"));
+// Arguments at address 0, of a call whose extents have been seen before: moved to where its tensors are, `at`, and run
+// there, `run_cpu_<dtype>`. Building them from their names takes as long as a small image, and so does one way more
+// through Python.
+template <template <class> class Args, class Data, class Run>
+void define_at(pybind11::class_<Args<void>>& args, const char* data_name, Data Args<void>::* data,
+               const char* mask_name, Data Args<void>::* mask, const Run& run) {
+  const pybind11::arg of_image("image"), of_out("out"), of_data(data_name), of_mask(mask_name), of_eta("eta");
+  const auto at = [data, mask](const Args<void>& self, Address image, Address out, Address data_at, Address mask_at,
+                               Address eta) {
+    Args<void> moved = self;
+    move(moved.image, image);
+    move(moved.out, out);
+    moved.*data = reinterpret_cast<Data>(data_at);
+    moved.*mask = reinterpret_cast<Data>(mask_at);
+    moved.eta = reinterpret_cast<Data>(eta);
+    return moved;
+  };
+  args.def("at", at, of_image, of_out, of_data, of_mask, of_eta);
+  const auto define_run = [&](auto zero) {
+    using T = decltype(zero);
+    args.def((std::string("run_cpu_") + kSuffix<T>).c_str(),
+             [at, run](const Args<void>& self, Address image, Address out, Address data_at, Address mask_at,
+                       Address eta, const Workspace& work) {
+               const pybind11::gil_scoped_release release;
+               const Args<T> moved = Typed<Args, T>::of(at(self, image, out, data_at, mask_at, eta));
+               at_simd_level([&](auto level) { run(level, moved, work); });
+             },
+             of_image, of_out, of_data, of_mask, of_eta, pybind11::arg("work"));
+  };
+  define_run(float{});
+  define_run(double{});
 }
 
 void define_apply(pybind11::module_& m) {
@@ -37,11 +50,13 @@ void define_apply(pybind11::module_& m) {
       define_struct<A>(m, "DataConsistencyArgs", field("shape", &A::shape), field("image", &A::image),
                        field("out", &A::out), field("samples", &A::samples), field("weights", &A::weights),
                        field("eta", &A::eta), field("add_image", &A::add_image));
-  define_at(apply_args, "samples", &A::samples, "weights", &A::weights);
-  define_cpu<DataConsistencyArgs>(
-      m, "data_consistency",
-      [](auto level, const auto& args, const Workspace& work) { data_consistency_cpu<level()>(args, work); },
-      [](auto level, const auto& args, int threads) { return data_consistency_scratch_bytes<level()>(args, threads); });
+  const auto apply = [](auto level, const auto& args, const Workspace& work) {
+    data_consistency_cpu<level()>(args, work);
+  };
+  define_at<DataConsistencyArgs>(apply_args, "samples", &A::samples, "weights", &A::weights, apply);
+  define_cpu<DataConsistencyArgs>(m, "data_consistency", apply, [](auto level, const auto& args, int threads) {
+    return data_consistency_scratch_bytes<level()>(args, threads);
+  });
   define_cuda<DataConsistencyArgs>(
       m, "data_consistency", Real{}, [](const auto& args, const Workspace& work) { data_consistency_cuda(args, work); },
       kNoScratch);
@@ -50,13 +65,13 @@ void define_apply(pybind11::module_& m) {
   auto once_args = define_struct<O>(m, "DataConsistencyOnceArgs", field("shape", &O::shape), field("image", &O::image),
                                     field("out", &O::out), field("kspace", &O::kspace), field("mask", &O::mask),
                                     field("eta", &O::eta), field("add_image", &O::add_image));
-  define_at(once_args, "kspace", &O::kspace, "mask", &O::mask);
-  define_cpu<DataConsistencyOnceArgs>(
-      m, "data_consistency_once",
-      [](auto level, const auto& args, const Workspace& work) { data_consistency_once_cpu<level()>(args, work); },
-      [](auto level, const auto& args, int threads) {
-        return data_consistency_once_scratch_bytes<level()>(args, threads);
-      });
+  const auto once = [](auto level, const auto& args, const Workspace& work) {
+    data_consistency_once_cpu<level()>(args, work);
+  };
+  define_at<DataConsistencyOnceArgs>(once_args, "kspace", &O::kspace, "mask", &O::mask, once);
+  define_cpu<DataConsistencyOnceArgs>(m, "data_consistency_once", once, [](auto level, const auto& args, int threads) {
+    return data_consistency_once_scratch_bytes<level()>(args, threads);
+  });
 
   using B = DataConsistencyBackwardArgs<void>;
   define_struct<B>(m, "DataConsistencyBackwardArgs", field("shape", &B::shape), field("grad", &B::grad),

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import csmri_ext
 from csmri_ext import ops
-from csmri_ext.ops._direct import is_direct
+from csmri_ext.ops._direct import AlikeCalls, is_direct
 from csmri_ext.ops.reference import data_consistency as twin
 
 
@@ -92,6 +94,7 @@ def test_transforms_and_traces_see_the_op() -> None:
         return ops.split_depthwise(x, weight)
 
     weight, x = torch.randn(3, 2, 3, 3), torch.randn(1, 8, 4, 4)
+    ops.split_depthwise(x, weight)  # the calls that follow are not like this one
     torch.vmap(f)(x.unsqueeze(0))
     torch.func.vjp(f, x)
     torch.func.jvp(f, (x,), (x,))
@@ -118,3 +121,98 @@ def test_the_op_is_seen_and_gives_the_same() -> None:
         torch.testing.assert_close(direct, twin(image, kspace, mask, eta))
         torch.testing.assert_close(call(image.conj()), twin(image.conj(), kspace, mask, eta))
         assert call(image.clone().requires_grad_()).requires_grad
+
+
+def _alike(*args: Any) -> AlikeCalls:
+    alike = AlikeCalls()
+    assert not alike.include(args)
+    alike.add(args)
+    assert alike.include(args)
+    return alike
+
+
+def test_calls_are_alike_whatever_the_extents_and_values() -> None:
+    alike = _alike(torch.ones(2, 3), None, "x", torch.ones(3), 2)
+    assert alike.include((torch.zeros(5, 8)[::2, ::3], None, "y", torch.ones(1), 5))
+
+
+@pytest.mark.parametrize("watcher", WATCHED)
+def test_no_call_is_alike_where_something_watches(watcher: str) -> None:
+    x = torch.ones(3)
+    alike = _alike(x)
+    with WATCHED[watcher]():
+        assert not alike.include((x,))
+    with FakeTensorMode():
+        assert not alike.include((x,))
+    for transform in (torch.vmap, torch.func.grad):
+        seen = []
+
+        def f(y: Tensor, seen: list[bool] = seen) -> Tensor:
+            seen.extend([alike.include((x,)), alike.include((y,))])
+            return y.sum()
+
+        transform(f)(x)
+        assert seen == [False, False]
+
+
+def test_other_tensors_are_not_alike() -> None:
+    z = torch.ones(3, dtype=torch.complex64)
+    alike = _alike(z, None, z.real)
+    others = [
+        z.conj(),
+        z.as_subclass(_Subclass),
+        z.to("meta"),
+        z.to(torch.complex128),
+        z[0],
+        z.clone().requires_grad_(),
+        None,
+        [z],
+    ]
+    for other in others:
+        assert not alike.include((other, None, z.real))
+    assert not alike.include((z, z.clone(), z.real))
+    assert not alike.include((z, None, z.conj().imag))
+    assert not alike.include((z, None, torch.nn.Parameter(z.real)))
+
+
+def test_tensors_that_require_gradients_are_direct_without_recording_only() -> None:
+    x = torch.ones(3, requires_grad=True)
+    with torch.no_grad():
+        alike = _alike(x)
+    assert not alike.include((x,))
+
+
+def test_what_cannot_be_compared_is_asked_for_each_time() -> None:
+    x, alike = torch.ones(3), AlikeCalls()
+    for args in ([x, x], [[x], x], ["x", 2]):
+        alike.add(args)
+        assert not alike.include(args)
+    for ndim in range(30):  # no list that grows with each new kind of tensor
+        alike.add((torch.ones((1,) * ndim),))
+    assert not alike.include((torch.ones((1,) * 29),))
+
+
+@pytest.mark.parametrize("mask", [torch.arange(8) % 3 == 0, (torch.arange(8) % 3 == 0)[:, None]], ids=["x", "y"])
+def test_prepared_calls_that_are_alike_lose_no_check(mask: Tensor) -> None:
+    image, kspace = torch.randn(2, 2, 8, 8, dtype=torch.complex64)
+    prepared, eta = ops.prepare_data_consistency(kspace, mask), torch.tensor(0.5)
+    for step in (eta, 0.5, 0.5, eta, torch.tensor(0.25), 0.25):
+        result = ops.data_consistency_prepared(image, prepared, step)
+        torch.testing.assert_close(result, twin(image, kspace, mask, step))
+    strided = torch.randn(2, 8, 16, dtype=torch.complex64)[:, :, ::2]
+    torch.testing.assert_close(ops.data_consistency_prepared(strided, prepared, eta), twin(strided, kspace, mask, eta))
+    for wrong in (image[:1], image[:, :4], image[0], image.to(torch.complex128), image.real, image.to("meta"), None):
+        for step in (eta, 0.5):
+            with pytest.raises((TypeError, ValueError), match="data_consistency: "):
+                ops.data_consistency_prepared(wrong, prepared, step)  # type: ignore[arg-type]
+    for other in (torch.ones(2), torch.tensor(1j), "1", torch.ones(2, 1)):
+        with pytest.raises(TypeError, match="data_consistency: eta"):
+            ops.data_consistency_prepared(image, prepared, other)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="prepared is a tuple"):
+        ops.data_consistency_prepared(image, tuple(prepared), eta)  # type: ignore[arg-type]
+    with csmri_ext.reference_ops(), _Calls() as watched:
+        ops.data_consistency_prepared(image, prepared, eta)
+    assert not any("csmri_ext" in name for name in watched.names)
+    with csmri_ext.reference_ops():
+        taken = ops.data_consistency_prepared(image, prepared, eta)
+    assert torch.equal(taken, twin(image, kspace, prepared.mask, eta))
