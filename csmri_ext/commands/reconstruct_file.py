@@ -28,6 +28,7 @@ from csmri_ext.recon.ahead import ahead
 from csmri_ext.recon.error_map import COUNT, error_map
 from csmri_ext.recon.evaluate import Problems, Setup, zero_words
 from csmri_ext.recon.methods import Method
+from csmri_ext.recon.mirrored import mirrored
 from csmri_ext.recon.problem import Problem
 from csmri_ext.recon.result_record import Settings, make_record
 from csmri_ext.recon.sampling import OWN_MASK, Sampling
@@ -75,7 +76,9 @@ class FileReconstruction:
         start = time.perf_counter()
         volume, sampling = pairs[0]
         size = volume.acquisition.matrix_size if self.args.full else volume.image_size
-        method, adaptation = self._adapted(volume, sampling, setup)
+        method, told = self._adapted(volume, sampling, setup)
+        if self.args.mirrored:
+            method, told = mirrored(method), f"{told}; mean over 4 mirror images"
         image, errors = self._solved(method, pairs, setup, size)
         found = Path(volume.acquisition.attrs.get("path") or source)
         record = make_record(self.command, __version__, method, self.settings, found, volume, sampling, setup)
@@ -89,7 +92,7 @@ class FileReconstruction:
         count = "1 slice" if len(image) == 1 else f"{len(image)} slices"
         mask = "fully sampled" if sampling.mask(volume, self.args.seed).all() else sampling.title
         name = method.name if method.trained else f"{method.name} (untrained: random weights)"
-        line = f"{output}: {name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s{adaptation}"
+        line = f"{output}: {name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s{told}"
         return line + self._assumptions(method, volume, record)
 
     def _opened(self, source: str) -> list[tuple[Volume, Sampling]]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from small_comparisons import save
 from torch import Tensor, nn
 
 from baselines import networks
+from csmri_ext.commands.cli import main
+from csmri_ext.models.mirrored import MIRRORS, Mirrored, mirror
 from csmri_ext.physics import fft2c, ifft2c, make_mask
-from csmri_ext.recon.mirrored import MIRRORS, Mirrored, mirror
 
 
 def complex_noise(*shape: int, seed: int = 0) -> Tensor:
@@ -59,3 +64,19 @@ def test_errors_that_the_mirrors_do_not_share_get_smaller() -> None:
     kspace, mask = complex_noise(1, 32, 32), torch.ones(32, dtype=torch.bool)
     error = (Mirrored(Noisy())(kspace, mask) - ifft2c(kspace)).abs().square().mean()
     assert 0.1 < error < 0.5
+
+
+def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--method", "nasn_knee", "--mask", "random", "--seed", "0"]
+    source = save("a.npy", n_slices=1)
+    assert main(["recon", source, "alone.cfl", *words]) == 0
+    assert "mirror" not in capsys.readouterr().out
+    assert main(["recon", source, "mean.cfl", *words, "--mirrored"]) == 0
+    assert "; mean over 4 mirror images; weights: nasn_knee" in capsys.readouterr().out
+    alone, mean = (np.abs(np.fromfile(f"{name}.cfl", np.complex64)) for name in ("alone", "mean"))
+    assert 1e-4 < np.linalg.norm(alone - mean) / np.linalg.norm(alone) < 0.2
+    assert main(["recon", source, "alone.cfl", *words, "--mirrored"]) == 2, "other settings"
+    assert "--overwrite" in capsys.readouterr().err
+    assert main(["recon", source, "tv.cfl", "--method", "tv", "--mirrored"]) == 2
+    assert "--mirrored is for networks of PyTorch, and tv learns nothing" in capsys.readouterr().err
