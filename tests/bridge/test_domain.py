@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,12 +29,21 @@ def save_h5(path: Path, array: np.ndarray, name: str = "kspace") -> None:
         file[name] = array
 
 
+def save_ra(path: Path, array: np.ndarray) -> None:
+    dims = to_bart(array[:, None]).shape
+    header = struct.pack("<6Q", 0x7961727261776172, 0, 4, 8, array.nbytes, len(dims)) + struct.pack(
+        f"<{len(dims)}Q", *dims
+    )
+    path.write_bytes(header + array.tobytes())
+
+
 SAVE: dict[str, Callable[[Path, np.ndarray], None]] = {
     ".npy": np.save,
     ".npz": lambda path, array: np.savez(path, x=array),
     ".mat": lambda path, array: scipy.io.savemat(path, {"x": array.transpose(1, 2, 0)}),
     ".h5": save_h5,
     ".cfl": lambda path, array: write_cfl(path, to_bart(array[:, None])),
+    ".ra": save_ra,
 }
 
 
@@ -58,7 +68,7 @@ def test_complex_images(tmp_path: Path, ending: str) -> None:
 @pytest.mark.parametrize("ending", SAVE)
 def test_kspace_is_what_it_was(tmp_path: Path, ending: str) -> None:
     path = saved(tmp_path, ending, fft2c(IMAGES))
-    axes = {".mat": "y x slice", ".cfl": None}.get(ending, "slice y x")
+    axes = {".mat": "y x slice", ".cfl": None, ".ra": None}.get(ending, "slice y x")
     plain, said = load(path, axes=axes), load(path, axes=axes, domain="kspace")
     np.testing.assert_array_equal(np.asarray(plain.kspace), np.asarray(said.kspace))
     np.testing.assert_allclose(np.asarray(plain.kspace)[:, 0], fft2c(IMAGES), rtol=0, atol=1e-5)
