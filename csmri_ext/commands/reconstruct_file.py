@@ -26,12 +26,13 @@ from csmri_ext.progress import stage
 from csmri_ext.recon.adapted import adapted
 from csmri_ext.recon.ahead import ahead
 from csmri_ext.recon.error_map import COUNT, error_map
-from csmri_ext.recon.evaluate import Problems, Setup, zero_words
+from csmri_ext.recon.evaluate import Problems
 from csmri_ext.recon.methods import Method
 from csmri_ext.recon.mirrored import mirrored
 from csmri_ext.recon.problem import Problem
 from csmri_ext.recon.result_record import Settings, make_record
 from csmri_ext.recon.sampling import OWN_MASK, Sampling
+from csmri_ext.recon.shared_setup import Setup, zero_words
 from csmri_ext.recon.volumes import Volume
 from csmri_ext.report.provenance import available_cores, shareable
 from csmri_ext.report.rows import ChosenWeight

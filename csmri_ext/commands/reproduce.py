@@ -31,9 +31,10 @@ from csmri_ext.experiments.experiment import Experiment, ExperimentSetting, expe
 from csmri_ext.experiments.figures import FIGURE_FILES
 from csmri_ext.progress import spent, stage
 from csmri_ext.recon import methods
-from csmri_ext.recon.evaluate import Problems, Setup, evaluate
+from csmri_ext.recon.evaluate import Problems, evaluate
 from csmri_ext.recon.problem import TV_WEIGHT
 from csmri_ext.recon.sampling import Sampling
+from csmri_ext.recon.shared_setup import Setup
 from csmri_ext.report import provenance
 from csmri_ext.report.completeness import completeness
 from csmri_ext.report.rows import ChosenWeight

@@ -12,10 +12,11 @@ from rich.console import Console
 from csmri_ext.errors import expected_errors, one_line
 from csmri_ext.progress import stage
 from csmri_ext.recon.error_map import volume_error_map
-from csmri_ext.recon.evaluate import Problems, Setup, evaluate, grouped, where
+from csmri_ext.recon.evaluate import Problems, evaluate
 from csmri_ext.recon.methods import Method, warm_up
 from csmri_ext.recon.regularization import has_reference, number_of_trials, tune, untuned
 from csmri_ext.recon.sampling import Sampling, samplings_of
+from csmri_ext.recon.shared_setup import Setup, grouped, where
 from csmri_ext.recon.volumes import Volume
 from csmri_ext.report.rows import ChosenWeight
 from csmri_ext.report.store import Store

@@ -10,12 +10,12 @@ from csmri_ext.errors import InputError
 from csmri_ext.recon.bart_networks import of_bart_weights
 from csmri_ext.recon.bart_path import bart_path
 from csmri_ext.recon.comparison import Plan
-from csmri_ext.recon.evaluate import Setup
 from csmri_ext.recon.inputs import open_volumes, phantom_volumes
 from csmri_ext.recon.methods import choose
 from csmri_ext.recon.problem import TV_ITERATIONS
 from csmri_ext.recon.regularization import has_reference
 from csmri_ext.recon.sampling import sampling_grid, samplings_of
+from csmri_ext.recon.shared_setup import Setup
 
 
 @dataclass(frozen=True)

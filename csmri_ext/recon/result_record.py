@@ -9,9 +9,9 @@ from typing import Any
 from csmri_ext.bridge import reading
 from csmri_ext.bridge.bart_files.cfl import data_file
 from csmri_ext.bridge.result_records import read_record
-from csmri_ext.recon.evaluate import Setup
 from csmri_ext.recon.methods import Method
 from csmri_ext.recon.sampling import Sampling
+from csmri_ext.recon.shared_setup import Setup
 from csmri_ext.recon.volumes import Volume
 from csmri_ext.report.provenance import file_sha256
 

@@ -13,7 +13,7 @@ from csmri_ext.bridge.fourier import center_crop, fft2c, ifft2c
 from csmri_ext.commands import compare
 from csmri_ext.phantom.subjects import phantom_acquisition
 from csmri_ext.physics import describe_estimate, make_mask
-from csmri_ext.recon import evaluate, methods
+from csmri_ext.recon import evaluate, methods, shared_setup
 from csmri_ext.recon.methods import Method
 from csmri_ext.recon.panels import MOST_PANELS
 from csmri_ext.recon.problem import Reconstruction
@@ -66,7 +66,7 @@ def test_zero_padding_of_fastmri_files_does_not_count_as_acquired() -> None:
     acquisition = Acquisition(kspace=kspace[:, None], name="a.h5", attrs={"padding": (3, 27)})
     volume = Volume("a.h5", acquisition, range(1), "a.h5")
     sampling = Sampling("equispaced", 2.0, 0.2)
-    problem = evaluate.Problems(evaluate.Setup(seed=0)).get(volume, sampling, [0])
+    problem = evaluate.Problems(shared_setup.Setup(seed=0)).get(volume, sampling, [0])
     mask = make_mask("equispaced", (32, 32), 2, 0.2, seed=0).numpy()
     assert mask[:3].any(), "the mask itself is fastMRI's"
     assert mask[-5:].any()
@@ -179,7 +179,7 @@ def test_real_8_channel_brain(
     path = str(shared_data / "bart" / "brain_8ch_ksp.cfl")
     run(path, "--bart", "--methods", "tv,tv-bart", "--tv-weight", "0.005", "--tv-iterations", "30")
     rows = {row["method"]: row for row in results()["rows"]}
-    assert {row["details"]["sens_maps"] for row in rows.values()} == {evaluate.ECALIB}
+    assert {row["details"]["sens_maps"] for row in rows.values()} == {shared_setup.ECALIB}
     ours, theirs = (read_cfl(Path("comparison/recons") / rows[name]["details"]["recon"]) for name in ("tv", "tv-bart"))
     assert np.linalg.norm(ours - theirs) < 1e-5 * np.linalg.norm(theirs)
     assert results()["provenance"]["bart_argv"]["tv-bart"][:2] == ["bart", "pics"]
@@ -197,7 +197,7 @@ def test_multi_coil_maps_come_from_file_bart_or_estimate(without_report: list, b
     write_fastmri("with_maps.h5", acquisition)
     run("with_maps.h5", *options, "--out", "file")
     sources = [results(folder)["rows"][0]["details"]["sens_maps"] for folder in ("estimate", "bart", "file")]
-    assert sources == [describe_estimate(), evaluate.ECALIB, evaluate.FROM_FILE]
+    assert sources == [describe_estimate(), shared_setup.ECALIB, shared_setup.FROM_FILE]
     assert results("estimate")["rows"][0]["psnr"] > results("file")["rows"][0]["psnr"] + 3
 
 
@@ -215,13 +215,13 @@ def test_networks_have_maps_that_are_not_cropped(
     assert given == {
         ("estimate", "zero-filled"): describe_estimate(),
         ("estimate", "nasn_knee"): describe_estimate(cropped=False),
-        ("bart", "zero-filled"): evaluate.ECALIB,
+        ("bart", "zero-filled"): shared_setup.ECALIB,
         ("bart", "nasn_knee"): "bart ecalib -m 1 -r 24 -c 0",
     }
     shown = capsys.readouterr().out
     assert "ESPIRiT (own), uncropped" in shown and "ESPIRiT (bart ecalib), uncropped" in shown
     volume, sampling = Volume("scan.h5", load("scan.h5"), [0], Path("scan.h5")), Sampling("random", 2.0, 0.4)
-    problems = evaluate.Problems(evaluate.Setup(seed=0))
+    problems = evaluate.Problems(shared_setup.Setup(seed=0))
     maps = [problems.get(volume, sampling, [0], methods.get(name)).sens_maps for name in ("tv", "nasn_knee", "tv")]
     assert maps[0] is maps[2] and (maps[0] == 0).any() and not (maps[1] == 0).any()
 

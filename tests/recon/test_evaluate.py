@@ -10,10 +10,11 @@ from csmri_ext.phantom import phantom_acquisition
 from csmri_ext.physics import estimate_sens_maps
 from csmri_ext.physics.calibration import estimate
 from csmri_ext.recon import methods
-from csmri_ext.recon.evaluate import Problems, Setup, evaluate
+from csmri_ext.recon.evaluate import Problems, evaluate
 from csmri_ext.recon.methods import Method
 from csmri_ext.recon.problem import Problem, Reconstruction
 from csmri_ext.recon.sampling import OWN_MASK, Sampling
+from csmri_ext.recon.shared_setup import Setup
 from csmri_ext.recon.volumes import Volume
 
 

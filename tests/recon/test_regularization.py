@@ -8,11 +8,12 @@ import pytest
 from csmri_ext.bridge import Acquisition
 from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.recon import methods
-from csmri_ext.recon.evaluate import Problems, Setup
+from csmri_ext.recon.evaluate import Problems
 from csmri_ext.recon.methods import Method
 from csmri_ext.recon.problem import TV_WEIGHT, Problem, Reconstruction
 from csmri_ext.recon.regularization import has_reference, number_of_trials, tune, untuned, validation_slices
 from csmri_ext.recon.sampling import Sampling
+from csmri_ext.recon.shared_setup import Setup
 from csmri_ext.recon.volumes import Volume
 
 EVERYTHING = Sampling("random", 1.0)  # keeps every sample, so that a method can read the image back

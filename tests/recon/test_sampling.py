@@ -8,8 +8,8 @@ import pytest
 from csmri_ext.bridge import Acquisition
 from csmri_ext.errors import InputError
 from csmri_ext.physics import make_mask, mask_hash
-from csmri_ext.recon.evaluate import Setup
 from csmri_ext.recon.sampling import OWN_MASK, Sampling, sampling_grid, samplings_of
+from csmri_ext.recon.shared_setup import Setup
 from csmri_ext.recon.volumes import Volume
 
 

@@ -1,0 +1,132 @@
+"""What all methods of a comparison share, and where its coil sensitivities come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from csmri_ext.recon.methods import Method
+from csmri_ext.recon.sampling import Sampling
+from csmri_ext.recon.volumes import Volume
+from csmri_ext.report.rows import ChosenWeight
+
+FROM_FILE, ECALIB = "file", "bart ecalib -m 1 -r 24"
+ECALIB_UNCROPPED = f"{ECALIB} -c 0"
+
+
+@dataclass
+class Setup:
+    """What all methods of one comparison share.
+
+    Attributes
+    ----------
+    seed
+        Mask seed; None seeds by file name.
+    bart
+        Path of BART's program, or None. With it, coil sensitivities come from ``bart ecalib`` for every method.
+    iterations, device, workers
+        See `Problem`.
+    weights
+        Regularisation weights by mask setting and volume label, then by family.
+    """
+
+    seed: int | None = None
+    bart: str | None = None
+    iterations: int = 200
+    device: str = "cpu"
+    workers: int = 1
+    weights: dict[tuple[Sampling, str], dict[str, ChosenWeight]] = field(default_factory=dict)
+
+    def maps_source(self, volume: Volume, sampling: Sampling, method: Method | None = None) -> str | None:
+        """Where the coil sensitivities of a volume come from; None for one coil.
+
+        With BART they are ecalib's, unless the calibration region is too small for it (`maps_note`): then they are
+        estimated here, since ecalib would cut off part of the object or fail. For networks they are not cropped, since
+        those reconstruct the air too (`physics.estimate_sens_maps`). Sensitivities of a file are as they are.
+        """
+        if volume.acquisition.n_coils == 1:
+            return None
+        if volume.acquisition.sens_maps is not None:
+            return FROM_FILE
+        cropped = method is None or method.network is None
+        if self.bart and self.maps_note(volume, sampling) is None:
+            return ECALIB if cropped else ECALIB_UNCROPPED
+        return estimate_words(cropped=cropped)
+
+    def maps_sources(self, volume: Volume, sampling: Sampling) -> set[str]:
+        """Return all that `maps_source` may say, of networks and of other methods."""
+        source = self.maps_source(volume, sampling)
+        if source == ECALIB:
+            return {ECALIB, ECALIB_UNCROPPED}
+        if source == estimate_words(cropped=True):
+            return {source, estimate_words(cropped=False)}
+        return set() if source is None else {source}
+
+    def maps_note(self, volume: Volume, sampling: Sampling) -> str | None:
+        """Say why BART's ecalib is not used although BART was asked for; None where it is, or nobody asked."""
+        from csmri_ext.physics import ecalib_shortfall
+
+        if not self.bart or volume.acquisition.n_coils == 1 or volume.acquisition.sens_maps is not None:
+            return None
+        return ecalib_shortfall(sampling.mask(volume, self.seed), volume.acquisition.matrix_size[0])
+
+    def maps_impossible(self, volume: Volume, sampling: Sampling) -> str | None:
+        """Say why a volume of several coils cannot be reconstructed at a setting: too little to calibrate on."""
+        from csmri_ext.physics import calibration_shortfall
+
+        if self.maps_source(volume, sampling) in (None, FROM_FILE, ECALIB):
+            return None
+        mask = sampling.mask(volume, self.seed) & volume.measured
+        return calibration_shortfall(mask, volume.acquisition.matrix_size)
+
+    def notes(self, pairs: Sequence[tuple[Volume, Sampling]], methods: Sequence[Method] = ()) -> list[str]:
+        """Say what was done to masks of files, and which sensitivities are not what somebody might expect.
+
+        That is where BART's ecalib is not used although BART was asked for, and where networks get maps of a file that
+        are 0. One line for all alike.
+        """
+        maps = grouped([(where(*pair), self.maps_note(*pair)) for pair in pairs])
+        masks = grouped([(where(volume, sampling), sampling.note(volume)) for volume, sampling in pairs])
+        notes = masks + [f"{text}: sensitivities are estimated without BART" for text in maps]
+        if any(method.network is not None for method in methods):
+            unseen = {volume.label: volume.unseen_share for volume, _ in pairs}
+            notes += [
+                f"{text}: networks have nothing to go by there, and lose what the reference has; bart ecalib -c 0 "
+                "writes maps that are not cropped"
+                for text in grouped(
+                    [
+                        (label, f"sensitivities of the file are {zero_words(share)}" if share else None)
+                        for label, share in unseen.items()
+                    ]
+                )
+            ]
+        return notes
+
+
+def estimate_words(*, cropped: bool) -> str:
+    """Say that maps are estimated here, see `physics.describe_estimate`; torch is loaded when this is asked."""
+    from csmri_ext.physics import describe_estimate
+
+    return describe_estimate(cropped=cropped)
+
+
+def zero_words(share: float) -> str:
+    """Say in how many pixels maps are 0: ``0 in 38 % of the pixels``."""
+    return f"0 in {'less than 1' if share < 0.01 else f'{100 * share:.0f}'} % of the pixels"
+
+
+def where(volume: Volume, sampling: Sampling) -> str:
+    """Name a volume at a setting."""
+    return f"{volume.label}, {sampling.title}"
+
+
+def grouped(reasons: Sequence[tuple[str, str | None]]) -> list[str]:
+    """Say what holds where, given as (where, what): one line for all alike; None: nothing."""
+    found: dict[str, list[str]] = {}
+    for place, reason in reasons:
+        if reason:
+            found.setdefault(reason, []).append(place)
+    return [
+        f"{'; '.join(places[:3])}{f' and {len(places) - 3} more' if len(places) > 3 else ''}: {reason}"
+        for reason, places in found.items()
+    ]
