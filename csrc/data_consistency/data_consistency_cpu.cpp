@@ -1,5 +1,6 @@
 // A block of kLanes lines goes from memory into the L1 cache, through FFT, diagonal and inverse FFT, and back: the
 // image is read once and written once (three times for Axes::xy). Bound by arithmetic, then by L1 loads and stores.
+#include <algorithm>
 #include <cstdint>
 
 #include "core/instantiate.hpp"
@@ -34,6 +35,15 @@ T normalisation(const KspaceShape& s) {
   return static_cast<T>(1 / n);
 }
 
+// How many samples of a line the first mask acquires: about as many as each, and only what is fetched early depends on
+// it.
+template <class T>
+std::int64_t n_acquired(int n, const T* weights) {
+  T last = -1;
+  for (int e = 0; e < n; ++e) last = std::max(last, weights[2 * e + 1]);
+  return static_cast<std::int64_t>(last) + 1;
+}
+
 // Scratch of a call: lines of the threads, row transforms of the images for Axes::xy, one partial for each block of
 // lines.
 template <class T>
@@ -63,17 +73,18 @@ void data_consistency_cpu(const DataConsistencyArgs<T>& a, const Workspace& work
   if (both) transform_rows(s, a.image, a.out, false, work);
   const ComplexImages<const T> from = both ? as_const(a.out) : a.image;
   const bool streamed = !both && (a.streamed || streams(a.out, s, along));
+  const std::int64_t n_samples = both || !a.samples ? 0 : n_acquired(plan.n, a.weights);
   for_blocks<T>(s, s.batch * s.replicas, ceil_div(n_lines(s, along), kLanes<T>), work,
                 [&](std::int64_t image, std::int64_t block, const LineBuffers<T>& buffers) {
                   const std::int64_t first = block * kLanes<T>, item = image / s.replicas;
                   const Line<T> w = buffers.first;
-                  const Lines<const T> lines = lines_of(from, s, image, along);
-                  const ReadNext<T> next = next_block(lines, first);
-                  load_lines(lines, first, w);
-                  next.fetch(0, 2);
+                  load_lines(lines_of(from, s, image, along), first, w);
+                  const bool fetched = n_samples == 0 || image % s.replicas > 0;  // by the first replica
+                  const ReadAhead<T> ahead(
+                      next_block(from, s, image, first, along),
+                      fetched ? ReadNext<T>{nullptr, nullptr} : next_samples(s, a.samples, n_samples, item, first));
                   filter_line(plan, block_diagonal(s, identity, eta, a.weights, a.samples, item, first), w,
-                              buffers.work);
-                  next.fetch(1, 2);
+                              buffers.work, ahead);
                   store_lines(lines_of(a.out, s, image, along), first, w, streamed);
                 });
   if (both) transform_rows(s, as_const(a.out), a.out, true, work);

@@ -63,6 +63,15 @@ ReadNext<T> next_block(const Lines<const T>& x, std::int64_t first) {
   return {x.re + begin * x.line_stride, x.re + (dense ? end : begin) * x.line_stride};
 }
 
+// The block after block `first` of an image; after the last one, the first block of the image that follows.
+template <class T>
+ReadNext<T> next_block(const ComplexImages<const T>& x, const KspaceShape& s, std::int64_t image, std::int64_t first,
+                       Along along) {
+  if (first + kLanes<T> < n_lines(s, along)) return next_block(lines_of(x, s, image, along), first);
+  if (image + 1 == s.batch * s.replicas) return {nullptr, nullptr};
+  return next_block(lines_of(x, s, image + 1, along), -kLanes<T>);
+}
+
 // What one thread works in: four line buffers, and what a transform needs beside its line.
 template <class T>
 struct LineBuffers {
@@ -92,6 +101,17 @@ template <class T>
 T* block_samples(const KspaceShape& s, T* samples, std::int64_t batch_item, std::int64_t first) {
   const std::int64_t n = n_elements(s, line_axis(s));
   return samples + (batch_item * n_tiles(s) + first / kTile) * n * 2 * kTile + first % kTile;
+}
+
+// The samples that `block_diagonal` of the block after block `first` reads: the first n_samples of its tile.
+template <class T>
+ReadNext<T> next_samples(const KspaceShape& s, const T* samples, std::int64_t n_samples, std::int64_t batch_item,
+                         std::int64_t first) {
+  const std::int64_t next = first + kLanes<T>, end = n_lines(s, line_axis(s));
+  if (next >= end && batch_item + 1 == s.batch) return {nullptr, nullptr};
+  const T* begin =
+      next < end ? block_samples(s, samples, batch_item, next) : block_samples(s, samples, batch_item + 1, 0);
+  return {begin, begin + n_samples * 2 * kTile};
 }
 
 template <class T>

@@ -6,6 +6,7 @@
 #include "core/vec.hpp"
 #include "fft/codelets.hpp"
 #include "fft/line_plan.hpp"
+#include "fft/read_ahead.hpp"
 
 namespace csmri {
 inline namespace CSMRI_LEVEL {
@@ -65,9 +66,10 @@ struct LineDiagonal {
   }
 };
 
-// inverse(diagonal(forward(w))): natural order -> natural order.
+// inverse(diagonal(forward(w))): natural order -> natural order. Meanwhile what is read next is fetched.
 template <class T>
-void filter_line(const LinePlan<T>& plan, const LineDiagonal<T>& diagonal, Line<T> w, Line<T> work);
+void filter_line(const LinePlan<T>& plan, const LineDiagonal<T>& diagonal, Line<T> w, Line<T> work,
+                 ReadAhead<T> ahead = {});
 template <class T>
 void apply_diagonal(const LineDiagonal<T>& diagonal, int n, Line<T> w);
 

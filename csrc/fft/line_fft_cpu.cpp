@@ -31,12 +31,14 @@ CSMRI_HOST_DEVICE Complex<Vec<T>> element(const Vec<T>* re, const Vec<T>* im, in
 
 // f(re, im, distance between elements, twiddles) for each butterfly.
 template <class T, class F>
-CSMRI_HOST_DEVICE void for_butterflies(Part<T> re, Part<T> im, const FftPass& p, Twiddles<T> twiddles, const F& f) {
+CSMRI_HOST_DEVICE void for_butterflies(Part<T> re, Part<T> im, const FftPass& p, Twiddles<T> twiddles,
+                                       ReadAhead<T>& ahead, const F& f) {
   const int distance = 2 * p.span, per_butterfly = 2 * (p.radix - 1);
   for (int block = 0; block < p.blocks; ++block) {
     const T* w = twiddles.table + (twiddles.by_block ? block * per_butterfly : 0);
     for (int t = 0; t < p.span; ++t, re += 2, im += 2) {
       f(re, im, distance, w);
+      ahead.step();
       if (!twiddles.by_block) w += per_butterfly;
     }
     re += distance * (p.radix - 1);
@@ -45,8 +47,8 @@ CSMRI_HOST_DEVICE void for_butterflies(Part<T> re, Part<T> im, const FftPass& p,
 }
 
 template <int R, bool kTwiddled, class T>
-void codelet_pass(Part<T> re, Part<T> im, const FftPass& p, Twiddles<T> twiddles) {
-  for_butterflies(re, im, p, twiddles,
+void codelet_pass(Part<T> re, Part<T> im, const FftPass& p, Twiddles<T> twiddles, ReadAhead<T>& ahead) {
+  for_butterflies(re, im, p, twiddles, ahead,
                   [](Part<T> x, Part<T> y, int distance, const T* w) __attribute__((always_inline)) {
                     Complex<Vec<T>> v[R];
                     CSMRI_UNROLL
@@ -59,9 +61,9 @@ void codelet_pass(Part<T> re, Part<T> im, const FftPass& p, Twiddles<T> twiddles
 
 // An odd prime radix: as in dft_odd_prime, with loops over the pairs, two results of each parity at a time.
 template <class T>
-void prime_pass(Part<T> re, Part<T> im, const FftPass& p, Twiddles<T> twiddles, const T* turns) {
+void prime_pass(Part<T> re, Part<T> im, const FftPass& p, Twiddles<T> twiddles, const T* turns, ReadAhead<T>& ahead) {
   const int radix = p.radix, pairs = (radix - 1) / 2;
-  for_butterflies(re, im, p, twiddles, [=](Part<T> x, Part<T> y, int distance, const T* w) {
+  for_butterflies(re, im, p, twiddles, ahead, [=](Part<T> x, Part<T> y, int distance, const T* w) {
     Complex<Vec<T>> sum[kMaxPrime / 2], difference[kMaxPrime / 2], total = {x[0], y[0]};
     const Complex<Vec<T>> first = total;
     for (int j = 1; j <= pairs; ++j) {
@@ -119,36 +121,38 @@ void with_radix(int radix, const F& f) {
 }
 
 template <class T>
-void pass(Part<T> re, Part<T> im, const FftPass& p, Twiddles<T> twiddles, const T* prime_turns) {
-  if (p.radix > kMaxCodelet) return prime_pass(re, im, p, twiddles, prime_turns);
+void pass(Part<T> re, Part<T> im, const FftPass& p, Twiddles<T> twiddles, const T* prime_turns, ReadAhead<T>& ahead) {
+  if (p.radix > kMaxCodelet) return prime_pass(re, im, p, twiddles, prime_turns, ahead);
   const bool twiddled = (twiddles.by_block ? p.blocks : p.span) > 1;
   with_radix(p.radix, [&](auto radix) {
-    twiddled ? codelet_pass<radix(), true>(re, im, p, twiddles) : codelet_pass<radix(), false>(re, im, p, twiddles);
+    twiddled ? codelet_pass<radix(), true>(re, im, p, twiddles, ahead)
+             : codelet_pass<radix(), false>(re, im, p, twiddles, ahead);
   });
 }
 
 template <class T>
-void forward_passes(const LinePlan<T>& plan, Part<T> re, Part<T> im, int begin, int end) {
+void forward_passes(const LinePlan<T>& plan, Part<T> re, Part<T> im, int begin, int end, ReadAhead<T>& ahead) {
   for (int i = begin; i < end; ++i)
-    pass<T>(re, im, plan.passes[i], {plan.forward_twiddles[i], true}, plan.prime_turns[i]);
+    pass<T>(re, im, plan.passes[i], {plan.forward_twiddles[i], true}, plan.prime_turns[i], ahead);
 }
 template <class T>
-void inverse_passes(const LinePlan<T>& plan, Part<T> re, Part<T> im, int begin, int end) {
+void inverse_passes(const LinePlan<T>& plan, Part<T> re, Part<T> im, int begin, int end, ReadAhead<T>& ahead) {
   for (int i = end; i-- > begin;)
-    pass<T>(im, re, plan.passes[i], {plan.inverse_twiddles[i], false}, plan.prime_turns[i]);
+    pass<T>(im, re, plan.passes[i], {plan.inverse_twiddles[i], false}, plan.prime_turns[i], ahead);
 }
 
 template <class T>
 void bluestein(const LinePlan<T>& plan, Part<T> re, Part<T> im, Line<T> work) {
   const LinePlan<T>& longer = *plan.convolution;
   const int n = plan.n;
+  ReadAhead<T> nothing;
   for (int j = 0; j < n; ++j)
     work[j] = rotate<1>(Complex<Vec<T>>{re[2 * j], im[2 * j]}, plan.chirp[2 * j], plan.chirp[2 * j + 1]);
   for (int j = n; j < longer.n; ++j) work[j] = Complex<Vec<T>>{};
-  forward_passes<T>(longer, &work->re, &work->im, 0, longer.n_passes);
+  forward_passes<T>(longer, &work->re, &work->im, 0, longer.n_passes, nothing);
   for (int s = 0; s < longer.n; ++s)
     work[s] = rotate<1>(work[s], plan.chirp_spectrum[2 * s], plan.chirp_spectrum[2 * s + 1]);
-  inverse_passes<T>(longer, &work->re, &work->im, 0, longer.n_passes);
+  inverse_passes<T>(longer, &work->re, &work->im, 0, longer.n_passes, nothing);
   for (int k = 0; k < n; ++k) {
     const Complex<Vec<T>> x = rotate<1>(work[k], plan.chirp[2 * k], plan.chirp[2 * k + 1]);
     re[2 * k] = x.re, im[2 * k] = x.im;
@@ -168,7 +172,7 @@ void with_kind(const LineDiagonal<T>& diagonal, const F& f) {
 
 // The last forward pass, the diagonal and the first inverse pass: butterflies of adjacent elements.
 template <int R, bool kPerLane, bool kSamples, class T>
-void middle_pass(Line<T> w, const FftPass& p, const T* twiddles, const LineDiagonal<T>& diagonal) {
+void middle_pass(Line<T> w, const FftPass& p, const T* twiddles, const LineDiagonal<T>& diagonal, ReadAhead<T>& ahead) {
   for (int e = 0; e < p.blocks * R; e += R, twiddles += 2 * (R - 1)) {
     Complex<Vec<T>> v[R];
     CSMRI_UNROLL
@@ -179,6 +183,7 @@ void middle_pass(Line<T> w, const FftPass& p, const T* twiddles, const LineDiago
     dft<R, 1>(v);
     CSMRI_UNROLL
     for (int j = 0; j < R; ++j) w[e + j] = v[j];
+    ahead.step();
   }
 }
 
@@ -186,17 +191,19 @@ void middle_pass(Line<T> w, const FftPass& p, const T* twiddles, const LineDiago
 
 template <class T>
 void forward_line(const LinePlan<T>& plan, Line<T> w, Line<T> work) {
+  ReadAhead<T> nothing;
   if (plan.convolution)
     bluestein<T>(plan, &w->re, &w->im, work);
   else
-    forward_passes<T>(plan, &w->re, &w->im, 0, plan.n_passes);
+    forward_passes<T>(plan, &w->re, &w->im, 0, plan.n_passes, nothing);
 }
 template <class T>
 void inverse_line(const LinePlan<T>& plan, Line<T> w, Line<T> work) {
+  ReadAhead<T> nothing;
   if (plan.convolution)
     bluestein<T>(plan, &w->im, &w->re, work);
   else
-    inverse_passes<T>(plan, &w->re, &w->im, 0, plan.n_passes);
+    inverse_passes<T>(plan, &w->re, &w->im, 0, plan.n_passes, nothing);
 }
 
 template <class T>
@@ -207,29 +214,38 @@ void apply_diagonal(const LineDiagonal<T>& diagonal, int n, Line<T> w) {
 }
 
 template <class T>
-void filter_line(const LinePlan<T>& plan, const LineDiagonal<T>& diagonal, Line<T> w, Line<T> work) {
+void filter_line(const LinePlan<T>& plan, const LineDiagonal<T>& diagonal, Line<T> w, Line<T> work,
+                 ReadAhead<T> ahead) {
   const int last = plan.n_passes - 1;
   if (last < 0 || plan.passes[last].radix > kMaxCodelet) {
+    ahead.in_steps(1);
+    ahead.step(), ahead.step();
     forward_line(plan, w, work);
     apply_diagonal(diagonal, plan.n, w);
     inverse_line(plan, w, work);
     return;
   }
-  forward_passes<T>(plan, &w->re, &w->im, 0, last);
+  std::int64_t butterflies = plan.n / plan.passes[last].radix;
+  for (int i = 0; i < last; ++i) butterflies += 2 * plan.n / plan.passes[i].radix;
+  ahead.in_steps(butterflies);
+  forward_passes<T>(plan, &w->re, &w->im, 0, last, ahead);
   with_radix(plan.passes[last].radix, [&](auto radix) {
     with_kind(diagonal, [&](auto per_lane, auto has_samples) {
-      middle_pass<radix(), per_lane(), has_samples()>(w, plan.passes[last], plan.forward_twiddles[last], diagonal);
+      middle_pass<radix(), per_lane(), has_samples()>(w, plan.passes[last], plan.forward_twiddles[last], diagonal,
+                                                      ahead);
     });
   });
-  inverse_passes<T>(plan, &w->re, &w->im, 0, last);
+  inverse_passes<T>(plan, &w->re, &w->im, 0, last, ahead);
 }
 
 template void forward_line<float>(const LinePlan<float>&, Line<float>, Line<float>);
 template void forward_line<double>(const LinePlan<double>&, Line<double>, Line<double>);
 template void inverse_line<float>(const LinePlan<float>&, Line<float>, Line<float>);
 template void inverse_line<double>(const LinePlan<double>&, Line<double>, Line<double>);
-template void filter_line<float>(const LinePlan<float>&, const LineDiagonal<float>&, Line<float>, Line<float>);
-template void filter_line<double>(const LinePlan<double>&, const LineDiagonal<double>&, Line<double>, Line<double>);
+template void filter_line<float>(const LinePlan<float>&, const LineDiagonal<float>&, Line<float>, Line<float>,
+                                 ReadAhead<float>);
+template void filter_line<double>(const LinePlan<double>&, const LineDiagonal<double>&, Line<double>, Line<double>,
+                                  ReadAhead<double>);
 template void apply_diagonal<float>(const LineDiagonal<float>&, int, Line<float>);
 template void apply_diagonal<double>(const LineDiagonal<double>&, int, Line<double>);
 

@@ -39,19 +39,6 @@ void touch_rows(const T* p, std::int64_t row_stride, int count, std::int64_t n_r
       (void)*static_cast<const volatile T*>(p + l * row_stride + e);
 }
 
-// Memory that is read next: fetched into the second-level cache, a part at a time, while something else is computed: a
-// core can wait for few lines of memory at a time, and would do nothing else meanwhile.
-template <class T>
-struct ReadNext {
-  const T *begin, *end;
-
-  void fetch(std::int64_t part, std::int64_t parts) const {
-    const std::int64_t n = end - begin;
-    for (const T* p = begin + n * part / parts; p < begin + n * (part + 1) / parts; p += 64 / sizeof(T))
-      __builtin_prefetch(p, 0, 2);
-  }
-};
-
 // Whether every vector that store_lines writes is aligned.
 template <class T>
 bool may_stream(const Lines<T>& x) {
