@@ -32,12 +32,15 @@ def data_steps() -> dict[str, Ways]:
     prepared, in_full = ops.prepare_data_consistency(kspace, mask), ops.prepare_data_consistency(kspace, full)
     of_plane = ops.prepare_data_consistency(kspace, plane)
     maps = torch.randn(8, 320, 320, dtype=torch.complex64)
+    weighted, kept = 0.5 * mask * kspace, 1 - 0.5 * mask.float()
     return {
         "data step, prepared": {
             "ours": lambda: ops.data_consistency_prepared(image, prepared, eta),
             "mask in full shape": lambda: ops.data_consistency_prepared(image, in_full, eta),
             "plain call": lambda: ops.data_consistency(image, kspace, mask, eta),
             "plain call, mask in full shape": lambda: ops.data_consistency(image, kspace, full, eta),
+            "torch, no shifts": lambda: fft.ifft2(torch.addcmul(weighted, kept, fft.fft2(image))),
+            "copy of the images": image.clone,
         },
         "data step, 2-D mask, prepared": {
             "ours": lambda: ops.data_consistency_prepared(image, of_plane, eta),
