@@ -118,14 +118,43 @@ inline void stream_fence() {
 #endif
 }
 
+// In a fixed order: the upper half added to the lower one, until one lane is left.
+#if defined(__SSE2__)
+inline float sum_halves(__m128 v) {
+  v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+  return _mm_cvtss_f32(_mm_add_ss(v, _mm_shuffle_ps(v, v, 1)));
+}
+inline double sum_halves(__m128d v) { return _mm_cvtsd_f64(_mm_add_sd(v, _mm_unpackhi_pd(v, v))); }
+#if defined(__AVX__)
+inline float sum_halves(__m256 v) {
+  return sum_halves(_mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1)));
+}
+inline double sum_halves(__m256d v) {
+  return sum_halves(_mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1)));
+}
+#endif
+#if defined(__AVX512DQ__)
+inline float sum_halves(__m512 v) {
+  return sum_halves(_mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1)));
+}
+inline double sum_halves(__m512d v) {
+  return sum_halves(_mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1)));
+}
+#endif
 template <class T>
-inline T sum(Vec<T> v) {  // in lane order: pairs, then pairs of pairs
+inline T sum(Vec<T> v) {
+  return sum_halves(v);
+}
+#else
+template <class T>
+inline T sum(Vec<T> v) {
   T lane[kLanes<T>];
   std::memcpy(lane, &v, sizeof v);
   for (int half = kLanes<T> / 2; half > 0; half /= 2)
     for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
   return lane[0];
 }
+#endif
 
 }  // namespace CSMRI_LEVEL
 }  // namespace csmri

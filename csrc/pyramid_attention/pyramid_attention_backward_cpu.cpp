@@ -3,11 +3,11 @@
 //   dx_c     = sum over branches and outputs o of the group of c of dF'_o convolved with the flipped kernel: the
 //              forward kernel with the roles of inputs and outputs swapped; one task per tile;
 //   dW_o,c   = sum over images and pixels of dF'_o(y, x) x_c(y + ky, x + kx): one task per chunk of input channels,
-//   which walks
-//              all tiles in order, so that the sums do not depend on the number of threads.
+//              which walks all tiles in order, so that the sums do not depend on the number of threads.
 #include <algorithm>
 
 #include "core/parallel.hpp"
+#include "pyramid_attention/correlate.hpp"
 #include "pyramid_attention/pyramid_attention.hpp"
 #include "pyramid_attention/scratch.hpp"
 #include "pyramid_attention/tile.hpp"
@@ -75,65 +75,7 @@ void grad_x_tile(const PyramidBackwardArgs<T>& a, const PyramidScratch<T>& scrat
   });
 }
 
-// sums[o][kx] += sum over the tile of g_o(y, x) in(y + ky, x + kx), for one input channel and one row of the kernel.
-template <int K, int kOutputs, class T>
-void correlate_tile(const T* in, const T* g, const PaddedLayout& layout, const Tile& tile, double* sums,
-                    std::int64_t sums_per_output) {
-  Vec<T> acc[kOutputs][K];
-#pragma GCC unroll 8
-  for (int o = 0; o < kOutputs; ++o)
-#pragma GCC unroll 16
-    for (int kx = 0; kx < K; ++kx) acc[o][kx] = Vec<T>{};
-  for (std::int64_t r = 0; r < tile.rows; ++r)
-    for (std::int64_t x = 0; x < tile.columns; x += kLanes<T>) {
-      Vec<T> grad[kOutputs];
-#pragma GCC unroll 8
-      for (int o = 0; o < kOutputs; ++o) grad[o] = load(g + o * kOutPlane + r * kPitch + x);
-#pragma GCC unroll 16
-      for (int kx = 0; kx < K; ++kx) {
-        const Vec<T> v = load(in + r * layout.pitch + x + kx);
-#pragma GCC unroll 8
-        for (int o = 0; o < kOutputs; ++o) acc[o][kx] += grad[o] * v;
-      }
-    }
-#pragma GCC unroll 8
-  for (int o = 0; o < kOutputs; ++o)
-#pragma GCC unroll 16
-    for (int kx = 0; kx < K; ++kx) sums[o * sums_per_output + kx] += sum<T>(acc[o][kx]);
-}
-
-// All rows of the kernel and all outputs of a group, for one input channel.
-template <int K, class T>
-void correlate_channel(const T* in, const T* g, const PaddedLayout& layout, const Tile& tile, std::int64_t outputs,
-                       double* sums, std::int64_t sums_per_output) {
-  constexpr int kTogether = K == 3 ? 4 : K == 5 ? 2 : 1;  // as many as the accumulators leave registers for
-  const T* corner = in + (layout.halo - K / 2) * (layout.pitch + 1);
-  for (int ky = 0; ky < K; ++ky) {
-    std::int64_t o = 0;
-    for (; o + kTogether <= outputs; o += kTogether)
-      correlate_tile<K, kTogether>(corner + ky * layout.pitch, g + o * kOutPlane, layout, tile,
-                                   sums + o * sums_per_output + ky * K, sums_per_output);
-    for (; o < outputs; ++o)
-      correlate_tile<K, 1>(corner + ky * layout.pitch, g + o * kOutPlane, layout, tile,
-                           sums + o * sums_per_output + ky * K, sums_per_output);
-  }
-}
-
-template <class T, class... Args>
-void correlate_channel(int kernel, Args&&... args) {
-  switch (kernel) {
-    case 3:
-      return correlate_channel<3, T>(args...);
-    case 5:
-      return correlate_channel<5, T>(args...);
-    case 7:
-      return correlate_channel<7, T>(args...);
-    default:
-      return correlate_channel<9, T>(args...);
-  }
-}
-
-// The tile's own pixels of dF', without padding: zero outside the image, as the sums run over whole vectors.
+// The tile's own pixels of dF' and zeros around them, as correlate_channel takes them.
 template <class T>
 void load_gradient_core(const PyramidBackwardArgs<T>& a, const Tile& tile, std::int64_t channel, T* to) {
   const PyramidShape& s = a.shape;
@@ -145,6 +87,7 @@ void load_gradient_core(const PyramidBackwardArgs<T>& a, const Tile& tile, std::
     for (std::int64_t x = 0; x < tile.columns; ++x) row[x] = from[x] + mean;
     std::fill(row + tile.columns, row + kPitch, T(0));
   }
+  std::fill_n(to + tile.rows * kPitch, kZeroRows * kPitch, T(0));
   const std::int64_t y = a.argmax[at] / s.nx - tile.y0, x = a.argmax[at] % s.nx - tile.x0;
   if (y >= 0 && y < tile.rows && x >= 0 && x < tile.columns) to[y * kPitch + x] += a.grad_maximum[at];
 }
@@ -153,8 +96,10 @@ template <class T>
 void grad_weight_chunk(const PyramidBackwardArgs<T>& a, const PyramidScratch<T>& scratch, std::int64_t thread,
                        std::int64_t c0, std::int64_t c1) {
   const PyramidShape& s = a.shape;
-  const PaddedLayout& layout = scratch.layout();
-  T *in = scratch.input_tile(thread), *g = scratch.output_tile(thread);
+  const PaddedLayout& layout = scratch.weight_layout();
+  T *in = scratch.input_tile(thread), *g = scratch.output_tile(thread) + kZeroRows * kPitch;
+  std::fill(scratch.output_tile(thread), g + s.branch_channels * kGradientPlane, T(0));
+  const Tiling tiling(s, kWeightRows);
   // Each thread owns the sums of its input channels: sums[branch][o][c][ky][kx].
   double* sums = scratch.weight_sums();
   const auto sums_of = [&](int i, std::int64_t output, std::int64_t channel) {
@@ -166,18 +111,18 @@ void grad_weight_chunk(const PyramidBackwardArgs<T>& a, const PyramidScratch<T>&
     for (std::int64_t o = group * outputs; o < (group + 1) * outputs; ++o)
       std::fill(sums_of(i, o, lo - group * width), sums_of(i, o, hi - group * width), 0.0);
   });
-  for (std::int64_t index = 0; index < scratch.tiles(); ++index) {
-    const Tile tile = Tiling(s).at(s, index);
+  for (std::int64_t index = 0; index < s.batch * tiling.per_image(); ++index) {
+    const Tile tile = tiling.at(s, index);
     for_part_channels(s, c0, c1, [&](int p, std::int64_t local, std::int64_t c) {
       load_plane(a.part[p] + (tile.image * s.part_channels[p] + local) * s.ny * s.nx, a.scale[p], s, tile, layout,
                  in + (c - c0) * layout.plane());
     });
-    for (std::int64_t c = 0; c < s.out_channels(); ++c) load_gradient_core(a, tile, c, g + c * kOutPlane);
     for_groups(s, c0, c1, [&](int i, std::int64_t group, std::int64_t lo, std::int64_t hi) {
       const std::int64_t outputs = s.branch_channels / s.groups[i], width = s.in_channels() / s.groups[i];
+      for (std::int64_t o = 0; o < outputs; ++o)
+        load_gradient_core(a, tile, i * s.branch_channels + group * outputs + o, g + o * kGradientPlane);
       for (std::int64_t c = lo; c < hi; ++c)
-        correlate_channel<T>(s.kernel[i], in + (c - c0) * layout.plane(),
-                             g + (i * s.branch_channels + group * outputs) * kOutPlane, layout, tile, outputs,
+        correlate_channel<T>(s.kernel[i], in + (c - c0) * layout.plane(), layout, g, tile, outputs,
                              sums_of(i, group * outputs, c - group * width), scratch.weights_per_output(s, i));
     });
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/parallel.hpp"
+#include "pyramid_attention/correlate.hpp"
 #include "pyramid_attention/tile.hpp"
 
 namespace csmri {
@@ -26,12 +27,14 @@ class PyramidScratch {
       : scratch_(static_cast<char*>(scratch)),
         shape_(s),
         layout_(s),
+        weight_layout_(s, kWeightRows),
         tiles_(s.batch * Tiling(s).per_image()),
         n_weights_(0) {
     for (int i = 0; i < s.n_branches; ++i) n_weights_ += s.branch_channels * weights_per_output(s, i);
     const std::int64_t widest = std::max(kChunk, s.out_channels());
-    input_bytes_ = round_up(widest * layout_.plane() * sizeof(T), 64);
-    output_bytes_ = round_up(widest * kOutPlane * sizeof(T), 64);
+    const std::int64_t gradient = kZeroRows * kPitch + s.branch_channels * kGradientPlane;
+    input_bytes_ = round_up(std::max(widest * layout_.plane(), kWeightChunk * weight_layout_.plane()) * sizeof(T), 64);
+    output_bytes_ = round_up(std::max(widest * kOutPlane, gradient) * sizeof(T), 64);
     packed_bytes_ = round_up(n_weights_ * sizeof(T), 64);
     statistics_bytes_ = round_up(tiles_ * s.out_channels() * sizeof(TileStatistics<T>), 64);
     sums_bytes_ = round_up(n_weights_ * sizeof(double), 64);
@@ -51,6 +54,7 @@ class PyramidScratch {
   }
   std::int64_t tiles() const { return tiles_; }
   const PaddedLayout& layout() const { return layout_; }
+  const PaddedLayout& weight_layout() const { return weight_layout_; }  // of inputs, for their weights' gradient
 
   T* packed() const { return at<T>(0); }
   TileStatistics<T>* statistics() const { return at<TileStatistics<T>>(packed_bytes_); }
@@ -68,7 +72,7 @@ class PyramidScratch {
   }
   char* scratch_;
   const PyramidShape& shape_;
-  PaddedLayout layout_;
+  PaddedLayout layout_, weight_layout_;
   std::int64_t tiles_, n_weights_;
   std::int64_t input_bytes_, output_bytes_, packed_bytes_, statistics_bytes_, sums_bytes_;
 };

@@ -28,25 +28,25 @@ struct Tile {
 };
 
 struct Tiling {
-  std::int64_t per_column, per_row;  // tiles along y and x
+  std::int64_t rows, per_column, per_row;  // of a tile; tiles along y and x
 
-  explicit Tiling(const PyramidShape& s)
-      : per_column((s.ny + kTileY - 1) / kTileY), per_row((s.nx + kTileX - 1) / kTileX) {}
+  explicit Tiling(const PyramidShape& s, std::int64_t rows_of_tile = kTileY)
+      : rows(rows_of_tile), per_column((s.ny + rows - 1) / rows), per_row((s.nx + kTileX - 1) / kTileX) {}
   std::int64_t per_image() const { return per_column * per_row; }
   Tile at(const PyramidShape& s, std::int64_t index) const {
     const std::int64_t image = index / per_image(), rest = index % per_image();
-    const std::int64_t y0 = rest / per_row * kTileY, x0 = rest % per_row * kTileX;
-    return {image, y0, x0, std::min(kTileY, s.ny - y0), std::min(kTileX, s.nx - x0)};
+    const std::int64_t y0 = rest / per_row * rows, x0 = rest % per_row * kTileX;
+    return {image, y0, x0, std::min(rows, s.ny - y0), std::min(kTileX, s.nx - x0)};
   }
 };
 
 // The padded copy of a tile: rows [y0 - halo, ...), columns [x0 - halo, ...), zero outside the image.
 struct PaddedLayout {
   std::int64_t halo, pitch, rows;
-  explicit PaddedLayout(const PyramidShape& s) : halo(0) {
+  explicit PaddedLayout(const PyramidShape& s, std::int64_t rows_of_tile = kTileY + kExtraRows) : halo(0) {
     for (int i = 0; i < s.n_branches; ++i) halo = std::max<std::int64_t>(halo, s.kernel[i] / 2);
     pitch = round_up(kTileX + 2 * halo, 16);
-    rows = kTileY + kExtraRows + 2 * halo;
+    rows = rows_of_tile + 2 * halo;
   }
   std::int64_t plane() const { return rows * pitch; }
 };
@@ -80,22 +80,34 @@ inline void convolve_block(const T* in, std::int64_t pitch, std::int64_t plane, 
   for (int o = 0; o < kOutputs; ++o)
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) acc[o][r][0] = acc[o][r][1] = Vec<T>{};
+  // Weights that many rows share stay in registers where there are enough; others are read again for every row.
+  constexpr bool kKeepsWeights = kSimd == Simd::avx512 && kOutputs == 1;
   for (std::int64_t c = 0; c < n_channels; ++c)
     for (int kx = 0; kx < K; ++kx) {
       const T *p = in + c * plane + kx, *q = w + (c * K + kx) * K * kOutputs;
+      Vec<T> kept[kKeepsWeights ? K : 1];
+#pragma GCC unroll 16
+      for (int ky = 0; ky < (kKeepsWeights ? K : 0); ++ky) {
+        kept[ky] = broadcast(q[ky]);
+        keep_in_register(kept[ky]);
+      }
 #pragma GCC unroll 32
       for (int row = 0; row < kRows + K - 1; ++row) {
         // Rows share weights. Left alone, the compiler would keep them all in registers and spill the accumulators.
         const T* weights = q;
         asm volatile("" : "+r"(weights));
-        const Vec<T> left = load(p + row * pitch), right = load(p + row * pitch + kLanes<T>);
+        Vec<T> left = load(p + row * pitch), right = load(p + row * pitch + kLanes<T>);
+        if constexpr (kKeepsWeights) {  // or every multiply-add reads memory
+          keep_in_register(left);
+          keep_in_register(right);
+        }
 #pragma GCC unroll 16
         for (int r = 0; r < kRows; ++r) {
           const int ky = row - r;
           if (ky < 0 || ky >= K) continue;
 #pragma GCC unroll 8
           for (int o = 0; o < kOutputs; ++o) {
-            const Vec<T> weight = broadcast(weights[ky * kOutputs + o]);
+            const Vec<T> weight = kKeepsWeights ? kept[ky] : broadcast(weights[ky * kOutputs + o]);
             acc[o][r][0] += left * weight;
             acc[o][r][1] += right * weight;
           }
@@ -126,7 +138,7 @@ void convolve_block_over_tile(const T* in, const PaddedLayout& layout, const Til
 // The widest block that `outputs` leaves room for; weights are packed in the same order (for_blocks below).
 inline int block_outputs(std::int64_t outputs) {
   if (kSimd != Simd::avx512) return outputs >= 2 ? 2 : 1;
-  return outputs >= 8 ? 8 : outputs >= 4 ? 4 : outputs >= 2 ? 2 : 1;
+  return outputs >= 8 ? 8 : outputs >= 4 ? 4 : 1;
 }
 
 // f(first output, outputs in the block), in the order in which the blocks of a group are packed.
@@ -150,8 +162,6 @@ void convolve_tile(const T* in, const PaddedLayout& layout, const Tile& tile, st
           return convolve_block_over_tile<K, 8, 1>(in, layout, tile, n_channels, block, to, out_plane, accumulate);
         case 4:
           return convolve_block_over_tile<K, 4, 2>(in, layout, tile, n_channels, block, to, out_plane, accumulate);
-        case 2:
-          return convolve_block_over_tile<K, 2, 4>(in, layout, tile, n_channels, block, to, out_plane, accumulate);
         default:
           return convolve_block_over_tile<K, 1, 8>(in, layout, tile, n_channels, block, to, out_plane, accumulate);
       }

@@ -18,6 +18,7 @@ CASES: list[tuple[int, tuple[int, ...], tuple[tuple[int, int], ...], int, int, i
     (1, (5, 3), ((3, 1), (5, 2), (7, 4), (9, 8)), 8, 7, 3),  # smaller than the kernels
     (2, (50,), ((7, 1), (9, 2)), 6, 33, 65),  # groups that begin inside a chunk of channels
     (1, (40,), ((9, 1), (3, 4), (5, 2), (7, 1)), 4, 19, 130),
+    (1, (4, 3), ((3, 1), (5, 1), (7, 1), (9, 1)), 3, 131, 67),  # several tiles of weight gradients, the last not full
     (1, (2,), ((3, 1),), 3, 1, 1),
 ]
 
