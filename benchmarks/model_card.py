@@ -38,18 +38,22 @@ def main() -> None:
     parser.add_argument("--quality", nargs="+", default=[], metavar="NAME=FILE", help="results of benchmarks.quality")
     parser.add_argument("--name", help="what the weights are called in the package (default: the network's name)")
     parser.add_argument("--note", default="", help="what else has to be known of this training")
+    parser.add_argument("--data", help="what the images were, where the name of their folder does not say it")
     args = parser.parse_args()
     run = json.loads((args.run / "run.json").read_text())
     name, weights = args.name or run["name"], args.run / f"{run['name']}.safetensors"
+    folder, *start = run["data"].split(",", 1)
+    described = {"architecture": name} | ({"data": ",".join([args.data, *start])} if args.data else {})
+    run = {**run, "folder": folder, "data": described.get("data", run["data"])}
     quality = {name: json.loads(Path(file).read_text()) for name, file in (item.split("=", 1) for item in args.quality)}
     WEIGHTS.mkdir(exist_ok=True)
     with replacing(WEIGHTS / f"{name}.safetensors") as temporary:
-        if name == run["name"]:
+        if name == run["name"] and not args.data:
             shutil.copyfile(weights, temporary)
         else:
             with safe_open(weights, "pt") as file:
-                described = {**(file.metadata() or {}), "architecture": name}
-            save_weights(models.load(weights), temporary, described)
+                metadata = file.metadata() or {}
+            save_weights(models.load(weights), temporary, metadata | described)
     content = (WEIGHTS / f"{name}.safetensors").read_bytes()
     text = card(run, json.loads((args.run / "summary.json").read_text()), content, quality, args.note, name)
     with replacing(WEIGHTS / f"{name}.md") as temporary:
@@ -143,7 +147,7 @@ def _command(run: dict[str, Any], summary: dict[str, Any]) -> str:
         words += [f"--{option}", *(map(str, value) if isinstance(value, list) else [f"{value}"])]
     if run.get("overrides"):
         words += ["--set", *(f"{key}={_shown(value)}" for key, value in run["overrides"].items())]
-    images = ["--volumes", _volumes(run["data"])] if _drawn(run) else ["--data", run["data"].split(",")[0]]
+    images = ["--volumes", _volumes(run["data"])] if _drawn(run) else ["--data", run["folder"]]
     return shlex.join([*words, "--threads", str(summary["threads"]), *images])
 
 

@@ -232,6 +232,31 @@ def test_model_card_says_where_weights_are_from(tmp_path: Path, monkeypatch: pyt
     card = (tmp_path / "weights" / "dccnn3.md").read_text()
     assert "csmri train --model dccnn3 --recipe measured --coils 1 8 --set width=8 --threads 1 --volumes 9`" in card
     assert "coils 1, 8; sensitivities estimated" in card
+    assert "No image of a person was used" in card
+
+
+def test_model_card_names_the_images_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import asdict
+
+    from baselines import networks
+    from benchmarks import model_card
+    from csmri_ext.models import read_description, save_weights
+    from csmri_ext.training import RECIPES
+
+    run = {"name": "dccnn3", "data": "images, from a.safetensors (sha256 ab12)", "seed": 4}
+    (tmp_path / "run.json").write_text(json.dumps({**run, "recipe": asdict(RECIPES["phantom"])}))
+    (tmp_path / "summary.json").write_text(json.dumps({"steps": 16000, "seconds": 3, "threads": 1, "val_psnr": 30.0}))
+    save_weights(networks.create("dccnn3"), tmp_path / "dccnn3.safetensors", {"architecture": "dccnn3"})
+    monkeypatch.setattr(model_card, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(sys, "argv", ["model_card", str(tmp_path), "--data", "photographs"])
+    model_card.main()
+    card = (tmp_path / "weights" / "dccnn3.md").read_text()
+    assert "- Data: photographs, from a.safetensors (sha256 ab12).\n" in card
+    assert "--init a.safetensors --threads 1 --data images`" in card
+    assert "No image of a person" not in card
+    assert "trained on these images" in card
+    described = read_description(tmp_path / "weights" / "dccnn3.safetensors")
+    assert described.data == "photographs, from a.safetensors (sha256 ab12)"
 
 
 def test_learning_curves_of_two_runs(
