@@ -1,7 +1,7 @@
 """Image quality of networks against total variation whose weight is tuned on the very slices that are judged.
 
     python -m benchmarks.quality FILES... [--networks nasn_knee,FILE.safetensors] [--slices N] [--phase]
-                                 [--coils N --noise X] [--networks-only] [--out DIR]
+                                 [--coils N --noise X] [--networks-only] [--mirrored] [--out DIR]
 
 That favours TV: a network sees none of the slices. Six mask settings: random, equispaced_fraction and radial_golden at
 4x and 8x, centre 0.08 / 0.04 of the columns, one seed. Each slice counts as a volume of its own, so the data range of
@@ -33,6 +33,7 @@ from csmri_ext.metrics import psnr, ssim
 from csmri_ext.phantom import coil_maps
 from csmri_ext.physics import estimate_maps_and_object, make_mask
 from csmri_ext.recon import methods
+from csmri_ext.recon.mirrored import mirrored
 from csmri_ext.recon.problem import Problem
 
 matplotlib.use("Agg")
@@ -58,6 +59,7 @@ def main() -> None:
         "--noise", type=float, default=0.0, help="of real and imaginary parts, relative to the peak (default: 0)"
     )
     parser.add_argument("--networks-only", action="store_true", help="no total variation, no wavelets: minutes less")
+    parser.add_argument("--mirrored", action="store_true", help="networks as with csmri recon --mirrored")
     parser.add_argument("--seed", type=int, default=0, help="of the masks (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder for quality.json, quality.md and quality.svg")
     args = parser.parse_args()
@@ -71,7 +73,7 @@ def main() -> None:
     for kind, acceleration in COIL_SETTINGS if args.coils > 1 else SETTINGS:
         results[kind, acceleration] = judge(
             kind, acceleration, slices, args.networks.split(","), args.seed, args.coils, args.noise,
-            with_tuned=not args.networks_only,
+            with_tuned=not args.networks_only, mean_of_mirrors=args.mirrored,
         )  # fmt: skip
         print(*rows({(kind, acceleration): results[kind, acceleration]}), sep="\n", flush=True)
     print(table(results))
@@ -101,6 +103,7 @@ def judge(
     noise: float = 0.0,
     *,
     with_tuned: bool = True,
+    mean_of_mirrors: bool = False,
 ) -> tuple[float | None, Scores]:
     """Scores of every method at one mask setting, and the weight of TV with the best mean PSNR."""
     pairs = [undersample(image, kind, acceleration, seed, coils, noise, number) for number, image in enumerate(slices)]
@@ -114,7 +117,7 @@ def judge(
         if coils > 1:
             found["wavelet-bart"] = tuned("wavelet-bart", WAVELET_WEIGHTS, slices, problems)[1]
     for name in networks:
-        found[methods.find(name).name] = scores(name, slices, of_networks)
+        found[methods.find(name).name] = scores(name, slices, of_networks, mean_of_mirrors=mean_of_mirrors)
     return weight, found
 
 
@@ -164,10 +167,17 @@ def undersample(
 
 
 def scores(
-    name: str, slices: Sequence[NDArray[np.complex64]], problems: Sequence[Problem], weight: float | None = None
+    name: str,
+    slices: Sequence[NDArray[np.complex64]],
+    problems: Sequence[Problem],
+    weight: float | None = None,
+    *,
+    mean_of_mirrors: bool = False,
 ) -> list[list[float]]:
     """PSNR and SSIM of each slice."""
     method = methods.find(name)
+    if mean_of_mirrors:
+        method = mirrored(method)
     found: list[list[float]] = [[], []]
     for image, problem in zip(slices, problems, strict=True):
         given = problem if weight is None else replace(problem, weights={name.removesuffix("-bart"): weight})
