@@ -14,10 +14,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._dynamo.guards import TensorGuards
 from torch.autograd import forward_ad
 
 from csmri_ext.ops._older_torch import any_requires_grad
+
+try:
+    from torch._C._dynamo.guards import TensorGuards
+except ImportError:  # a private name: without it every call is asked one by one
+    TensorGuards = None  # type: ignore[assignment, misc]
 
 _TENSORS = frozenset((Tensor, torch.nn.Parameter))
 _NO_TENSORS = frozenset((str, bool, int, float, type(None)))
@@ -115,6 +119,8 @@ class AlikeCalls:
 
     def add(self, args: Sequence[Any]) -> None:
         """Remember arguments for which `is_direct`."""
+        if TensorGuards is None:
+            return
         kinds = tuple(map(type, args))
         places = [i for i, kind in enumerate(kinds) if kind in _TENSORS]
         tensors = [args[i] for i in places]

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import csmri_ext
 from csmri_ext import ops
+from csmri_ext.ops import _direct
 from csmri_ext.ops._direct import AlikeCalls, is_direct
 from csmri_ext.ops.reference import data_consistency as twin
 
@@ -190,6 +191,13 @@ def test_what_cannot_be_compared_is_asked_for_each_time() -> None:
     for ndim in range(30):  # no list that grows with each new kind of tensor
         alike.add((torch.ones((1,) * ndim),))
     assert not alike.include((torch.ones((1,) * 29),))
+
+
+def test_without_the_guards_of_torch_every_call_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_direct, "TensorGuards", None)
+    alike, args = AlikeCalls(), (torch.ones(3),)
+    alike.add(args)
+    assert is_direct(args) and not alike.include(args)
 
 
 @pytest.mark.parametrize("mask", [torch.arange(8) % 3 == 0, (torch.arange(8) % 3 == 0)[:, None]], ids=["x", "y"])
