@@ -259,6 +259,27 @@ def test_model_card_names_the_images_of_a_folder(tmp_path: Path, monkeypatch: py
     assert described.data == "photographs, from a.safetensors (sha256 ab12)"
 
 
+def test_equal_budget_pairs_slices(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import equal_budget
+
+    def scores(by: float) -> dict[str, list[list[float]]]:
+        better = [[30.0, 31.0, 32.0], [0.8, 0.9, 0.7]]
+        return {"worse": [[29.0 - by, 30.5, 31.5 - by], [0.7, 0.8, 0.6]], "ga_hqs": better}
+
+    found = {name: {"weight": None, "scores": scores(by)} for name, by in (("random 4x", 0.0), ("radial 8x", 1.0))}
+    (tmp_path / "quality.json").write_text(json.dumps(found))
+    monkeypatch.setattr(sys, "argv", ["equal_budget", f"Brain={tmp_path / 'quality.json'}"])
+    equal_budget.main()
+    assert capsys.readouterr().out.splitlines() == [
+        "| network | Brain | dB to ga_hqs |",
+        "|---|---|---|",
+        "| ga_hqs | 31.00 / 0.8000 |  |",
+        "| worse | 30.00 / 0.7000 | -1.00, behind on 3 of 3, p 0.25 |",
+    ]
+
+
 def test_learning_curves_of_two_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
