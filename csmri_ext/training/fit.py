@@ -60,6 +60,8 @@ class Run:
         Of weights, images and masks.
     data
         Where the images are from, in words, for the record.
+    reading
+        The options that say how their files are read, and which slices; for the record.
     steps_per_epoch
         Steps between checkpoints.
     validate_every
@@ -77,6 +79,7 @@ class Run:
     recipe: Recipe
     seed: int = 0
     data: str = ""
+    reading: str = ""
     steps_per_epoch: int = 200
     validate_every: int = 5
     accelerator: str = "auto"
@@ -287,6 +290,7 @@ def _described(run: Run) -> dict[str, Any]:
         "name": run.name,
         "overrides": run.overrides,
         "data": run.data,
+        "reading": run.reading,
         "seed": run.seed,
         "steps_per_epoch": run.steps_per_epoch,
         "precision": run.precision,
@@ -306,7 +310,8 @@ def _claim(run: Run) -> None:
         before = _record(path)
         usual = json.loads(json.dumps(asdict(Recipe(steps=0))))  # of what a recipe had not when the run began
         for key, value in {**wanted, **wanted["recipe"]}.items():
-            old = before["recipe"].get(key, usual[key]) if key in wanted["recipe"] else before.get(key)
+            unsaid = value if key == "reading" else None  # of records that do not have it yet
+            old = before["recipe"].get(key, usual[key]) if key in wanted["recipe"] else before.get(key, unsaid)
             if key not in ("recipe", "steps") and old != value:
                 raise InputError(f"{run.folder} holds a run with {key} {old!r}, not {value!r}: choose another folder")
     with replacing(path) as temporary:

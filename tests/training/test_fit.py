@@ -247,6 +247,18 @@ def test_a_run_of_an_older_version_goes_on(tmp_path: Path, images: tuple[Images,
         fit(small, *images, run(tmp_path))
 
 
+def test_files_read_otherwise_are_another_run(tmp_path: Path) -> None:
+    first = Run(tmp_path, "hqs", RECIPES["phantom"], reading="--axes 'slice y x'")
+    _claim(first)
+    _claim(first)
+    with pytest.raises(InputError, match="holds a run with reading \"--axes 'slice y x'\", not '--domain image'"):
+        _claim(replace(first, reading="--domain image"))
+    described = json.loads((tmp_path / "run.json").read_text())
+    del described["reading"]  # as in records of an older version
+    (tmp_path / "run.json").write_text(json.dumps(described))
+    _claim(replace(first, reading="--domain image"))
+
+
 def test_the_record_has_the_content_of_mask_files(tmp_path: Path) -> None:
     """A file of a mask may change and keep its name: then the run is another one."""
     mask = np.arange(16) % 2 == 0
