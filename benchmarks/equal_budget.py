@@ -30,6 +30,8 @@ def main() -> None:
     for word in args.judged:
         name, file = word.split("=", 1)
         judged[name] = per_slice(json.loads(Path(file).read_text()))
+        if args.against not in judged[name]:
+            raise SystemExit(f"{file} has no {args.against}, but {', '.join(judged[name])}: --against one of them")
     print(table(judged, args.against))
 
 
