@@ -1,7 +1,7 @@
 """Image quality of networks against total variation whose weight is tuned on the very slices that are judged.
 
     python -m benchmarks.quality FILES... [--networks nasn_knee,FILE.safetensors] [--slices N] [--phase]
-                                 [--coils N --noise X] [--networks-only] [--mirrored] [--out DIR]
+                                 [--coils N --noise X [--broad-coils]] [--networks-only] [--mirrored] [--out DIR]
 
 That favours TV: a network sees none of the slices. Six mask settings: random, equispaced_fraction and radial_golden at
 4x and 8x, centre 0.08 / 0.04 of the columns, one seed. Each slice counts as a volume of its own, so the data range of
@@ -12,13 +12,14 @@ With ``--coils`` the slices are measured by simulated coils, with a smooth phase
 sensitivities that `physics.estimate_sens_maps` finds in the undersampled data, networks those that are not cropped in
 air, as `csmri recon` and `compare` give them; the settings are those of such data
 (random and equispaced 4x, equispaced and radial 8x), and BART's wavelets, tuned on the slices as well, stand beside TV.
+The coils are rings of loops, as trainings draw them; `--broad-coils` are of another kind.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,7 @@ SETTINGS = tuple((kind, r) for kind in ("random", "equispaced_fraction", "radial
 COIL_SETTINGS = (("random", 4), ("equispaced", 4), ("equispaced", 8), ("radial_golden", 8))
 WEIGHTS = (0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.1)
 WAVELET_WEIGHTS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03)
+Maps = Callable[[tuple[int, int], int, int], NDArray[np.complex64]]  # of shape, coils and seed
 Scores = dict[str, list[list[float]]]  # method -> PSNR and SSIM of each slice
 
 
@@ -58,6 +60,9 @@ def main() -> None:
     parser.add_argument(
         "--noise", type=float, default=0.0, help="of real and imaginary parts, relative to the peak (default: 0)"
     )
+    parser.add_argument(
+        "--broad-coils", action="store_true", help="broad Gaussian sensitivities, which tell places apart less well"
+    )
     parser.add_argument("--networks-only", action="store_true", help="no total variation, no wavelets: minutes less")
     parser.add_argument("--mirrored", action="store_true", help="networks as with csmri recon --mirrored")
     parser.add_argument("--seed", type=int, default=0, help="of the masks (default: %(default)s)")
@@ -74,6 +79,7 @@ def main() -> None:
         results[kind, acceleration] = judge(
             kind, acceleration, slices, args.networks.split(","), args.seed, args.coils, args.noise,
             with_tuned=not args.networks_only, mean_of_mirrors=args.mirrored,
+            maps_of=broad_maps if args.broad_coils else coil_maps,
         )  # fmt: skip
         print(*rows({(kind, acceleration): results[kind, acceleration]}), sep="\n", flush=True)
     print(table(results))
@@ -93,6 +99,19 @@ def smooth_phase(image: NDArray[np.complex64], seed: int) -> NDArray[np.complex6
     return (image * np.exp(1j * phase)).astype(np.complex64)
 
 
+def broad_maps(shape: tuple[int, int], n_coils: int, seed: int) -> NDArray[np.complex64]:
+    """Gaussian sensitivities around the image, 1.5 half fields of view wide, each with a ramp of phase."""
+    y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    rng = np.random.default_rng([seed, 77])
+    maps = []
+    for coil in range(n_coils):
+        angle = 2 * np.pi * coil / n_coils + rng.uniform(0, 0.3)
+        squared = (y - 1.2 * np.sin(angle)) ** 2 + (x - 1.2 * np.cos(angle)) ** 2
+        phase = rng.uniform(-3, 3) + 0.8 * (rng.uniform(-1, 1) * x + rng.uniform(-1, 1) * y)
+        maps.append(np.exp(-squared / (2 * 1.5**2) + 1j * phase))
+    return (np.array(maps) / np.linalg.norm(maps, axis=0)).astype(np.complex64)
+
+
 def judge(
     kind: str,
     acceleration: int,
@@ -104,9 +123,13 @@ def judge(
     *,
     with_tuned: bool = True,
     mean_of_mirrors: bool = False,
+    maps_of: Maps = coil_maps,
 ) -> tuple[float | None, Scores]:
     """Scores of every method at one mask setting, and the weight of TV with the best mean PSNR."""
-    pairs = [undersample(image, kind, acceleration, seed, coils, noise, number) for number, image in enumerate(slices)]
+    pairs = [
+        undersample(image, kind, acceleration, seed, coils, noise, number, maps_of)
+        for number, image in enumerate(slices)
+    ]
     problems, of_networks = ([pair[i] for pair in pairs] for i in (0, 1))
     found: Scores = {"zero-filled": scores("zero-filled", slices, problems)}
     weight = None
@@ -147,6 +170,7 @@ def undersample(
     coils: int = 1,
     noise: float = 0.0,
     number: int = 0,
+    maps_of: Maps = coil_maps,
 ) -> tuple[Problem, Problem]:
     """Measure an image; `number` is the seed of its coils and of the noise.
 
@@ -155,7 +179,7 @@ def undersample(
         The problem, and the same for networks, whose sensitivities are not 0 in air.
     """
     mask = make_mask(kind, image.shape, acceleration, seed=seed)
-    kspace = fft2c(coil_maps(image.shape, coils, number) * image)
+    kspace = fft2c(maps_of(image.shape, coils, number) * image)
     random = np.random.default_rng([number, 12]).standard_normal((*kspace.shape, 2)).view(np.complex128)[..., 0]
     measured = torch.from_numpy(kspace + noise * np.abs(image).max() * random).to(torch.complex64) * mask
     problem = Problem(measured[None].numpy(), mask.numpy(), None, image.shape, {}, 200, "cpu", 1)
