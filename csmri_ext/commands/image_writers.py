@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from csmri_ext.bridge import Acquisition, write_cfl, write_reconstructions
 from csmri_ext.bridge.atomic import replacing
+from csmri_ext.bridge.bart_files.cfl import data_file
 from csmri_ext.bridge.bart_files.header import N_DIMS
 from csmri_ext.bridge.result_records import KEY, Record, as_json, h5_attributes, nifti_extension, npy_line
 from csmri_ext.errors import InputError
@@ -55,9 +56,21 @@ def writer_for(output: Path, source: Path) -> Writer:
     ending = checked_ending(ending, output)
     if not output.parent.is_dir():
         raise InputError(f"{output}: no folder {output.parent}")
-    if output.exists() and source.exists() and output.samefile(source):
-        raise InputError(f"{output} is the input: choose another name for the result")
+    require_apart(output, source)
     return WRITERS[ending]
+
+
+def require_apart(output: Path, read: Path, role: str = "the input") -> None:
+    """Refuse to write a result over what it is made of; `read` may be any name of a pair of BART.
+
+    Raises
+    ------
+    InputError
+        Both are one file.
+    """
+    data = data_file(read)
+    if output.exists() and data.exists() and output.samefile(data):
+        raise InputError(f"{output} is {role}: choose another name for the result")
 
 
 def as_bart_image(images: NDArray[np.complex64], acquisition: Acquisition) -> NDArray[np.complex64]:

@@ -14,7 +14,7 @@ from csmri_ext.bridge.atomic import clear_leftovers
 from csmri_ext.bridge.bart_files.cfl import data_file
 from csmri_ext.bridge.load import Files
 from csmri_ext.bridge.mask_file import is_mask_file
-from csmri_ext.commands.image_writers import WRITERS, checked_ending, output_file, writer_for
+from csmri_ext.commands.image_writers import WRITERS, checked_ending, output_file, require_apart, writer_for
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
@@ -212,9 +212,15 @@ def _recon(arguments: list[str], program: str) -> int:
         if getattr(args, option) is not None:
             raise InputError(f"--{option} goes with a folder, and {args.input} is none")
     output = output_file(args.output)
-    writer_for(output, Path(args.input))  # a name that cannot be written says so before anything is compared
+    results = [output, *([output_file(args.error_map)] if args.error_map else [])]
+    for result in results:
+        writer_for(result, Path(args.input))  # a name that cannot be written says so before anything is compared
+        for option, file in _files_read(args).items():
+            require_apart(result, Path(file), f"what {option} reads")
+    if output.resolve() == results[-1].resolve() and args.error_map:
+        raise InputError(f"{output}: --error-map needs a name of its own, beside that of the image")
     if not args.overwrite:
-        for result in (output, *([output_file(args.error_map)] if args.error_map else [])):
+        for result in results:
             _require_same_settings(result, Path(args.input), difference)
     clear_leftovers(output.parent, name=output.name)
     sys.stdout.write(reconstruct(args.input, output) + "\n")
@@ -259,6 +265,13 @@ def _method(args: argparse.Namespace) -> Method:
         raise InputError(f"--weights {args.weights}: expected a file that ends in {', '.join(FILES_OF_WEIGHTS)}")
     word = f"{args.model}={args.weights}" if args.model else args.weights
     return of_weights([word])[word]
+
+
+def _files_read(args: argparse.Namespace) -> dict[str, str]:
+    """Files beside the input, by the option that names them."""
+    files = {"--sens-maps": args.sens_maps, "--weights": args.weights, "--bart-weights": args.bart_weights}
+    files["--mask"] = args.mask if args.mask and is_mask_file(args.mask) else None
+    return {option: file for option, file in files.items() if file}
 
 
 def _named_by_hash(args: argparse.Namespace) -> dict[str, str]:
