@@ -91,7 +91,7 @@ class FileReconstruction:
                 write_error(error_file, errors, frames, record)
         seconds = time.perf_counter() - start
         count = "1 slice" if len(image) == 1 else f"{len(image)} slices"
-        mask = "fully sampled" if sampling.mask(volume, self.args.seed).all() else sampling.title
+        mask = _coverage(volume) if sampling.mask(volume, self.args.seed).all() else sampling.title
         name = method.name if method.trained else f"{method.name} (untrained: random weights)"
         line = f"{output}: {name}, {count} of {size[0]} x {size[1]}, {mask}, {seconds:.1f} s{told}"
         return line + self._assumptions(method, volume, record)
@@ -99,6 +99,7 @@ class FileReconstruction:
     def _opened(self, source: str) -> list[tuple[Volume, Sampling]]:
         """Open and check a file: one volume, or one for each frame, and what is sampled of it."""
         acquisitions = self.files.open(source)
+        as_read = [replace(one) for one in acquisitions]  # `_sampling` gives masks to those without
         volumes = [
             Volume(one.name, one, middle_slices(one.n_slices, self.args.slices), shareable(source))
             for one in acquisitions
@@ -107,7 +108,7 @@ class FileReconstruction:
         for volume, sampling in pairs:
             sampling.mask(volume, self.args.seed)
             volume.check()
-        warn([(source, acquisition) for acquisition in acquisitions])
+        warn([(source, acquisition) for acquisition in as_read])
         return pairs
 
     def _setup(self, pairs: Sequence[tuple[Volume, Sampling]]) -> Setup:
@@ -188,6 +189,12 @@ def _all_frames(acquisitions: Sequence[Acquisition]) -> Acquisition:
         return first
     frames = [(loops[0][0], len(acquisitions)), *loops[1:]]
     return replace(first, attrs={**first.attrs, "loop_dims": frames})
+
+
+def _coverage(volume: Volume) -> str:
+    """Say how much of k-space a file without a mask has."""
+    empty = 1 - float(volume.measured.mean())
+    return f"fully sampled but for {100 * empty:.0f} % at the border" if empty else "fully sampled"
 
 
 def _sampling(volume: Volume, grid: Sequence[Sampling]) -> Sampling:

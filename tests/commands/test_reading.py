@@ -241,3 +241,19 @@ def test_several_sets_of_sensitivities_are_said_in_the_line_and_the_record(capsy
     assert results()["provenance"]["inputs"][0]["warnings"] == [
         "two.npy holds 2 sets of coil sensitivities: the first is used"
     ]
+
+
+@pytest.mark.parametrize("mask", [[], ["--mask", "equispaced"]], ids=["as it is", "undersampled"])
+def test_partial_fourier_is_warned_of_and_not_called_fully_sampled(
+    mask: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kspace = make_slice((32, 40)).kspace[:1].copy()
+    np.save("whole.npy", kspace)
+    kspace[..., :10] = 0
+    np.save("part.npy", kspace)
+    for name, empty in (("whole.npy", False), ("part.npy", True)):
+        assert cli.main(["recon", name, f"of_{name}", "--method", "zero-filled", *mask]) == 0
+        said = capsys.readouterr()
+        assert ("10 empty columns before and 0 after the samples: partial Fourier" in said.err) == empty
+        assert ("32 x 40, fully sampled, " in said.out) == (not empty and not mask)
+        assert ("fully sampled but for 25 % at the border" in said.out) == (empty and not mask)
