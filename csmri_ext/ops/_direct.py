@@ -37,9 +37,14 @@ _NOTHING = {_INFERENCE.raw_repr(), _INFERENCE.add(_Key.ADInplaceOrView).raw_repr
 # Keys of a dense tensor on the CPU, made outside and inside of inference mode, that is not conjugated or negated
 # lazily, nor wrapped: torch.func leaves wrappers behind that are no more than a name after their transform has ended.
 _keys = torch._C._dispatch_keys
-_PLAIN = {_keys(torch.empty(0)).raw_repr()}
-with torch.inference_mode():
-    _PLAIN.add(_keys(torch.empty(0)).raw_repr())
+
+
+def _keys_of_made(inference: bool) -> int:
+    with torch.inference_mode(inference):
+        return _keys(torch.empty(0, device="cpu")).raw_repr()  # whatever device is the default during the import
+
+
+_PLAIN = {_keys_of_made(inference) for inference in (False, True)}
 
 
 def is_direct(args: Sequence[Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
 import pytest
@@ -54,6 +55,21 @@ def test_plain_calls_are_direct(around: Callable[[], AbstractContextManager[Any]
         x = torch.ones(3)
         parameter = torch.nn.Parameter(torch.ones(3), requires_grad=False)
         assert is_direct((x, None, "x", True, 2, 0.5, [x, parameter], parameter))
+
+
+@pytest.mark.parametrize("around", [lambda: torch.device("meta"), torch.inference_mode])
+def test_tensors_are_the_same_wherever_the_module_is_imported(
+    around: Callable[[], AbstractContextManager[Any]],
+) -> None:
+    spec = spec_from_file_location("imported_again", _direct.__file__)
+    assert spec is not None and spec.loader is not None
+    again = module_from_spec(spec)
+    with around():
+        spec.loader.exec_module(again)
+    assert again.is_direct((torch.ones(3),))
+    assert not again.is_direct((torch.ones(3, device="meta"),))
+    with torch.inference_mode():
+        assert again.is_direct((torch.ones(3),))
 
 
 WATCHED: dict[str, Callable[[], AbstractContextManager[Any]]] = {
