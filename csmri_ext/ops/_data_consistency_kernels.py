@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from csmri_ext import _core
+from csmri_ext.ops import _packed_kspace as packed
 from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._library import Recurring, address, launch, register
-from csmri_ext.ops._packed_kspace import NO_MASK_GRADIENT, kspace_shape, samples_shape
 
-_WEIGHTS = {"weights": f"it is the mask: {NO_MASK_GRADIENT}"}
+_WEIGHTS = {"weights": f"it is the mask: {packed.NO_MASK_GRADIENT}"}
 _PER_IMAGE = Batching(batched=("image", "samples"), shared=("weights",))
 
 
@@ -47,7 +47,7 @@ def shape_of(image: Tensor, n_masks: int, axes: str) -> _core.KspaceShape:
 
 def _shape(size: torch.Size, is_complex: bool, n_masks: int, axes: str) -> _core.KspaceShape:
     batch, replicas = (math.prod(size[:-2]), 1) if is_complex else (size[0], size[1] // 2)
-    return kspace_shape(batch, size, axes, replicas, max(1, batch // max(1, n_masks)))
+    return packed.kspace_shape(batch, size, axes, replicas, max(1, batch // max(1, n_masks)))
 
 
 def addressable(image: Tensor) -> Tensor:
@@ -82,18 +82,23 @@ def recurring(
     size: torch.Size,
     strides: tuple[int, ...],
     dtype: torch.dtype,
-    n_masks: int,
+    data_size: torch.Size | None,
+    mask_size: torch.Size,
     axes: str,
     add_image: bool,
 ) -> Recurring | None:
     """Return the kernel of DataConsistencyArgs or DataConsistencyOnceArgs for images of these extents.
 
     None for images that are empty or not as `addressable` returns them. It is made once for images of equal extents,
-    which for small ones costs more than the kernel.
+    which for small ones costs more than the kernel. `data_size`, `mask_size`: of packed samples and weights, of which
+    whoever holds a `PreparedKspace` may have made other tensors; ValueError where kernels would read past their ends.
     """
     if 0 in size or (strides[-1] != 1 and size[-1] != 1) or (dtype.is_complex and len(size) != 3):
         return None
-    data, weighting = ("samples", "weights") if args is _core.DataConsistencyArgs else ("kspace", "mask")
+    data, weighting, n_masks = "kspace", "mask", mask_size[0]
+    if args is _core.DataConsistencyArgs:
+        data, weighting = "samples", "weights"
+        _check_packed(size, dtype.is_complex, data_size, mask_size, axes)
     contiguous = torch.empty(size, dtype=dtype, device="meta").stride()
     made = args(
         shape=_shape(size, dtype.is_complex, n_masks, axes),
@@ -104,6 +109,25 @@ def recurring(
         add_image=add_image,
     )
     return Recurring(_NAMES[args], made, dtype)
+
+
+def _check_packed(
+    size: torch.Size, is_complex: bool, samples: torch.Size | None, weights: torch.Size, axes: str
+) -> None:
+    """Raise ValueError unless samples and weights of these shapes are those of images of this one."""
+    batch, n_masks = math.prod(size[:-2]) if is_complex else size[0], weights[0] if weights else 0
+    if (
+        axes not in packed.AXES
+        or n_masks < 1
+        or batch % n_masks
+        or weights != packed.weights_shape(n_masks, size, axes)
+        or (samples is not None and samples != packed.samples_shape(batch, size, axes))
+    ):
+        shown = "" if samples is None else f"samples {tuple(samples)}, "
+        raise ValueError(
+            f"data_consistency: {shown}weights {tuple(weights)} of axes {axes!r} do not belong to image {tuple(size)}; "
+            "use what prepare_data_consistency returns as it is"
+        )
 
 
 def fft_flops(image_shape: torch.Size, axes: str) -> int:
@@ -120,12 +144,13 @@ def apply_now(
     """Run what `apply` registers."""
     out = _empty_like(image, memory_format=_contiguous)
     weights, samples = weights.contiguous(), None if samples is None else samples.contiguous()
-    kernel = recurring(_ARGS, image.shape, image.stride(), image.dtype, weights.size(0), axes, add_image)
+    sizes = None if samples is None else samples.shape, weights.shape
+    kernel = recurring(_ARGS, image.shape, image.stride(), image.dtype, *sizes, axes, add_image)
     if kernel is None:
         if image.numel() == 0:
             return out
         image = addressable(image)
-        kernel = recurring(_ARGS, image.shape, image.stride(), image.dtype, weights.size(0), axes, add_image)
+        kernel = recurring(_ARGS, image.shape, image.stride(), image.dtype, *sizes, axes, add_image)
         assert kernel is not None
     data = 0 if samples is None else samples.data_ptr()
     kernel.launch(image, image.data_ptr(), out.data_ptr(), data, weights.data_ptr(), eta.data_ptr())
@@ -266,7 +291,7 @@ apply_backward = register(
 
 # --- the adjoint of s -> F^H s -------------------------------------------------------------------------------------
 def _measure(image: Tensor, weights: Tensor, axes: str) -> Tensor:
-    shape = samples_shape(_batch(image), image.shape, axes)
+    shape = packed.samples_shape(_batch(image), image.shape, axes)
     samples = weights.new_zeros(shape)
     if image.numel() == 0:
         return samples
@@ -296,7 +321,7 @@ def _measure_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
 measure: Callable[..., Any] = register(
     "data_consistency_measure(Tensor image, Tensor weights, str axes) -> Tensor",
     _measure,
-    fake=lambda image, weights, axes: weights.new_empty(samples_shape(_batch(image), image.shape, axes)),
+    fake=lambda image, weights, axes: weights.new_empty(packed.samples_shape(_batch(image), image.shape, axes)),
     flops=lambda image, weights, axes, **_: fft_flops(image, axes),
     backward=_measure_gradient,
     setup_context=_save_measured,

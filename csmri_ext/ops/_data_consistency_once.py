@@ -33,9 +33,8 @@ def _once(image: Tensor, kspace: Tensor | None, mask: Tensor, eta: Tensor, add_i
         )
     out = torch.empty_like(image, memory_format=torch.contiguous_format)
     image, kspace = kernels.addressable(image), None if kspace is None else kspace.contiguous()
-    kernel = kernels.recurring(
-        _core.DataConsistencyOnceArgs, image.shape, image.stride(), image.dtype, masks.shape[0], axes, add_image
-    )
+    extents = image.shape, image.stride(), image.dtype, None, masks.shape
+    kernel = kernels.recurring(_core.DataConsistencyOnceArgs, *extents, axes, add_image)
     assert kernel is not None
     kernel.launch(image, image.data_ptr(), out.data_ptr(), address(kspace), masks.data_ptr(), eta.data_ptr())
     return out

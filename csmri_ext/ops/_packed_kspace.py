@@ -20,6 +20,7 @@ from csmri_ext.ops._batching import Batching
 from csmri_ext.ops._library import address, launch, register
 
 TILE = _core.KSPACE_TILE
+AXES = tuple(_core.Axes.__members__)
 NO_MASK_GRADIENT = "pass mask.detach(), or learn a mask under csmri_ext.reference_ops()"
 REAL_DTYPES = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 _MASK = {"mask": NO_MASK_GRADIENT}
@@ -42,11 +43,10 @@ def samples_shape(batch: int, image_shape: torch.Size, axes: str) -> tuple[int, 
     return batch, -(-n_lane // TILE), n_line, 2, TILE
 
 
-def _weights_shape(mask: Tensor, axes: str) -> tuple[int, ...]:
-    if axes == "xy":
-        n_masks, ny, nx = mask.shape
-        return n_masks, -(-nx // TILE), ny, TILE
-    return (*mask.shape, 2)
+def weights_shape(n_masks: int, image_shape: Sequence[int], axes: str) -> tuple[int, ...]:
+    """Return the shape of so many packed masks."""
+    ny, nx = image_shape[-2:]
+    return (n_masks, -(-nx // TILE), ny, TILE) if axes == "xy" else (n_masks, nx if axes == "x" else ny, 2)
 
 
 def kspace_shape(
@@ -163,7 +163,7 @@ def _unpack(samples: Tensor, mask: Tensor, axes: str, ny: int, nx: int) -> Tenso
 def pack_mask_now(mask: Tensor, axes: str, ny: int, nx: int) -> Tensor:
     """Run what `pack_mask` registers."""
     mask = mask.contiguous()
-    weights = mask.new_zeros(_weights_shape(mask, axes))
+    weights = mask.new_zeros(weights_shape(mask.shape[0], (ny, nx), axes))
     if mask.numel():
         shape = kspace_shape(mask.shape[0], (ny, nx), axes)
         launch(
@@ -226,7 +226,7 @@ unpack: Callable[..., Any] = register(
 pack_mask = register(
     "data_consistency_pack_mask(Tensor mask, str axes, SymInt ny, SymInt nx) -> Tensor",
     pack_mask_now,
-    fake=lambda mask, axes, ny, nx: mask.new_empty(_weights_shape(mask, axes)),
+    fake=lambda mask, axes, ny, nx: mask.new_empty(weights_shape(mask.shape[0], (ny, nx), axes)),
     flops=lambda *_, **__: 0,
     constants=_MASK,
     batching=Batching(batched=("mask",)),

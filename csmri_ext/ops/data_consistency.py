@@ -199,6 +199,7 @@ def data_consistency_prepared(image: Tensor, prepared: PreparedKspace, eta: Tens
     step = _step(eta, kspace, image)
     if reference.active() or not kernels.cover(image):
         return reference.data_consistency(image, kspace, mask, step)
+    _check_packed(prepared)
     if samples is not None and step.ndim == 0:
         if (step is eta or type(eta) is float) and image.is_complex() and is_direct(arguments):
             _CHECKED.add(arguments)
@@ -218,6 +219,7 @@ def data_consistency_normal_term(image: Tensor, prepared: PreparedKspace, eta: T
     step = _step(eta, prepared.kspace, image)
     if reference.active() or not kernels.cover(image):
         return reference.data_consistency_normal_term(image, prepared.kspace, prepared.mask, step)
+    _check_packed(prepared)
     prepared = _packed(prepared)
     return _applied(image, None, prepared, step, add_image=False)
 
@@ -296,6 +298,21 @@ def _check_prepared(prepared: PreparedKspace) -> None:
         raise TypeError(
             f"data_consistency: prepared is a {type(prepared).__name__}, expected what prepare_data_consistency returns"
         )
+
+
+def _check_packed(prepared: PreparedKspace) -> None:
+    """Raise TypeError or ValueError unless the packed tensors are of the dtype and on the device of k-space.
+
+    Kernels check their shapes.
+    """
+    if prepared.axes not in packed.AXES:
+        raise ValueError(f"data_consistency: axes of prepared k-space are {prepared.axes!r}, not one of {packed.AXES}")
+    kspace, dtype = prepared.kspace, packed.REAL_DTYPES[prepared.kspace.dtype]
+    for name, x in (("samples", prepared.samples), ("weights", prepared.weights)):
+        if x is not None and x.dtype is not dtype:
+            raise TypeError(f"data_consistency: prepared {name} are {x.dtype}, kspace is {kspace.dtype}")
+        if x is not None and x.device != kspace.device:
+            raise ValueError(f"data_consistency: prepared {name} are on {x.device}, kspace on {kspace.device}")
 
 
 def _step(eta: Tensor | float, kspace: Tensor, image: Tensor | None = None) -> Tensor:
