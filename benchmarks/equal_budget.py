@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
+
+from csmri_ext.errors import InputError
 
 Slices = dict[str, NDArray[np.float64]]  # network -> (PSNR and SSIM, slices), means over the masks
 
@@ -26,19 +30,43 @@ def main() -> None:
     parser.add_argument("judged", nargs="+", metavar="NAME=FILE", help="what was judged, and its quality.json")
     parser.add_argument("--against", default="ga_hqs", metavar="NETWORK", help="of paired differences")
     args = parser.parse_args()
-    judged = {}
-    for word in args.judged:
-        name, file = word.split("=", 1)
-        judged[name] = per_slice(json.loads(Path(file).read_text()))
-        if args.against not in judged[name]:
-            raise SystemExit(f"{file} has no {args.against}, but {', '.join(judged[name])}: --against one of them")
-    print(table(judged, args.against))
+    try:
+        print(table(read(args.judged, args.against), args.against))
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
+
+
+def read(words: Sequence[str], against: str) -> dict[str, Slices]:
+    """Read what ``NAME=FILE`` name; InputError unless each has all networks of the first one."""
+    judged: dict[str, Slices] = {}
+    for word in words:
+        name, _, file = word.partition("=")
+        if not name or not file:
+            raise InputError(f"{word}: expected NAME=FILE")
+        if name in judged:
+            raise InputError(f"{word}: {name} was named before")
+        try:
+            of = per_slice(json.loads(Path(file).read_text()))
+        except OSError as error:
+            raise InputError(f"{file}: {error.strerror}") from None
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            raise InputError(f"{file} is not what benchmarks.quality --out writes") from None
+        if against not in of:
+            raise InputError(f"{file} has no {against}, but {', '.join(of)}: --against one of them")
+        if lacking := [network for network in next(iter(judged.values()), of) if network not in of]:
+            raise InputError(f"{file} has no {', '.join(lacking)}, which the first file has")
+        judged[name] = of
+    return judged
 
 
 def per_slice(found: dict[str, Any]) -> Slices:
     """Mean over the mask settings of PSNR and SSIM of each slice."""
     settings = [setting["scores"] for setting in found.values()]
-    return {name: np.mean([scores[name] for scores in settings], axis=0) for name in settings[0]}
+    means = {name: np.mean([scores[name] for scores in settings], axis=0) for name in settings[0]}
+    if any(mean.ndim != 2 or len(mean) != 2 or not mean.size for mean in means.values()):
+        raise ValueError("expected PSNR and SSIM of each slice")
+    return means
 
 
 def table(judged: dict[str, Slices], against: str) -> str:

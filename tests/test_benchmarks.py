@@ -280,6 +280,42 @@ def test_equal_budget_pairs_slices(
     ]
 
 
+def test_equal_budget_says_what_is_wrong_with_its_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import equal_budget
+
+    monkeypatch.chdir(tmp_path)
+    slices = [[30.0, 31.0], [0.8, 0.9]]
+    for name, content in {
+        "good": {"random 4x": {"scores": {"ga_hqs": slices, "dccnn3": slices}}},
+        "fewer": {"random 4x": {"scores": {"ga_hqs": slices}}},
+        "other": {"random 4x": {"scores": {"dccnn3": slices}}},
+        "ragged": {"a": {"scores": {"ga_hqs": slices}}, "b": {"scores": {"ga_hqs": [[1.0], [1.0]]}}},
+        "flat": {"a": {"scores": {"ga_hqs": [1.0, 2.0]}}},
+        "empty": {},
+        "list": [],
+        "foreign": {"a": 1},
+    }.items():
+        Path(f"{name}.json").write_text(json.dumps(content))
+    Path("bytes.json").write_bytes(b"\xff{")
+    damaged = {f"B={name}.json": "is not what" for name in ("ragged", "flat", "empty", "list", "foreign", "bytes")}
+    for word, said in damaged.items() | {
+        ("good.json", "good.json: expected NAME=FILE"),
+        ("=good.json", "expected NAME=FILE"),
+        ("B=none.json", "none.json: No such file"),
+        ("B=.", ".: Is a directory"),
+        ("B=other.json", "other.json has no ga_hqs, but dccnn3"),
+        ("B=fewer.json", "fewer.json has no dccnn3, which the first file has"),
+        ("A=fewer.json", "A was named before"),
+    }:
+        monkeypatch.setattr(sys, "argv", ["equal_budget", "A=good.json", word])
+        with pytest.raises(SystemExit) as stopped:
+            equal_budget.main()
+        text = capsys.readouterr().err
+        assert stopped.value.code == 2 and text.count("\n") == 1 and said in text, (word, text)
+
+
 def test_learning_curves_of_two_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
