@@ -26,6 +26,8 @@ EMPTY = 0.02  # of the energy of the middle half, beyond which the outer half is
 
 Level = Literal["OK", "note", "warning", "problem"]
 
+READ_AS_IMAGES = "k-space that was read as images; --domain kspace reads it"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -44,16 +46,19 @@ def check_values(kspace: NDArray[Any]) -> str:
     return "" if kspace.any() else "every sample is zero"
 
 
-def check_center(kspace: NDArray[Any], axes: tuple[str, str] = ("y", "x")) -> Finding:
-    """Find the strongest sample: it should be the zero frequency, at ``(ny // 2, nx // 2)``."""
+def check_center(kspace: NDArray[Any], axes: tuple[str, str] = ("y", "x"), *, simulated: bool = False) -> Finding:
+    """Find the strongest sample: it should be the zero frequency, at ``(ny // 2, nx // 2)``.
+
+    `simulated`: from images.
+    """
     energy = _energy(kspace)
     ny, nx = energy.shape
     if not has_peak(energy):
         if _is_smooth(kspace):
-            text = (
-                "no sample stands out and neighbours are alike: a complex image, not k-space? --domain image reads it"
-            )
-            return Finding("warning", "zero frequency", text)
+            text = "a complex image, not k-space? --domain image reads it"
+            if simulated:
+                text = READ_AS_IMAGES
+            return Finding("warning", "zero frequency", f"no sample stands out and neighbours are alike: {text}")
         return Finding("warning", "zero frequency", "no sample stands out: noise, or no k-space")
     row, column = (int(i) for i in np.unravel_index(int(energy.argmax()), energy.shape))
     dy, dx = row - ny // 2, column - nx // 2
@@ -76,6 +81,9 @@ def check_center(kspace: NDArray[Any], axes: tuple[str, str] = ("y", "x")) -> Fi
             "zero frequency",
             f"strongest sample at ({row}, {column}), near the centre ({ny // 2}, {nx // 2}): a phase does this",
         )
+    if simulated:
+        text = f"strongest frequency at ({row}, {column}), far from the centre ({ny // 2}, {nx // 2}): "
+        return Finding("warning", "zero frequency", f"{text}a phase of many turns, or {READ_AS_IMAGES}")
     lines = "partial Fourier whose missing lines were cut off instead of filled with zeros"
     echo = "an echo that was not placed, as of partial readouts"
     reasons = {name: echo if _is_readout(axis, name == "y") else lines for name, axis in zip("yx", axes, strict=True)}

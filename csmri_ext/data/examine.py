@@ -93,12 +93,13 @@ def _content(acquisition: Acquisition, chosen: Sequence[int]) -> Iterator[Findin
         return
     mask, dims = acquisition.mask, acquisition.attrs.get("image_dims")
     axes = ("y", "x") if dims is None else (f"y ({BART_NAMES[dims[0]]})", f"x ({BART_NAMES[dims[1]]})")
+    simulated = bool(acquisition.attrs.get("simulated"))
     not_kspace = list(check_spokes(kspace)) or list(check_hybrid(kspace, axes))
     yield from not_kspace
     if not not_kspace:
-        yield check_center(kspace, axes)
+        yield check_center(kspace, axes, simulated=simulated)
         yield from check_image_center(kspace, undersampled=mask is not None)
-        yield from check_readout(kspace, axes, simulated=bool(acquisition.attrs.get("simulated")), mask=mask)
+        yield from check_readout(kspace, axes, simulated=simulated, mask=mask)
     yield from check_sampling(mask, axes, acquisition.attrs.get("coverage"))
     yield from check_mask(mask)
     yield from check_padding(kspace, mask)

@@ -17,6 +17,7 @@ from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.bridge.load import Files
 from csmri_ext.commands import cli
 from csmri_ext.data import open_images
+from csmri_ext.data.examine import serious
 from csmri_ext.phantom import coil_maps, phantom_volume
 
 NX = 80
@@ -138,3 +139,25 @@ def test_commands_say_it(tmp_path: Path, capsys: pytest.CaptureFixture[str], mon
     assert "read as 96 x 80, axes y x, from the file's order, images, as the user says" in said.out
     assert "not k-space?" not in said.err
     assert cli.main(["recon", "a.nii", "o.npy", "--domain", "image"]) == 2
+
+
+@pytest.mark.parametrize("ending", [".npz", ".mat"])
+def test_the_array_that_is_called_images_is_read_where_images_are_asked_for(tmp_path: Path, ending: str) -> None:
+    path, arrays = tmp_path / f"a{ending}", {"kspace": fft2c(IMAGES[:2]), "images": IMAGES}
+    if ending == ".npz":
+        np.savez(path, **arrays)
+    else:
+        scipy.io.savemat(path, {name: array.transpose(1, 2, 0) for name, array in arrays.items()})
+    assert load(path).n_slices == load(path, domain="kspace").n_slices == 2
+    assert load(path, domain="image").n_slices == 3
+
+
+@pytest.mark.parametrize("phase", [1, PHASE])
+def test_kspace_that_is_read_as_images_is_doubted(tmp_path: Path, phase: np.ndarray) -> None:
+    def warnings(array: np.ndarray, domain: str) -> list[str]:
+        return serious(load(saved(tmp_path, ".npy", array), domain=domain, axes="slice y x"))
+
+    images = np.abs(IMAGES) * phase
+    (said,) = (line for line in warnings(fft2c(images), "image") if line.startswith("zero frequency"))
+    assert said.endswith("k-space that was read as images; --domain kspace reads it")
+    assert warnings(images, "image") == warnings(fft2c(images), "kspace") == []

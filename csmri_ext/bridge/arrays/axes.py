@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from csmri_ext.bridge.acquisition import Acquisition
 from csmri_ext.bridge.arrays.content import check_content, check_images
-from csmri_ext.bridge.arrays.domain import IMAGE_NAMES, KSPACE_NAMES, domain_of
+from csmri_ext.bridge.arrays.domain import IMAGE, IMAGE_NAMES, KSPACE_NAMES, domain_of
 from csmri_ext.bridge.arrays.order import Order, suggestion
 from csmri_ext.bridge.beside import is_beside
 from csmri_ext.bridge.file_errors import FileFormatError
@@ -187,9 +187,16 @@ def pairs_hint(shape: tuple[int, ...], dtype: DTypeLike) -> str:
 
 
 def choose_array(
-    shapes: Mapping[str, tuple[int, ...]], path: Path, key: str | None = None, nested: Sequence[str] = ()
+    shapes: Mapping[str, tuple[int, ...]],
+    path: Path,
+    key: str | None = None,
+    nested: Sequence[str] = (),
+    *,
+    domain: str | None = None,
 ) -> str:
     """Choose the array of a file that holds several: `key`, else ``kspace``, ``images``, ``image``, or the only one.
+
+    Where images are asked for, their names come first.
 
     Parameters
     ----------
@@ -201,6 +208,8 @@ def choose_array(
         What the user asked for.
     nested
         Names of arrays inside structures or groups, which only `key` can choose.
+    domain
+        What the user says that the array holds.
 
     Raises
     ------
@@ -217,7 +226,7 @@ def choose_array(
             raise FileFormatError(f"{path}: no array {key!r}; it holds {listing}")
         return key
     top = {name: shape for name, shape in shapes.items() if name not in nested}
-    for name in (*KSPACE_NAMES, *IMAGE_NAMES):
+    for name in (*IMAGE_NAMES, *KSPACE_NAMES) if domain == IMAGE else (*KSPACE_NAMES, *IMAGE_NAMES):
         if name in top:
             return name
     candidates = [name for name, shape in top.items() if sum(n > 1 for n in shape) >= 2 and not is_beside(name)]

@@ -65,7 +65,7 @@ def read_mat(
     with format_errors(path, KIND):
         arrays = _version_7_3(path) if h5py.is_hdf5(path) else _version_5(path)
     shapes = {name: shape for name, (shape, _, _) in arrays.items()}
-    name = choose_array(shapes, path, key, [name for name in arrays if "." in name])
+    name = choose_array(shapes, path, key, [name for name in arrays if "." in name], domain=domain)
     shape, dtype, read = arrays[name]
     order = order_of(shape, MATLAB_AXES, path, name.rpartition(".")[2], axes, dtype=dtype, force=force)
     mask, beside = None, find_beside(name, arrays, MASK_NAMES)

@@ -104,7 +104,7 @@ def read_npz(
     path = Path(path)
     with format_errors(path, "npz"):
         shapes, dtypes = npz_contents(path)
-    name = choose_array(shapes, path, key)
+    name = choose_array(shapes, path, key, domain=domain)
     order = order_of(shapes[name], NUMPY_AXES, path, name, axes, dtype=dtypes[name], force=force)
     mask = None
     beside = find_beside(name, shapes, MASK_NAMES)
