@@ -41,7 +41,7 @@ def register_batching(library: torch.library.Library, op: Any, batching: Batchin
         joins = mapped <= {*batching.batched, *batching.shared, *batching.one_or_all}
         flags = dict(zip(names, args, strict=True))
         if not joins or not batching.batched or any(flags[name] for name in batching.without):
-            return _one_by_one(op, info.batch_size, in_dims, args)
+            return one_by_one(op, info.batch_size, in_dims, args)
         return _joined(op, batching, info.batch_size, dict(zip(names, zip(args, in_dims, strict=True), strict=True)))
 
     torch.library.register_vmap(op.name(), rule, lib=library)
@@ -109,7 +109,7 @@ def _over_results(function: Callable[..., Any], *results: Any) -> tuple[Any, Any
     return kind(value for value, _ in pairs), kind(dims for _, dims in pairs)
 
 
-def _one_by_one(op: Any, n: int, in_dims: Sequence[Any], args: Sequence[Any]) -> tuple[Any, Any]:
+def one_by_one(op: Any, n: int, in_dims: Sequence[Any], args: Sequence[Any]) -> tuple[Any, Any]:
     if n == 0:
         raise NotImplementedError(f"torch.vmap over 0 elements of {op.name()}: the shapes of its results are unknown")
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from csmri_ext.ops._batched_gradients import register_batched_gradients
 from csmri_ext.ops._batching import Batching, register_batching
 from csmri_ext.ops._derivatives import Derivatives, VjpProblem, register_derivatives
 from csmri_ext.ops._direct import direct_where_possible
@@ -125,6 +126,7 @@ def register(
         LIBRARY, op, implementation, Derivatives(backward, setup_context, jvp, twin, gradient_of, constants or {})
     )
     register_batching(LIBRARY, op, batching or Batching())
+    register_batched_gradients(LIBRARY, op)
     return direct_where_possible(op, implementation) if "CPU" in devices else op
 
 

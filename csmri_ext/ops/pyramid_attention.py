@@ -238,7 +238,9 @@ def _gradient(
         grad_parts = [s * g for s, g in zip(scales, grad_x, strict=True)]
     if ctx.needs_input_grad[1]:
         # Plane by plane first: a sum over everything at once would depend on the number of threads.
-        planes = [(g * p).flatten(2).sum(-1) for g, p in zip(grad_x, parts, strict=True)]
+        planes = [
+            (g * p).reshape(*g.shape[:2], g.shape[2] * g.shape[3]).sum(-1) for g, p in zip(grad_x, parts, strict=True)
+        ]
         grad_scales = torch.stack([plane.sum() for plane in planes])
     return grad_parts, grad_scales, list(grad_weight) if need_weight else [None] * len(weights), None
 

@@ -247,6 +247,25 @@ def test_gradients_of_each_sample_conjugated_lazily(op: OpSample) -> None:
     agree(op, lambda f: vmap(grad(conjugated(f), tuple(range(len(dims)))), in_dims=dims)(*mapped, *shared))
 
 
+@every_op
+def test_gradients_in_batches(op: OpSample) -> None:
+    """By the older vmap of `torch.autograd`; where the graph is wanted, twice."""
+    leaves = [x.requires_grad_() for x in inputs_of(op)]
+    results = outputs(op.call(*leaves))
+    weights = [torch.stack([out, 2 * out**2, out.cos()]).detach() for out in results]
+    options: dict[str, Any] = {"create_graph": True, "allow_unused": True}
+    found = torch.autograd.grad(results, leaves, weights, is_grads_batched=True, **options)
+    first = [x for x in found if x is not None]
+    each = [torch.autograd.grad(results, leaves, [w[i] for w in weights], **options) for i in range(3)]
+    expected = [torch.stack(xs) for xs in zip(*each, strict=True) if xs[0] is not None]
+    assert_close(tuple(first), tuple(expected))
+    total, other = (torch.stack([(real(x) ** 2).sum() for x in xs]).sum() for xs in (first, expected))
+    pair = torch.tensor([1.0, 2.0], dtype=total.dtype)
+    (second,) = torch.autograd.grad([total], leaves[:1], [pair], is_grads_batched=True, retain_graph=True)
+    (alone,) = torch.autograd.grad(other, leaves[:1])
+    assert_close(second, torch.stack([alone, 2 * alone]))
+
+
 def test_vmap_over_no_elements_says_why_not() -> None:
     x, w = torch.zeros(2, 4, 3, 3), torch.zeros(0, 1, 2, 3, 3)
     with pytest.raises((NotImplementedError, ValueError), match=r"vmap"):
