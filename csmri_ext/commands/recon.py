@@ -173,7 +173,9 @@ def _recon(arguments: list[str], program: str) -> int:
     args = argument_parser(program).parse_args(arguments)
     load_plugins(args.plugin)
     method = _method(args)
-    _require_network(args, method)
+    for option in ("adapt", "mirrored"):
+        if getattr(args, option):
+            method.network_for(f"--{option}")  # refused before anything is read
     bart = bart_path(args.bart, [method])
     args.device = checked_device(args.device)
     grid = _grid(args.mask, args.acceleration, args.center_fraction)
@@ -225,15 +227,6 @@ def _recon(arguments: list[str], program: str) -> int:
     clear_leftovers(output.parent, name=output.name)
     sys.stdout.write(reconstruct(args.input, output) + "\n")
     return 0
-
-
-def _require_network(args: argparse.Namespace, method: Method) -> None:
-    """Refuse what only networks of PyTorch can do."""
-    if method.network is None or not method.network.adapts:
-        why = "learns nothing" if method.network is None else "runs in BART"
-        for option in ("adapt", "mirrored"):
-            if getattr(args, option):
-                raise InputError(f"--{option} is for networks of PyTorch, and {method.name} {why}")
 
 
 def _require_same_settings(output: Path, source: Path, difference: Callable[[Path, Path], str | None]) -> None:

@@ -150,7 +150,7 @@ class FileReconstruction:
                 progress.advance(len(image))
                 return image
 
-            singly = method.network is not None and method.network.adapts and not setup.bart and not with_errors
+            singly = method.in_torch and not setup.bart and not with_errors
             pieces = [
                 (one, own, slices)
                 for one, own in pairs

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from csmri_ext.errors import InputError
 from csmri_ext.recon.methods import Method, as_method
 from csmri_ext.recon.problem import Problem
 
@@ -31,7 +30,7 @@ def adapted(
     Parameters
     ----------
     method
-        With a network; unchanged.
+        With a network of PyTorch; unchanged.
     problem
         Slices of the scan; at most four, evenly spaced, take part.
     steps, seconds, seed, progress
@@ -44,10 +43,9 @@ def adapted(
     Raises
     ------
     InputError
-        A method without a network.
+        A method without a network of PyTorch.
     """
-    if method.network is None:
-        raise InputError(f"{method.name} is no network and cannot adapt")
+    network = method.network_for("--adapt")
     import torch
 
     from csmri_ext.models.adapt import adapt
@@ -56,8 +54,8 @@ def adapted(
     chosen = sorted({round(i) for i in np.linspace(0, count - 1, min(count, MOST_SLICES))})
     kspace = torch.from_numpy(np.ascontiguousarray(problem.kspace[chosen])).to(problem.device)
     maps = problem.sens_maps
-    network, told = adapt(
-        method.network.module.to(problem.device),
+    module, told = adapt(
+        network.module.to(problem.device),
         kspace[:, 0] if maps is None else kspace,
         torch.from_numpy(np.ascontiguousarray(problem.mask)).to(problem.device),
         None if maps is None else torch.from_numpy(np.ascontiguousarray(maps[chosen])).to(problem.device),
@@ -66,4 +64,4 @@ def adapted(
         seed=seed,
         progress=progress,
     )
-    return as_method(method.network.with_module(network), method.description), told
+    return as_method(network.with_module(module), method.description), told

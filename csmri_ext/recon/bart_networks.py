@@ -31,7 +31,7 @@ class BartNetwork(Network):
         The weights.
     """
 
-    adapts = False
+    in_torch = False
 
     def __init__(self, name: str, file: ReconetWeights) -> None:
         super().__init__(name, _not_in_torch, Path(f"{file.path}.cfl"), file.network)

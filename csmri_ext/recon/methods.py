@@ -71,6 +71,24 @@ class Method:
         """Operations per slice of ``(ny, nx)``; None for iterative methods, where no count is defined."""
         return None if self.network is None else self.network.flops(shape)
 
+    @property
+    def in_torch(self) -> bool:
+        """Whether it is a network that PyTorch runs, whose module can be changed or wrapped."""
+        return self.network is not None and self.network.in_torch
+
+    def network_for(self, option: str) -> Network:
+        """Return its network, for what an option such as ``--adapt`` does with a module of PyTorch.
+
+        Raises
+        ------
+        InputError
+            It has none.
+        """
+        if self.network is None or not self.network.in_torch:
+            why = "learns nothing" if self.network is None else "runs in BART"
+            raise InputError(f"{option} is for networks of PyTorch, and {self.name} {why}")
+        return self.network
+
     def load(self, problem: Problem) -> None:
         """Do what must not count as time of the reconstruction, such as reading weights."""
         if self.network is not None:

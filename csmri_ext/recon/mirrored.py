@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from csmri_ext.errors import InputError
 from csmri_ext.recon.methods import Method, as_method
 
 
@@ -14,8 +13,7 @@ def mirrored(method: Method) -> Method:
     InputError
         A method without a network of PyTorch.
     """
-    if method.network is None or not method.network.adapts:
-        raise InputError(f"{method.name} is no network of PyTorch, whose mirror images could be averaged")
+    network = method.network_for("--mirrored")
     from csmri_ext.models.mirrored import Mirrored
 
-    return as_method(method.network.with_module(Mirrored(method.network.module)), method.description)
+    return as_method(network.with_module(Mirrored(network.module)), method.description)

@@ -48,8 +48,8 @@ class Network:
         No such file.
     """
 
-    adapts = True
-    """Whether ``--adapt`` can fit it to a scan."""
+    in_torch = True
+    """Whether `module` is there: PyTorch runs it."""
 
     def __init__(
         self, name: str, create: Callable[..., nn.Module], file: Path | None = None, model: str | None = None

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,10 @@ from csmri_ext.bridge.fourier import fft2c, ifft2c
 from csmri_ext.errors import InputError
 from csmri_ext.physics import make_mask
 from csmri_ext.recon import methods
+from csmri_ext.recon.adapted import adapted
 from csmri_ext.recon.methods import Method, choose, get, names, register
+from csmri_ext.recon.mirrored import mirrored
+from csmri_ext.recon.network_method import Network
 from csmri_ext.recon.problem import Problem, Reconstruction
 
 NY, NX = 24, 32
@@ -63,6 +69,22 @@ def test_a_method_joins_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mine in choose(None, bart=False)
     with pytest.raises(ValueError, match="'mine' is registered already"):
         register(mine)
+
+
+def run_by_bart(_: Problem) -> Reconstruction:
+    raise AssertionError("refused before it runs")
+
+
+@pytest.mark.parametrize(("option", "use"), [("--mirrored", mirrored), ("--adapt", partial(adapted, steps=1))])
+def test_what_needs_a_network_of_pytorch_refuses_all_others_alike(option: str, use: Callable[..., object]) -> None:
+    elsewhere = Network("net", lambda _: pytest.fail("made"))
+    elsewhere.in_torch = False
+    of_bart = Method("net-bart", run_by_bart, "a network of BART's", needs_bart=True, network=elsewhere)
+    given = () if use is mirrored else (problem(),)
+    for method, why in [(get("tv"), "tv learns nothing"), (of_bart, "net-bart runs in BART")]:
+        assert not method.in_torch
+        with pytest.raises(InputError, match=f"^{option} is for networks of PyTorch, and {why}$"):
+            use(method, *given)
 
 
 def test_zero_filled_is_the_adjoint() -> None:
