@@ -18,6 +18,7 @@ from csmri_ext.bridge.arrays.mat5 import list_variables
 from csmri_ext.bridge.arrays.npy import npz_contents, read_npz_array
 from csmri_ext.bridge.bart_files.cfl import read_cfl
 from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.first_few import first_few
 from csmri_ext.bridge.size_limits import require_plausible_dataset
 from csmri_ext.bridge.slice_checks import format_errors
 
@@ -109,7 +110,7 @@ def choose_stored(path: str | os.PathLike[str], names: tuple[str, ...], what: st
         No such array, or several.
     """
     arrays = stored_arrays(path)
-    listing = ", ".join(f"{name} {array.shape}" for name, array in list(arrays.items())[:12]) or "nothing"
+    listing = ", ".join(first_few([f"{name} {array.shape}" for name, array in arrays.items()], 12)) or "nothing"
     if key is not None and key in arrays:
         return arrays[key]
     for name in names if key is None else ():

@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from csmri_ext import progress
+from csmri_ext.bridge.first_few import first_few
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
@@ -257,12 +258,13 @@ def notes(plan: Plan, files: Sequence[str]) -> list[str]:
     own = [volume.label for volume in plan.volumes if volume.acquisition.mask is not None]
     if own:
         texts.append(
-            f"{_some(own)}: undersampled by the scanner; reconstructed with the mask of the data, "
+            f"{', '.join(first_few(own, 5))}: undersampled by the scanner; reconstructed with the mask of the data, "
             "--mask and --acceleration do not apply"
         )
     without = [volume.label for volume in plan.volumes if volume.acquisition.target is None]
     if without:
-        texts.append(f"{_some(without)}: no fully sampled reference, so no image metric; see the k-space residual")
+        names = ", ".join(first_few(without, 5))
+        texts.append(f"{names}: no fully sampled reference, so no image metric; see the k-space residual")
     texts += [f"{m.name}: untrained, its weights are random" for m in plan.methods if not m.trained]
     applied = {sampling for volume in plan.volumes for sampling in plan.samplings(volume)}
     unfamiliar = training_note(
@@ -274,8 +276,8 @@ def notes(plan: Plan, files: Sequence[str]) -> list[str]:
     texts += [unfamiliar] if unfamiliar else []
     pairs = [(volume, sampling) for volume in plan.volumes for sampling in plan.samplings(volume)]
     texts += plan.setup.notes(pairs, plan.methods)
-    empty = {volume.label: len(volume.skipped) for volume in plan.volumes if volume.skipped}
-    texts += [f"empty slices left out: {', '.join(f'{n} of {label}' for label, n in empty.items())}"] if empty else []
+    empty = [f"{len(volume.skipped)} of {volume.label}" for volume in plan.volumes if volume.skipped]
+    texts += [f"empty slices left out: {', '.join(first_few(empty, 5))}"] if empty else []
     reasons = {str(volume.acquisition.attrs["note"]) for volume in plan.volumes if volume.acquisition.attrs.get("note")}
     return texts + sorted(reasons)
 
@@ -296,10 +298,6 @@ def require_same_weights(plan: Plan, store: Store) -> None:
                 f"{row.method} has other weights now ({network.weights}) than in the finished rows "
                 f"({row.details.get('weights')}); choose another --out, or replace them with --overwrite"
             )
-
-
-def _some(labels: Sequence[str]) -> str:
-    return ", ".join(labels) if len(labels) <= 5 else f"{', '.join(labels[:4])} and {len(labels) - 4} more"
 
 
 def settle(plan: Plan, store: Store) -> None:

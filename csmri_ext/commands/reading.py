@@ -10,12 +10,13 @@ from rich.console import Console
 
 from csmri_ext.bridge import Acquisition, parse_axes, reading
 from csmri_ext.bridge.arrays.domain import DOMAINS
+from csmri_ext.bridge.first_few import first_few
 from csmri_ext.bridge.load import Files
 from csmri_ext.commands.values import count, shown
 
 NAMES = ("axes", "key", "domain", "plane", "volume", "frames", "phase_encoding", "force")
 _MOST_FRAMES = 10**5
-_SHOWN = 3  # files named beside a reading or a warning that they share
+_SHOWN = 4  # files named beside a reading or a warning that they share
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +76,7 @@ def readings(acquisitions: Sequence[tuple[str, Acquisition]]) -> list[str]:
     for name, acquisition in acquisitions:
         if "axes" in acquisition.attrs:
             read.setdefault(reading(acquisition), []).append(name)
-    return [f"{_some(names)}: read as {text}" for text, names in read.items()]
+    return [f"{', '.join(first_few(names, _SHOWN))}: read as {text}" for text, names in read.items()]
 
 
 def warn(acquisitions: Sequence[tuple[str, Acquisition]]) -> list[str]:
@@ -86,14 +87,10 @@ def warn(acquisitions: Sequence[tuple[str, Acquisition]]) -> list[str]:
     for name, acquisition in acquisitions:
         for text in serious(acquisition):
             warned.setdefault(text, []).append(name)
-    lines = [f"{_some(names)}: {text}" for text, names in warned.items()]
+    lines = [f"{', '.join(first_few(names, _SHOWN))}: {text}" for text, names in warned.items()]
     for line in lines:
         sys.stderr.write(f"warning: {line}\n")
     return lines
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _axes(text: str) -> str:

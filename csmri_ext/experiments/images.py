@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from csmri_ext.bridge import Acquisition
 from csmri_ext.bridge.acquisition import LazyStack
+from csmri_ext.bridge.first_few import first_few
 from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.bridge.load import Files
 from csmri_ext.data import Images, ImageVolume, open_images, split_by_volume
@@ -138,7 +139,7 @@ def _acquired_as(wanted: Sequence[str], named: Sequence[str]) -> list[int]:
         return list(range(len(named)))
     chosen = [i for i, name in enumerate(named) if name in wanted]
     if not chosen:
-        found = ", ".join(sorted({name or "unnamed" for name in named}))
+        found = ", ".join(first_few(sorted({name or "unnamed" for name in named}), 12))
         raise InputError(
             f"none of {len(named)} files is {' or '.join(wanted)}, they are {found}; --acquisition all takes any"
         )

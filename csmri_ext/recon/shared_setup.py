@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from csmri_ext.bridge.first_few import first_few
 from csmri_ext.recon.methods import Method
 from csmri_ext.recon.sampling import Sampling
 from csmri_ext.recon.volumes import Volume
@@ -126,7 +127,4 @@ def grouped(reasons: Sequence[tuple[str, str | None]]) -> list[str]:
     for place, reason in reasons:
         if reason:
             found.setdefault(reason, []).append(place)
-    return [
-        f"{'; '.join(places[:3])}{f' and {len(places) - 3} more' if len(places) > 3 else ''}: {reason}"
-        for reason, places in found.items()
-    ]
+    return [f"{'; '.join(first_few(places, 4))}: {reason}" for reason, places in found.items()]

@@ -169,8 +169,3 @@ def _rounded(weight: float) -> float:
 
 def _best(errors: dict[float, NDArray[np.float64]]) -> float:
     return min(errors, key=lambda weight: float(errors[weight].mean()))
-
-
-def _join(indices: list[int]) -> str:
-    shown = ", ".join(map(str, indices[:6]))
-    return f"{shown}..." if len(indices) > 6 else shown

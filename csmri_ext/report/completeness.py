@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from csmri_ext.bridge.first_few import first_few
 from csmri_ext.report.rows import Row
 from csmri_ext.report.summary import Setting, count
 
@@ -63,7 +64,7 @@ class Completeness:
             for (method, setting), number in self.missing.items()
             if setting not in untouched
         ]
-        return words if len(words) <= 4 else [*words[:3], f"{len(words) - 3} more"]
+        return first_few(words, 4)
 
     def as_dict(self) -> dict[str, Any]:
         """Entry of the provenance: ``{"complete", "planned", "finished", "headline"}``."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from csmri_ext.bridge.first_few import first_few
 from csmri_ext.report.summary import Group, Line, Setting, count
 
 FEWEST_VOLUMES = 6  # the exact two-sided signed-rank test of five cannot give p < 0.05, whatever the differences
@@ -169,8 +170,7 @@ def conclusion(groups: Sequence[Group], differences: Sequence[Difference]) -> st
             first = "Nothing" if parts else "nothing"  # of a sentence, or after a colon
             where = f"{first} is above {best.baseline} at {group.setting.title}, the nearest is {best.method}"
         parts.append(f"{where}: {best.words()}{doubt}")
-    shown = parts if len(parts) <= 3 else [*parts[:3], f"{len(parts) - 3} more settings in the table"]
-    return "PSNR, paired: " + ". ".join(shown) + "."
+    return "PSNR, paired: " + ". ".join(first_few(parts, 4, "{} more settings in the table")) + "."
 
 
 def as_provenance(groups: Sequence[Group], differences: Sequence[Difference]) -> dict[str, Any]:

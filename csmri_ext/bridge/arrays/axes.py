@@ -16,6 +16,7 @@ from csmri_ext.bridge.arrays.domain import IMAGE, IMAGE_NAMES, KSPACE_NAMES, dom
 from csmri_ext.bridge.arrays.order import Order, suggestion
 from csmri_ext.bridge.beside import is_beside
 from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.first_few import first_few
 from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.bridge.from_images import image_acquisition
 from csmri_ext.bridge.from_kspace import kspace_acquisition
@@ -220,7 +221,7 @@ def choose_array(
         raise FileFormatError(
             f"{path}: it holds no array of numbers; cells, tables, text and arrays of structures are not read"
         )
-    listing = ", ".join(f"{name} {tuple(shape)}" for name, shape in list(shapes.items())[:12])
+    listing = ", ".join(first_few([f"{name} {tuple(shape)}" for name, shape in shapes.items()], 12))
     if key is not None:
         if key not in shapes:
             raise FileFormatError(f"{path}: no array {key!r}; it holds {listing}")

@@ -23,6 +23,7 @@ from csmri_ext.bridge.arrays.domain import IMAGE
 from csmri_ext.bridge.arrays.order import NUMPY_AXES, order_of, suggestion
 from csmri_ext.bridge.beside import MAPS_NAMES, MASK_NAMES, attach_beside, find_beside
 from csmri_ext.bridge.file_errors import FileFormatError
+from csmri_ext.bridge.first_few import first_few
 from csmri_ext.bridge.fourier import center_crop
 from csmri_ext.bridge.from_kspace import kspace_acquisition
 from csmri_ext.bridge.ismrmrd.header import IsmrmrdHeader, parse_header
@@ -226,7 +227,7 @@ def _kspace_name(names: list[str], path: Path, key: str | None) -> str:
     name = key or "kspace"
     if name in names:
         return name
-    found = f"datasets found: {', '.join(sorted(names)[:12])}" if names else "it has no dataset"
+    found = f"datasets found: {', '.join(first_few(sorted(names), 12))}" if names else "it has no dataset"
     choose = "; read one with --key" if names and key is None else ""
     if "dataset/data" in names:
         choose = " (this looks like ISMRMRD raw data without its header, dataset/xml)"
