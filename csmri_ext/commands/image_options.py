@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csmri_ext.bridge import Acquisition
-from csmri_ext.commands.reading import reading_of, tell
+from csmri_ext.commands.reading import reading_of, reading_words, tell
 from csmri_ext.commands.shared_options import Add, add_slices_option
 from csmri_ext.commands.values import positive, seed
 from csmri_ext.data.images import Images, open_images
@@ -123,3 +124,8 @@ def open_and_tell(
     )
     tell(opened[:_TOLD], console)
     return images
+
+
+def described_reading(args: argparse.Namespace) -> str:
+    """Write the options that decide which images the files give, for the record of what learns from them."""
+    return shlex.join(reading_words(args) + ([] if args.slices is None else ["--slices", str(args.slices)]))

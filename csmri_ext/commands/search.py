@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from csmri_ext.bridge.atomic import clear_leftovers
 from csmri_ext.bridge.folder_lock import working_alone
-from csmri_ext.commands.image_options import add_image_options, chosen_images
+from csmri_ext.commands.image_options import add_image_options, chosen_images, described_reading
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.model_options import add_set_option, typed
 from csmri_ext.commands.next_steps import after_search
@@ -163,7 +163,7 @@ def _search(argv: Sequence[str], program: str) -> int:
     steps = len(for_weights)
     with working_alone(args.out):
         clear_leftovers(args.out, recursive=True)
-        folder = SearchFolder(args.out, _description(args, images, steps))
+        folder = SearchFolder(args.out, _description(args, images, steps), described_reading(args))
         resumed = folder.resume(search)
         at = f"epoch {len(search.history) + 1}, step {search.done + 1}" if resumed else "the beginning"
         console.print(

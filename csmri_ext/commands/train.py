@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,13 +10,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csmri_ext.commands.image_options import PHANTOM, add_image_options, chosen_images, open_and_tell
+from csmri_ext.commands.image_options import (
+    PHANTOM,
+    add_image_options,
+    chosen_images,
+    described_reading,
+    open_and_tell,
+)
 from csmri_ext.commands.machine import checked_device, require_gpus
 from csmri_ext.commands.model_options import add_set_option, options_of, typed
 from csmri_ext.commands.next_steps import after_training, held_out
 from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
-from csmri_ext.commands.reading import add_reading_options, reading_words
+from csmri_ext.commands.reading import add_reading_options
 from csmri_ext.commands.shared_options import (
     add_common_options,
     add_device_option,
@@ -193,7 +198,7 @@ def _train(arguments: list[str], program: str) -> int:
         recipe=recipe,
         seed=args.seed,
         data=_described_data(args),
-        reading=_described_reading(args),
+        reading=described_reading(args),
         steps_per_epoch=args.steps_per_epoch,
         validate_every=args.validate_every,
         accelerator={"cuda": "gpu"}.get(args.device, args.device),
@@ -330,11 +335,6 @@ def _held_files(args: argparse.Namespace, validation: Images) -> list[str]:
     if args.validation:
         return list(args.validation)
     return [] if args.data == [PHANTOM] else held_out(args.data, (part.name for part in validation.parts))
-
-
-def _described_reading(args: argparse.Namespace) -> str:
-    """Write the options that decide which images the files give."""
-    return shlex.join(reading_words(args) + ([] if args.slices is None else ["--slices", str(args.slices)]))
 
 
 def _described_data(args: argparse.Namespace) -> str:

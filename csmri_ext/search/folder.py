@@ -33,10 +33,12 @@ class SearchFolder:
         Made where it does not exist.
     data
         Description of the data, part of the checkpoint: a search continues with the same data only.
+    reading
+        The options that say how their files are read, and which slices; part of the checkpoint as well.
     """
 
-    def __init__(self, path: str | PathLike[str], data: Sequence[str] = ()) -> None:
-        self.path, self.data = Path(path), list(data)
+    def __init__(self, path: str | PathLike[str], data: Sequence[str] = (), reading: str = "") -> None:
+        self.path, self.data, self.reading = Path(path), list(data), reading
         (self.path / "cells").mkdir(parents=True, exist_ok=True)
 
     @property
@@ -64,7 +66,7 @@ class SearchFolder:
     def save(self, search: Search) -> None:
         """Write the checkpoint."""
         with naming(self.checkpoint), replacing(self.checkpoint) as temporary:
-            torch.save({"search": search.state_dict(), "data": self.data}, temporary)
+            torch.save({"search": search.state_dict(), "data": self.data, "reading": self.reading}, temporary)
 
     def resume(self, search: Search) -> bool:
         """Continue a search from the checkpoint; False where there is none.
@@ -82,6 +84,9 @@ class SearchFolder:
             differing = next((f"{a!r} instead of {b!r}" for a, b in zip(there, here, strict=False) if a != b), "")
             told = differing or f"{len(there)} entries instead of {len(here)}"
             raise InputError(f"{self.path} holds a search on other data ({told}): choose another folder")
+        if state["reading"] != self.reading:
+            read = f"reading {state['reading']!r}, not {self.reading!r}"
+            raise InputError(f"{self.path} holds a search with {read}: choose another folder")
         try:
             search.load_state_dict(state["search"])
         except InputError as error:
@@ -95,7 +100,6 @@ class SearchFolder:
             state = read_objects(self.checkpoint, "a checkpoint")
         except InputError as error:
             raise InputError(f"{self.checkpoint} is not the checkpoint of a search ({error}){_BEGIN_ANEW}") from error
-        if not isinstance(state, dict) or set(state) != {"search", "data"}:
+        if not isinstance(state, dict) or not {"search", "data"} <= set(state) <= {"search", "data", "reading"}:
             raise InputError(f"{self.checkpoint} is not the checkpoint of a search{_BEGIN_ANEW}")
-        found: dict[str, Any] = state
-        return found
+        return {"reading": self.reading, **state}  # an older version did not say it

@@ -307,11 +307,12 @@ def _claim(run: Run) -> None:
     """Write the settings of a new run, or compare those of the old one; only the number of steps may change."""
     path, wanted = run.folder / _RUN, _described(run)
     if path.is_file():
-        before = _record(path)
-        usual = json.loads(json.dumps(asdict(Recipe(steps=0))))  # of what a recipe had not when the run began
+        record = _record(path)
+        # An older version did not say how files are read, and had in a recipe what is usual now.
+        usual = json.loads(json.dumps(asdict(Recipe(steps=0))))
+        before = {"reading": wanted["reading"], **record, **usual, **record["recipe"]}
         for key, value in {**wanted, **wanted["recipe"]}.items():
-            unsaid = value if key == "reading" else None  # of records that do not have it yet
-            old = before["recipe"].get(key, usual[key]) if key in wanted["recipe"] else before.get(key, unsaid)
+            old = before.get(key)
             if key not in ("recipe", "steps") and old != value:
                 raise InputError(f"{run.folder} holds a run with {key} {old!r}, not {value!r}: choose another folder")
     with replacing(path) as temporary:

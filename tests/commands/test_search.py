@@ -127,3 +127,5 @@ def test_another_search_in_the_same_folder(capsys: pytest.CaptureFixture[str], m
     assert "search holds a search with space A, not B: choose another folder" in capsys.readouterr().err
     assert search("--steps 1 --epochs 1 --masks equispaced_fraction") == 2
     assert "other data ('masks random' instead of 'masks equispaced_fraction')" in capsys.readouterr().err
+    assert search("--steps 1 --epochs 1 --axes s,x,y") == 2
+    assert "search holds a search with reading '', not '--axes s,x,y': choose another" in capsys.readouterr().err

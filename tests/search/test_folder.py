@@ -81,6 +81,20 @@ def test_a_checkpoint_of_something_else_is_refused(done: tuple[Path, Search], tm
         cut.resume(Search(settings()))
 
 
+def test_files_read_otherwise_are_another_search(done: tuple[Path, Search], tmp_path: Path) -> None:
+    _, search = done
+    first = SearchFolder(tmp_path, reading="--axes 'slice y x'")
+    first.save(search)
+    assert first.resume(Search(settings()))
+    other = SearchFolder(tmp_path, reading="--domain image")
+    with pytest.raises(InputError, match="a search with reading \"--axes 'slice y x'\", not '--domain image': choose"):
+        other.resume(Search(settings()))
+    state = torch.load(first.checkpoint, weights_only=True)
+    del state["reading"]  # as in checkpoints of an older version
+    torch.save(state, first.checkpoint)
+    assert other.resume(Search(settings()))
+
+
 class Boom:
     def __reduce__(self) -> tuple[object, tuple[Path]]:
         return (Path.touch, (Path("executed"),))
