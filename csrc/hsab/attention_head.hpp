@@ -12,8 +12,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/vec.hpp"
 #include "core/workspace.hpp"
-#include "hsab/lanes.hpp"
 #include "hsab/products.hpp"
 
 namespace csmri {
@@ -24,7 +24,7 @@ constexpr std::int64_t kKeys = 256;  // of a block
 // 2^t, t <= 0: relative error 8e-8, 1 at 0; below -126, where float ends, 2^-126.
 inline __attribute__((always_inline)) Vec<float> power_of_two(Vec<float> t) {
   typedef std::int32_t Bits __attribute__((vector_size(kVecBytes)));
-  t = larger(broadcast(-126.0f), t);
+  t = max_or_second<float>(broadcast(-126.0f), t);
   const Vec<float> shifted = t + 12582912.0f;        // 1.5 x 2^23: rounds to an integer in the lowest bits
   const Vec<float> r = t - (shifted - 12582912.0f);  // exact, |r| <= 1/2
   Vec<float> p = r * 1.5353361996e-4f + 1.3398874452e-3f;
@@ -93,7 +93,7 @@ Softmax<T> attend_panel(const Head<T>& h, const HeadScratch<T>& s) {
     for (int v = 0; v < 2; ++v) {
       T* const at = s.scores + v * kLanes<T>;
       Vec<T> top = j0 ? softmax.top[v] : load(at);
-      for (std::int64_t j = 0; j < n; ++j) top = larger(load(at + j * kBlock<T>), top);
+      for (std::int64_t j = 0; j < n; ++j) top = max_or_second<T>(load(at + j * kBlock<T>), top);
       if (j0) {
         const Vec<T> factor = power_of_two(softmax.top[v] - top);
         sum[v] *= factor;

@@ -7,13 +7,31 @@
 #include <cmath>
 #include <cstdint>
 
-#include "hsab/lanes.hpp"
+#include "core/vec.hpp"
 
 namespace csmri {
 inline namespace CSMRI_LEVEL {
 
 // Registers that go through a polynomial side by side: one chain of multiply-adds would wait for each of its results.
 constexpr int kChains = kSimd == Simd::avx512 ? 10 : 4;
+
+inline __attribute__((always_inline)) Vec<float> absolute(Vec<float> t) {
+  typedef std::int32_t Bits __attribute__((vector_size(kVecBytes)));
+  return (Vec<float>)((Bits)t & 0x7fffffff);
+}
+
+// a < b ? a : b, one instruction where GCC makes two of it.
+inline __attribute__((always_inline)) Vec<float> smaller(Vec<float> a, Vec<float> b) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_min_ps(0xffff, a, b);  // GCC warns of _mm512_min_ps
+#elif defined(__AVX__)
+  return _mm256_min_ps(a, b);
+#elif defined(__SSE2__)
+  return _mm_min_ps(a, b);
+#else
+  return a < b ? a : b;
+#endif
+}
 
 // odd[i] = m p(m^2) with m = |t[i]| up to `end`, the value at `end` beyond.
 template <int kDegree>

@@ -177,8 +177,7 @@ class Image {
       total += weighted;
       along += weighted * value;
     }
-    const T mean = sum_in_registers<T>(total) / static_cast<T>(e_.channels),
-            slope = sum_in_registers<T>(along) / static_cast<T>(e_.channels);
+    const T mean = sum<T>(total) / static_cast<T>(e_.channels), slope = sum<T>(along) / static_cast<T>(e_.channels);
     for (std::int64_t c = 0; c < e_.channels; c += kLanes<T>) {
       const Vec<T> value =
           csmri::load(grad + c) + own.inverse[i] * (csmri::load(g + c) - mean - csmri::load(n + c) * slope);

@@ -99,13 +99,13 @@ inline __attribute__((always_inline)) T normalize_whole(const T* x, const Normal
     values[r] = load(x + r * kLanes<T>);
     sums += values[r];
   }
-  const T mean = sum_in_registers<T>(sums) / count;
+  const T mean = sum<T>(sums) / count;
 #pragma GCC unroll 8
   for (int r = 0; r < kRegisters; ++r) {
     values[r] -= mean;
     squares += values[r] * values[r];
   }
-  const T inverse = T(1) / std::sqrt(sum_in_registers<T>(squares) / count + static_cast<T>(norm.epsilon));
+  const T inverse = T(1) / std::sqrt(sum<T>(squares) / count + static_cast<T>(norm.epsilon));
 #pragma GCC unroll 8
   for (int r = 0; r < kRegisters; ++r) {
     const std::int64_t c = r * kLanes<T>;
@@ -124,13 +124,13 @@ T normalize_any(const TokenExtents<T>& e, const T* x, const Normalization<T>& no
   Vec<T> sums{};
   for (std::int64_t c = 0; c < whole; c += kLanes<T>) sums += load(x + c);
   if (left) sums += load_first(x + whole, left);
-  const T mean = sum_in_registers<T>(sums) / static_cast<T>(e.channels);
+  const T mean = sum<T>(sums) / static_cast<T>(e.channels);
   Vec<T> squares{};
   for (std::int64_t c = 0; c < whole; c += kLanes<T>) {
     const Vec<T> value = load(x + c) - mean;
     squares += value * value;
   }
-  T square = sum_in_registers<T>(squares);
+  T square = sum<T>(squares);
   for (std::int64_t c = whole; c < e.channels; ++c) square += (x[c] - mean) * (x[c] - mean);
   const T inverse = T(1) / std::sqrt(square / static_cast<T>(e.channels) + static_cast<T>(norm.epsilon));
   for (std::int64_t c = 0; c < whole; c += kLanes<T>) {
