@@ -34,6 +34,7 @@ from csmri_ext.metrics import psnr, ssim
 from csmri_ext.phantom import coil_maps
 from csmri_ext.physics import estimate_maps_and_object, make_mask
 from csmri_ext.recon import methods
+from csmri_ext.recon.methods import Method
 from csmri_ext.recon.mirrored import mirrored
 from csmri_ext.recon.problem import Problem
 
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for quality.json, quality.md and quality.svg")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    networks = methods.choose(args.networks, bart=False)
     images = open_images(args.files)
     chosen = np.linspace(0, len(images) - 1, args.slices or len(images)).round().astype(int)
     slices = [images[int(i)] for i in chosen]
@@ -77,7 +79,7 @@ def main() -> None:
     results = {}
     for kind, acceleration in COIL_SETTINGS if args.coils > 1 else SETTINGS:
         results[kind, acceleration] = judge(
-            kind, acceleration, slices, args.networks.split(","), args.seed, args.coils, args.noise,
+            kind, acceleration, slices, networks, args.seed, args.coils, args.noise,
             with_tuned=not args.networks_only, mean_of_mirrors=args.mirrored,
             maps_of=broad_maps if args.broad_coils else coil_maps,
         )  # fmt: skip
@@ -116,7 +118,7 @@ def judge(
     kind: str,
     acceleration: int,
     slices: Sequence[NDArray[np.complex64]],
-    networks: Sequence[str],
+    networks: Sequence[Method],
     seed: int,
     coils: int = 1,
     noise: float = 0.0,
@@ -131,16 +133,17 @@ def judge(
         for number, image in enumerate(slices)
     ]
     problems, of_networks = ([pair[i] for pair in pairs] for i in (0, 1))
-    found: Scores = {"zero-filled": scores("zero-filled", slices, problems)}
+    found: Scores = {"zero-filled": scores(methods.get("zero-filled"), slices, problems)}
     weight = None
     if with_tuned:
         weight, found["tv"] = tuned("tv", WEIGHTS, slices, problems)
     if with_tuned and bart_is_there():
-        found["tv-bart"] = scores("tv-bart", slices, problems, weight)
+        found["tv-bart"] = scores(methods.get("tv-bart"), slices, problems, weight)
         if coils > 1:
             found["wavelet-bart"] = tuned("wavelet-bart", WAVELET_WEIGHTS, slices, problems)[1]
-    for name in networks:
-        found[methods.find(name).name] = scores(name, slices, of_networks, mean_of_mirrors=mean_of_mirrors)
+    for method in networks:
+        judged = mirrored(method) if mean_of_mirrors else method
+        found[method.name] = scores(judged, slices, of_networks)
     return weight, found
 
 
@@ -148,7 +151,7 @@ def tuned(
     name: str, weights: Sequence[float], slices: Sequence[NDArray[np.complex64]], problems: Sequence[Problem]
 ) -> tuple[float, list[list[float]]]:
     """Return the weight with the best mean PSNR on these slices, and the scores with it."""
-    tried = [scores(name, slices, problems, weight) for weight in weights]
+    tried = [scores(methods.get(name), slices, problems, weight) for weight in weights]
     best = int(np.argmax([np.mean(score[0]) for score in tried]))
     return weights[best], tried[best]
 
@@ -191,20 +194,15 @@ def undersample(
 
 
 def scores(
-    name: str,
+    method: Method,
     slices: Sequence[NDArray[np.complex64]],
     problems: Sequence[Problem],
     weight: float | None = None,
-    *,
-    mean_of_mirrors: bool = False,
 ) -> list[list[float]]:
     """PSNR and SSIM of each slice."""
-    method = methods.find(name)
-    if mean_of_mirrors:
-        method = mirrored(method)
     found: list[list[float]] = [[], []]
     for image, problem in zip(slices, problems, strict=True):
-        given = problem if weight is None else replace(problem, weights={name.removesuffix("-bart"): weight})
+        given = problem if weight is None else replace(problem, weights={method.name.removesuffix("-bart"): weight})
         method.load(given)
         recon, target = np.abs(method.reconstruct(given).image[0]), np.abs(image)
         found[0].append(psnr(target, recon))

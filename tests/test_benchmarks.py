@@ -165,16 +165,20 @@ def test_quality_tunes_tv_on_the_slices_it_judges(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(quality, "bart_is_there", lambda: False)
     slices = [quality.smooth_phase(image, 0) for image in phantom_volume(2, 48, 3)]
     from csmri_ext import models
+    from csmri_ext.recon import methods
 
-    models.save_weights(models.create("nasn_2nodes"), tmp_path / "mine.safetensors", {"architecture": "nasn_2nodes"})
-    networks = ["dccnn3", str(tmp_path / "mine.safetensors")]
+    files = [tmp_path / folder / "mine.safetensors" for folder in ("a", "b")]
+    for file in files:
+        file.parent.mkdir()
+        models.save_weights(models.create("nasn_2nodes"), file, {"architecture": "nasn_2nodes"})
+    networks = methods.choose(",".join(["dccnn3", *map(str, files)]), bart=False)
     weight, found = quality.judge("random", 4, slices, networks, seed=0)
-    assert list(found) == ["zero-filled", "tv", "dccnn3", "mine"]
+    assert list(found) == ["zero-filled", "tv", "dccnn3", "a-mine", "b-mine"]
     assert weight in quality.WEIGHTS
     zero_filled, tv = (sum(found[name][0]) for name in ("zero-filled", "tv"))
     assert tv > zero_filled
     problems = [quality.undersample(image, "random", 4, 0)[0] for image in slices]
-    assert tv == max(sum(quality.scores("tv", slices, problems, w)[0]) for w in quality.WEIGHTS)
+    assert tv == max(sum(quality.scores(methods.get("tv"), slices, problems, w)[0]) for w in quality.WEIGHTS)
     results = {("random", 4): (weight, found)}
     assert f"| random 4x | {weight:g} | " in quality.table(results)
     quality.draw(results, tmp_path / "quality.svg")

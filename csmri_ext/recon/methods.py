@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain, count
@@ -245,7 +245,8 @@ def choose(
     chosen = list(dict.fromkeys(word.strip() for word in wanted.split(",") if word.strip()))
     if not chosen:
         raise InputError(f"--methods names no method; {listing()}")
-    files = of_weights([word for word in chosen if is_file_of_weights(word)])
+    words = [word for word in chosen if is_file_of_weights(word)]
+    files = of_weights(words, beside={*chosen, *(given or {})})
     known = {**(given or {}), **files}
     methods = [known.get(word) or require_trained(get(word), untrained) for word in chosen]
     methods += (given or {}).values()
@@ -273,7 +274,7 @@ def is_file_of_weights(word: str) -> bool:
     return word.lower().endswith(FILES_OF_WEIGHTS)
 
 
-def of_weights(words: Sequence[str]) -> dict[str, Method]:
+def of_weights(words: Sequence[str], beside: Collection[str] = ()) -> dict[str, Method]:
     """Make methods of files of weights.
 
     Parameters
@@ -281,11 +282,13 @@ def of_weights(words: Sequence[str]) -> dict[str, Method]:
     words
         ``FILE``, which says itself which network it is for; or ``NAME=FILE`` for one that does not, as
         ``ista_net_plus=published.pkl``.
+    beside
+        Names of the methods that they are to be told apart from.
 
     Returns
     -------
         By word; the same file gives the same method. A method is called as its file without the extension, with the
-        folder in front where that name is taken.
+        folder in front where that is the name of another one.
 
     Raises
     ------
@@ -300,7 +303,7 @@ def of_weights(words: Sequence[str]) -> dict[str, Method]:
         places[word] = (Path(word), None) if whole else (Path(file), name)
     stems = Counter(path.stem for path in {path.resolve() for path, _ in places.values()})
     made: dict[tuple[Path, str | None], Method] = {}
-    used = set(_METHODS)
+    used = set(beside)
     for path, model in places.values():
         key = (path.resolve(), model)
         if key in made:
@@ -311,17 +314,6 @@ def of_weights(words: Sequence[str]) -> dict[str, Method]:
         network = Network(name, partial(_loaded, path, model), path, model)
         made[key] = as_method(network, network.told)
     return {word: made[path.resolve(), model] for word, (path, model) in places.items()}
-
-
-def find(word: str) -> Method:
-    """Return the method of a name or of a file of weights, as in ``--methods``.
-
-    Raises
-    ------
-    InputError, OSError
-        An unknown name; a file that is not there or not usable.
-    """
-    return of_weights([word])[word] if is_file_of_weights(word) else get(word)
 
 
 def _with_weights(

@@ -54,15 +54,15 @@ def test_recon_takes_a_file(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_compare_takes_several_files_and_records_them() -> None:
     words = [write("run_a/nasn.safetensors", 1), write("run_b/nasn.safetensors", 2), write("other.safetensors", 3)]
-    words += ["./other.safetensors", write("nasn_knee.safetensors", 4)]
-    assert main(["compare", save("a.npy"), "--methods", f"zero-filled,{','.join(words)}", *QUICK]) == 0
+    words += ["./other.safetensors", write("dccnn3.safetensors", 4), write("tv.safetensors", 5)]
+    assert main(["compare", save("a.npy"), "--methods", f"zero-filled,{','.join(words)},tv", *QUICK]) == 0
     found = results()
     here = Path.cwd().name
-    names = ["zero-filled", "run_a-nasn", "run_b-nasn", "other", f"{here}-nasn_knee"]
+    names = ["zero-filled", "run_a-nasn", "run_b-nasn", "other", "dccnn3", f"{here}-tv", "tv"]
     assert [row["method"] for row in found["rows"]] == names
-    assert len({row["psnr"] for row in found["rows"]}) == 5
+    assert len({row["psnr"] for row in found["rows"]}) == 7
     networks = {entry["method"]: entry for entry in found["provenance"]["networks"]}
-    assert list(networks) == names[1:]
+    assert list(networks) == names[1:-1]
     other = networks["other"]
     assert other["sha256"] == hashlib.sha256(Path("other.safetensors").read_bytes()).hexdigest()
     assert (other["architecture"], other["data"], other["recipe"]) == ("nasn_2nodes", "made up", {"steps": 3})
@@ -158,7 +158,7 @@ def test_the_documented_example_joins_every_command(capsys: pytest.CaptureFixtur
     told = capsys.readouterr().out
     assert "runs/mine/mine.safetensors --plugin my_network:register" in told
     assert main(["compare", "a.h5", "--methods", "zero-filled,runs/mine/mine.safetensors", *plugin, *QUICK]) == 0
-    assert [row["method"] for row in results()["rows"]] == ["zero-filled", "mine-mine"]
+    assert [row["method"] for row in results()["rows"]] == ["zero-filled", "mine"]
     assert results()["provenance"]["networks"][0]["overrides"] == {"width": 4}
     assert main(["recon", "a.h5", "a.npy", "--weights", "runs/mine/mine.safetensors", *plugin, *QUICK]) == 0
     assert main(["recon", "a.h5", "a.npy", "--method", "mine", "--untrained", "--overwrite", *plugin, *QUICK]) == 0
