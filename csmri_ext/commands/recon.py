@@ -94,7 +94,7 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
     add(
         "--mirrored",
         action="store_true",
-        help="take the mean of what the network makes of the data and of their mirror images: 4 times slower",
+        help="take the mean of what the network makes of the data and of their mirror images, one reconstruction each",
     )
     add(
         "--error-map",

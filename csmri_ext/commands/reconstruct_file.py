@@ -79,7 +79,9 @@ class FileReconstruction:
         size = volume.acquisition.matrix_size if self.args.full else volume.image_size
         method, told = self._adapted(volume, sampling, setup)
         if self.args.mirrored:
-            method, told = mirrored(method), f"{told}; mean over 4 mirror images"
+            from csmri_ext.models.mirrored import MIRRORS
+
+            method, told = mirrored(method), f"{told}; mean over {len(MIRRORS)} mirror images"
         image, errors = self._solved(method, pairs, setup, size)
         found = Path(volume.acquisition.attrs.get("path") or source)
         record = make_record(self.command, __version__, method, self.settings, found, volume, sampling, setup)

@@ -73,7 +73,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert main(["recon", source, "alone.cfl", *words]) == 0
     assert "mirror" not in capsys.readouterr().out
     assert main(["recon", source, "mean.cfl", *words, "--mirrored"]) == 0
-    assert "; mean over 4 mirror images; weights: nasn_knee" in capsys.readouterr().out
+    assert f"; mean over {len(MIRRORS)} mirror images; weights: nasn_knee" in capsys.readouterr().out
     alone, mean = (np.abs(np.fromfile(f"{name}.cfl", np.complex64)) for name in ("alone", "mean"))
     assert 1e-4 < np.linalg.norm(alone - mean) / np.linalg.norm(alone) < 0.2
     assert main(["recon", source, "alone.cfl", *words, "--mirrored"]) == 2, "other settings"
