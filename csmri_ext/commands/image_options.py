@@ -126,6 +126,14 @@ def open_and_tell(
     return images
 
 
+def words_of_images(args: argparse.Namespace) -> list[str]:
+    """Write the options again that decide which images files give, for a command that takes the same."""
+    slices = args.slices
+    if slices is None:
+        return reading_words(args)
+    return ["--slices", str(slices) if isinstance(slices, int) else f"{100 * slices:g}%", *reading_words(args)]
+
+
 def described_reading(args: argparse.Namespace) -> str:
-    """Write the options that decide which images the files give, for the record of what learns from them."""
-    return shlex.join(reading_words(args) + ([] if args.slices is None else ["--slices", str(args.slices)]))
+    """Write the same for the record of what learns from the images."""
+    return shlex.join(words_of_images(args))

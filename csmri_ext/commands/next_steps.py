@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from csmri_ext.bridge.mask_file import is_mask_file
-from csmri_ext.commands.image_options import PHANTOM
-from csmri_ext.commands.reading import reading_words
+from csmri_ext.commands.image_options import PHANTOM, words_of_images
 from csmri_ext.data.images import files_of
 
 
@@ -45,8 +44,7 @@ def after_training(
         With the options of `add_reading_options`, ``--plugin`` and ``--slices``.
     """
     plugins = [word for plugin in args.plugin for word in ("--plugin", plugin)]
-    middle = [] if args.slices is None else ["--slices", _share(args.slices)]
-    read = [*middle, *reading_words(args)] if files else []
+    read = words_of_images(args) if files else []
     kinds = list(dict.fromkeys(masks))
     one = [] if not (files and kinds) else ["--mask", kinds[0]]
     if one and not is_mask_file(kinds[0]):
@@ -70,12 +68,8 @@ def after_search(genotype: Path, args: argparse.Namespace) -> str:
     args
         With the options of `add_image_options` and `add_reading_options`.
     """
-    data = [] if args.data == [PHANTOM] else ["--data", *args.data, *reading_words(args)]
+    data = [] if args.data == [PHANTOM] else ["--data", *args.data, *words_of_images(args)]
     return f"train a NasN of it: {shlex.join(['csmri', 'train', '--genotype', str(genotype), *data])}"
 
 
 _YOURS = "SCAN.h5", "IMAGE.h5"  # no file is known that could stand here
-
-
-def _share(slices: int | float) -> str:
-    return str(slices) if isinstance(slices, int) else f"{100 * slices:g}%"

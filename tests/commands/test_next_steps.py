@@ -104,6 +104,7 @@ def test_files_of_volumes_with_frames() -> None:
 def test_after_a_search() -> None:
     words = printed(after_search(Path("found/genotype.json"), Namespace(**READ, data=["phantom"])))
     assert words == {"train": shlex.split("train --genotype found/genotype.json")}
-    searched = Namespace(**READ | {"key": "k"}, data=["x.h5", "y z.h5"])
+    searched = Namespace(**READ | {"key": "k", "slices": 4}, data=["x.h5", "y z.h5"])
     words = printed(after_search(Path("g.json"), searched))
-    assert words == {"train": [*shlex.split("train --genotype g.json --data x.h5"), "y z.h5", "--key", "k"]}
+    told = shlex.split("train --genotype g.json --data x.h5 'y z.h5' --slices 4 --key k")
+    assert words == {"train": told}
