@@ -189,11 +189,11 @@ def run(plan: Plan, store: Store, log: Console) -> None:
             if store.find(method.name, sampling.kind, sampling.acceleration, volume.label) is not None:
                 progress.advance(len(volume.slices))
                 continue
-            progress.describe(f"{method.name}, {sampling.title}, {volume.label}")
+            what = f"{method.name}, {sampling.title}, {volume.label}"
+            progress.describe(what)
             try:
                 row, image = evaluate(method, volume, sampling, problems, progress.advance)
             except expected_errors() as error:
-                what = f"{method.name}, {sampling.title}, {volume.label}"
                 plan.failed_rows.append((what, one_line(error)))
                 log.print(f"failed: {one_line(error)}", markup=False, highlight=False, soft_wrap=True)
                 continue

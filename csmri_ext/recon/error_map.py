@@ -15,9 +15,9 @@ from csmri_ext.recon.problem import Problem
 from csmri_ext.recon.sampling import Sampling
 from csmri_ext.recon.volumes import Volume
 
-COUNT = 6
-SHARE = 0.25
-CENTER = 4
+COUNT = 6  # reconstructions
+SHARE = 0.25  # of the samples, that each leaves out
+CENTER = 4  # samples on each side of the zero frequency that all keep
 SCALE = 2.0  # of the spread to the error: 1.7 to 2.3 for NasN on phantoms at 4x and 8x, 2.2 to 3.7 for TV
 
 

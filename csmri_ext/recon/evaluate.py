@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from csmri_ext.bridge import ecalib
 from csmri_ext.bridge.fourier import center_crop
 from csmri_ext.errors import InputError
+from csmri_ext.recon.bart_methods import CALIBRATION_SIZE
 from csmri_ext.recon.methods import Method
 from csmri_ext.recon.problem import Problem
 from csmri_ext.recon.sampling import Sampling
@@ -79,9 +80,13 @@ class Problems:
     def _calibrate(self, kspace: NDArray[np.complex64], mask: NDArray[np.bool_], source: str) -> NDArray[np.complex64]:
         """Estimate maps ``(slices, coils, ny, nx)`` from undersampled k-space, one slice at a time."""
         if source in (ECALIB, ECALIB_UNCROPPED):
-            options = ["-c", "0"] if source == ECALIB_UNCROPPED else []
-            setup = self.setup
-            return ecalib(kspace, calibration_size=24, options=options, processes=setup.workers, binary=setup.bart)
+            return ecalib(
+                kspace,
+                calibration_size=CALIBRATION_SIZE,
+                options=["-c", "0"] if source == ECALIB_UNCROPPED else [],
+                processes=self.setup.workers,
+                binary=self.setup.bart,
+            )
         if self._estimated is None:  # both kinds of maps come of it
             self._estimated = _estimated(kspace, mask)
         maps, is_object = self._estimated

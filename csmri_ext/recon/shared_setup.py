@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from csmri_ext.bridge.first_few import first_few
+from csmri_ext.recon.bart_methods import CALIBRATION_SIZE
 from csmri_ext.recon.methods import Method
+from csmri_ext.recon.problem import TV_ITERATIONS
 from csmri_ext.recon.sampling import Sampling
 from csmri_ext.recon.volumes import Volume
 from csmri_ext.report.rows import ChosenWeight
 
-FROM_FILE, ECALIB = "file", "bart ecalib -m 1 -r 24"
+FROM_FILE, ECALIB = "file", f"bart ecalib -m 1 -r {CALIBRATION_SIZE}"
 ECALIB_UNCROPPED = f"{ECALIB} -c 0"
 
 
@@ -33,7 +35,7 @@ class Setup:
 
     seed: int | None = None
     bart: str | None = None
-    iterations: int = 200
+    iterations: int = TV_ITERATIONS
     device: str = "cpu"
     workers: int = 1
     weights: dict[tuple[Sampling, str], dict[str, ChosenWeight]] = field(default_factory=dict)
