@@ -22,10 +22,13 @@ from typing import Any
 
 import numpy as np
 from safetensors import safe_open
+from torch import nn
 
 from csmri_ext import models
 from csmri_ext.bridge.atomic import replacing
+from csmri_ext.errors import InputError
 from csmri_ext.models import save_weights
+from csmri_ext.nn import ProximalSteps
 from csmri_ext.recon import methods
 from csmri_ext.training import RECIPES
 
@@ -38,6 +41,9 @@ def main() -> None:
     parser.add_argument("--quality", nargs="+", default=[], metavar="NAME=FILE", help="results of benchmarks.quality")
     parser.add_argument("--name", help="what the weights are called in the package (default: the network's name)")
     parser.add_argument("--note", default="", help="what else has to be known of this training")
+    parser.add_argument(
+        "--fixed-mu", action="store_true", help="ship the mu that was learned as constants, not as parameters"
+    )
     parser.add_argument("--data", help="what the images were, where the name of their folder does not say it")
     args = parser.parse_args()
     run = json.loads((args.run / "run.json").read_text())
@@ -48,16 +54,33 @@ def main() -> None:
     quality = {name: json.loads(Path(file).read_text()) for name, file in (item.split("=", 1) for item in args.quality)}
     WEIGHTS.mkdir(exist_ok=True)
     with replacing(WEIGHTS / f"{name}.safetensors") as temporary:
-        if name == run["name"] and not args.data:
+        if name == run["name"] and not args.data and not args.fixed_mu:
             shutil.copyfile(weights, temporary)
         else:
             with safe_open(weights, "pt") as file:
                 metadata = file.metadata() or {}
-            save_weights(models.load(weights), temporary, metadata | described)
+            model = models.load(weights)
+            if args.fixed_mu:
+                settings = {**json.loads(metadata["overrides"]), "mu": [round(m, 4) for m in learned_mu(model)]}
+                del settings["trainable_mu"]
+                described["overrides"] = json.dumps(settings, sort_keys=True)
+                run["shipped"] = settings
+                state = {key: value for key, value in model.state_dict().items() if key != "data_steps.log_mu"}
+                model = models.build(run["name"], settings)
+                model.load_state_dict(state)
+            save_weights(model, temporary, metadata | described)
     content = (WEIGHTS / f"{name}.safetensors").read_bytes()
     text = card(run, json.loads((args.run / "summary.json").read_text()), content, quality, args.note, name)
     with replacing(WEIGHTS / f"{name}.md") as temporary:
         temporary.write_text(text)
+
+
+def learned_mu(model: nn.Module) -> list[float]:
+    """Return mu of each data step; InputError where none was learned."""
+    steps = getattr(model, "data_steps", None)
+    if not isinstance(steps, ProximalSteps) or not steps.trainable:
+        raise InputError("--fixed-mu: this network learned no mu; train it with --set trainable_mu=true")
+    return [float(mu) for mu in steps.log_mu.detach().exp()]
 
 
 def card(
@@ -118,7 +141,9 @@ def card(
 
 
 def _smaller(run: dict[str, Any]) -> str:
-    settings = ", ".join(f"{key} {_shown(value)}" for key, value in run.get("overrides", {}).items())
+    settings = ", ".join(
+        f"{key} {_shown(value)}" for key, value in run.get("shipped", run.get("overrides", {})).items()
+    )
     return f"; these weights are of one with {settings}" if settings else ""
 
 

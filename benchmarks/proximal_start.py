@@ -2,8 +2,8 @@
 
     python -m benchmarks.proximal_start [--seeds N] [--size N]
 
-nasn_knee with its shipped weights, which were trained on one coil and know neither. "by noise" is the default, mu by
-the noise that is found in each slice. PSNR of the magnitude, against the noiseless images combined by the same
+nasn_magnitude with its shipped weights, which were trained on one coil and know neither. "by noise" is the default,
+mu by the noise that is found in each slice. PSNR of the magnitude, against the noiseless images combined by the same
 sensitivities, in dB: for mu relative to gradient steps of size 1, for the phase as it is. Sensitivities are the true
 ones, and those estimated from the undersampled data.
 """
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4, help="number of phantoms")
     parser.add_argument("--size", type=int, default=160, help="pixels along each side")
     arguments = parser.parse_args()
-    model = models.create("nasn_knee", pretrained=True).eval()
+    model = models.create("nasn_magnitude", pretrained=True).eval()
     measure_mu(model, arguments.size, arguments.seeds)
     measure_phase(model, arguments.size, arguments.seeds)
 

@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--slices", type=int, default=30)
     parser.add_argument("--coils", type=int, default=15)
     parser.add_argument("--size", type=int, default=320)
-    parser.add_argument("--method", default="nasn_measured")
+    parser.add_argument("--method", default="nasn_knee")
     parser.add_argument("--file", type=Path, help="where the phantom is kept, made if it is not there")
     parser.add_argument("--worker", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)

@@ -124,7 +124,7 @@ class NasN(Reconstructor):
         cascades: int = 3,
         cells: int = 3,
         channels: int = 32,
-        mu: float | None = None,
+        mu: float | Sequence[float] | None = None,
         trainable_mu: bool = False,
         start: str = "literal",
         in_chans: int = 2,

@@ -27,7 +27,7 @@ MODELS: dict[str, Callable[..., Reconstructor]] = {
     "nasn_2nodes": partial(NasN, "2nodes"),
     "nasn_4nodes": partial(NasN, "4nodes"),
     "nasn_phantom": partial(NasN, "phantom"),  # ours
-    "nasn_measured": partial(NasN, "knee"),  # other weights
+    "nasn_magnitude": partial(NasN, "knee"),  # other weights
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,8 +51,9 @@ class ProximalSteps(nn.Module):
     steps
         Number of steps, K.
     mu
-        Where all of them are, or start; positive, and the same for any noise. None: as the noise of each slice asks;
-        with `trainable` from `START`, the last from `LAST`.
+        Where all of them are, or start; positive, and the same for any noise. Several numbers: that of each step at
+        noise of `NOISE`, as a training with `trainable` found them; they follow the noise as learned ones do. None: as
+        the noise of each slice asks; with `trainable` from `START`, the last from `LAST`.
     trainable
         Make ``log_mu``, ``(steps,)``, a parameter, stored with the weights. Otherwise it is a constant that no file of
         weights holds.
@@ -59,20 +61,24 @@ class ProximalSteps(nn.Module):
     Raises
     ------
     ValueError
-        A `mu` that is not positive and finite.
+        A `mu` that is not positive and finite, or not one for each step.
     """
 
     log_mu: Tensor
 
-    def __init__(self, steps: int, mu: float | None = None, *, trainable: bool = False) -> None:
+    def __init__(self, steps: int, mu: float | Sequence[float] | None = None, *, trainable: bool = False) -> None:
         super().__init__()
-        if mu is not None and not 0 < mu < math.inf:
+        each = list(mu) if isinstance(mu, Sequence) else [START if mu is None else mu] * steps
+        if not all(0 < value < math.inf for value in each):
             raise ValueError(f"mu is {mu}, expected a positive number")
-        self.trainable, self.by_noise = trainable, mu is None
-        start = torch.full((steps,), math.log(START if mu is None else mu))  # the logarithm keeps mu positive
+        if len(each) != steps:
+            raise ValueError(f"mu has {len(each)} numbers, {mu}; expected one, or one for each of {steps} steps")
+        self.trainable, self.by_noise = trainable, mu is None or isinstance(mu, Sequence)
+        self.learned = trainable or isinstance(mu, Sequence)
+        if trainable and mu is None:
+            each[-1:] = [LAST]
+        start = torch.tensor([math.log(value) for value in each])  # the logarithm keeps mu positive
         if trainable:
-            if mu is None:
-                start[-1:] = math.log(LAST)
             self.log_mu = nn.Parameter(start)
         else:
             self.register_buffer("log_mu", start, persistent=False)
@@ -97,7 +103,7 @@ class ProximalSteps(nn.Module):
             return encoding.step(image, 1.0)
         mu = self.log_mu[k].exp()
         if self.by_noise:
-            mu = mu * (learned_noise_factor(encoding) if self.trainable else noise_factor(encoding))
+            mu = mu * (learned_noise_factor(encoding) if self.learned else noise_factor(encoding))
         return encoding.proximal(image, mu, iterations=ITERATIONS)
 
     def extra_repr(self) -> str:

@@ -26,7 +26,7 @@ MODELS: dict[str, str] = {
     "nasn_2nodes": "NasN, cell of 2 nodes",
     "nasn_4nodes": "NasN, cell of 4 nodes",
     "nasn_phantom": "NasN, cell found on the phantom",
-    "nasn_measured": "NasN, cell found on knees, weights for coils, phase and noise",
+    "nasn_magnitude": "NasN, cell found on knees, weights for one coil and images without phase",
 }
 """Names of `csmri_ext.models`, each with a line for ``--help`` and the report."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from tolerance import relative_error
@@ -126,7 +128,7 @@ def test_data_with_little_noise_are_trusted() -> None:
     mask = make_mask("equispaced_fraction", (size,), 4, 0.16, seed=0)
     maps = torch.from_numpy(coil_maps(size, coils, 9001))
     target = (maps.conj() * clean).sum(0).abs().numpy()
-    model = create("nasn_knee", pretrained=True)
+    model = create("nasn_magnitude", pretrained=True)
     gains = []
     for noise in (0.002, 0.012):
         kspace = mask * fft2c(clean + noise * torch.view_as_complex(random))
@@ -138,10 +140,28 @@ def test_data_with_little_noise_are_trusted() -> None:
     assert gains[1] > -0.2
 
 
-@pytest.mark.parametrize("mu", [0.0, -1.0, float("inf"), float("nan")])
-def test_impossible_mu(mu: float) -> None:
-    with pytest.raises(ValueError, match=f"mu is {mu}, expected a positive number"):
-        ProximalSteps(1, mu)
+@torch.inference_mode()
+def test_numbers_of_each_step_are_what_was_learned() -> None:
+    """Constants that follow the noise as the parameters did, of no file of weights."""
+    image, kspace, mask, maps = problem(4)
+    encoding, found = Encoding(kspace, mask, maps), (0.06, 0.07, 0.5)
+    learned, constant = ProximalSteps(3, found, trainable=True), ProximalSteps(3, found)
+    for k in range(3):
+        assert torch.equal(constant(encoding, image.conj(), k), learned(encoding, image.conj(), k))
+    assert relative_error(ProximalSteps(3)(encoding, image.conj(), 2), learned(encoding, image.conj(), 2)) > 1e-3
+    assert not constant.state_dict() and count_parameters(constant) == 0
+    assert models.create("nasn_knee", mu=[0.06, 0.07, 0.5]).data_steps.log_mu.exp().tolist() == pytest.approx(found)
+
+
+def test_numbers_for_other_steps() -> None:
+    with pytest.raises(ValueError, match=r"mu has 2 numbers, \(0.1, 0.2\); expected one, or one for each of 3 steps"):
+        ProximalSteps(3, (0.1, 0.2))
+
+
+@pytest.mark.parametrize("mu", [0.0, -1.0, float("inf"), float("nan"), (0.1, 0.0)])
+def test_impossible_mu(mu: float | tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match=f"mu is {re.escape(str(mu))}, expected a positive number"):
+        ProximalSteps(2, mu)
 
 
 @pytest.mark.parametrize("name", CASCADES)
@@ -169,6 +189,6 @@ def test_networks_unfold_the_aliasing_of_several_coils(name: str) -> None:
     assert relative_error(model(kspace, mask, maps), image) < 0.01
 
 
-@pytest.mark.parametrize("name", ["nasn_knee", "dccnn3"])
+@pytest.mark.parametrize("name", ["nasn_knee", "nasn_magnitude", "dccnn3"])
 def test_shipped_weights_load(name: str) -> None:
     create(name, pretrained=True)

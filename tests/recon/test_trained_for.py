@@ -42,14 +42,15 @@ def test_weights_that_say_nothing_are_not_judged() -> None:
 
 
 def test_shipped_weights_tell_their_training() -> None:
-    run = training_of(get("nasn_knee"))
+    run = training_of(get("nasn_magnitude"))
     assert run is not None
     assert "random" in run["recipe"]["masks"]
     assert training_of(get("tv")) is None
-    note = training_note([get("tv"), get("nasn_knee")], ["poisson"], [4.0], 8)
-    assert note.startswith("run on what they were not trained for: nasn_knee (trained on: ")
+    note = training_note([get("tv"), get("nasn_magnitude")], ["poisson"], [4.0], 8)
+    assert note.startswith("run on what they were not trained for: nasn_magnitude (trained on: ")
     assert "single-coil" in note
     assert "masks never seen in training: poisson" in note
+    assert training_note([get("nasn_knee")], ["poisson"], [4.0], 8) == ""
     assert training_note([get("tv")], ["poisson"], [4.0], 8) == ""
 
 
