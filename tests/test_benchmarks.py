@@ -239,6 +239,40 @@ def test_model_card_says_where_weights_are_from(tmp_path: Path, monkeypatch: pyt
     assert "No image of a person was used" in card
 
 
+def test_model_card_ships_learned_mu_as_constants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import asdict
+
+    from benchmarks import model_card
+    from csmri_ext import models
+    from csmri_ext.training import RECIPES
+
+    small = {"cells": 1, "cascades": 2, "channels": 8}
+    learned = models.create("nasn_knee", trainable_mu=True, **small)
+    with torch.no_grad():
+        learned.data_steps.log_mu.copy_(torch.tensor([0.05, 0.4]).log())
+    told = json.dumps({**small, "trainable_mu": True})
+    models.save_weights(learned, tmp_path / "nasn_knee.safetensors", {"architecture": "nasn_knee", "overrides": told})
+    run = {"name": "nasn_knee", "data": "procedural phantom, 9 subjects from seed 1000", "seed": 4}
+    run |= {"recipe": asdict(RECIPES["measured"]), "overrides": json.loads(told)}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    (tmp_path / "summary.json").write_text(json.dumps({"steps": 16000, "seconds": 3, "threads": 1, "val_psnr": 30.0}))
+    monkeypatch.setattr(model_card, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(sys, "argv", ["model_card", str(tmp_path), "--fixed-mu"])
+    model_card.main()
+    shipped = models.load(tmp_path / "weights" / "nasn_knee.safetensors")
+    assert isinstance(shipped, models.NasN)
+    assert shipped.data_steps.log_mu.exp().tolist() == pytest.approx([0.05, 0.4])
+    assert set(shipped.state_dict()) == set(learned.state_dict()) - {"data_steps.log_mu"}
+    kspace, mask = torch.randn(3, 16, 16, dtype=torch.complex64), torch.rand(16) < 0.5
+    maps = torch.randn(3, 16, 16, dtype=torch.complex64)
+    with torch.inference_mode():
+        a, b = (model.eval()(kspace[None] * mask, mask, maps[None]) for model in (shipped, learned))
+    assert torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+    card = (tmp_path / "weights" / "nasn_knee.md").read_text()
+    assert "these weights are of one with cells 1, cascades 2, channels 8, mu 0.05,0.4." in card
+    assert "trainable_mu=true" in card
+
+
 def test_model_card_names_the_images_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import asdict
 
