@@ -89,22 +89,23 @@ class Reconstructor(nn.Module):
         return encoding.normalized(self.peak)
 
     def _check_kspace(self, kspace: Tensor, sens_maps: Tensor | None) -> None:
-        self._check_precision(kspace)
+        self._check_precision(kspace, sens_maps)
         if kspace.ndim == 2 or (kspace.ndim == 3 and sens_maps is not None):
             given = "no sens_maps" if sens_maps is None else f"sens_maps {tuple(sens_maps.shape)}"
             expected = "(batch, ny, nx)" if sens_maps is None else "(batch, coils, ny, nx)"
             raise ValueError(f"kspace {tuple(kspace.shape)} with {given}: expected {expected}")
 
-    def _check_precision(self, kspace: Tensor) -> None:
-        require_tensor("kspace", kspace)
+    def _check_precision(self, kspace: Tensor, sens_maps: Tensor | None) -> None:
+        given = {"kspace": kspace} if sens_maps is None else {"kspace": kspace, "sens_maps": sens_maps}
+        for name, x in given.items():
+            require_tensor(name, x)
         for weight in self.parameters():  # the first; torch 2.7 does not compile next with a default
-            if not kspace.is_complex() or weight.dtype not in COMPLEX:
-                return  # what is not complex is refused by `Encoding`
-            if kspace.dtype != COMPLEX[weight.dtype]:
-                raise TypeError(
-                    f"kspace is {kspace.dtype}, but the weights of the network are {weight.dtype}: pass "
-                    f"kspace.to({COMPLEX[weight.dtype]}), or convert the network"
-                )
+            for name, x in given.items():  # what is not complex is refused by `Encoding`
+                if x.is_complex() and weight.dtype in COMPLEX and x.dtype != COMPLEX[weight.dtype]:
+                    raise TypeError(
+                        f"{name} is {x.dtype}, but the weights of the network are {weight.dtype}: pass "
+                        f"{name}.to({COMPLEX[weight.dtype]}), or convert the network"
+                    )
             return
 
     def reconstruct(self, encoding: Encoding, image: Tensor) -> Tensor:

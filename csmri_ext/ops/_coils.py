@@ -7,7 +7,7 @@ from torch import Tensor
 
 from csmri_ext.ops import _packed_kspace as packed
 from csmri_ext.ops._arguments import require_tensors
-from csmri_ext.ops.broadcasting import broadcasts
+from csmri_ext.ops.broadcasting import broadcasts, of_pairs
 
 
 def check_forward(
@@ -62,7 +62,10 @@ def _check_mask(op: str, name: str, x: Tensor, mask: Tensor | None, kspace: tupl
         return
     packed.check_mask(op, name, x, mask)
     if not broadcasts(mask.shape, kspace):
-        raise ValueError(f"{op}: mask {tuple(mask.shape)} does not broadcast to k-space {tuple(kspace)}")
+        raise ValueError(
+            f"{op}: mask {tuple(mask.shape)} does not broadcast to k-space {tuple(kspace)}"
+            f"{of_pairs(mask.shape, kspace)}"
+        )
 
 
 def _check_sens_maps(op: str, name: str, x: Tensor, sens_maps: Tensor, batch: torch.Size) -> torch.Size:

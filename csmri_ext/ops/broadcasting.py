@@ -21,6 +21,20 @@ def broadcasts(size: Sequence[int], full: Sequence[int]) -> bool:
     return len(size) <= len(full) and all(n in (1, m) for n, m in _last_pairs(size, full))
 
 
+def of_pairs(size: Sequence[int], full: Sequence[int]) -> str:
+    """Say in an error what would help a mask of `size` that broadcasts to `full` but for a last axis of 1.
+
+    Masks of fastMRI have it, ``(1, 1, nx, 1)``, as its k-space has real and imaginary parts there.
+
+    Parameters
+    ----------
+    size, full
+        Shapes, of which the first does not broadcast to the second.
+    """
+    helps = len(size) > 1 and size[-1] == 1 and broadcasts(size[:-1], full)
+    return "; mask.squeeze(-1) drops the axis that real and imaginary parts have" if helps else ""
+
+
 def broadcast_together(a: Sequence[int], b: Sequence[int]) -> bool:
     """Whether tensors of these shapes broadcast to a shape that both share.
 

@@ -17,7 +17,7 @@ from csmri_ext.ops._arguments import require_tensors
 from csmri_ext.ops._data_consistency_once import once
 from csmri_ext.ops._direct import AlikeCalls, is_direct
 from csmri_ext.ops._library import autocasting
-from csmri_ext.ops.broadcasting import broadcasts
+from csmri_ext.ops.broadcasting import broadcasts, of_pairs
 
 
 class PreparedKspace(NamedTuple):
@@ -265,7 +265,7 @@ def _check_measured(kspace: Tensor, mask: Tensor) -> None:
     if len(full) < 2 or not (size == full[-len(size) :] or broadcasts(size, full)):
         raise ValueError(
             f"data_consistency: mask {tuple(mask.shape)} does not broadcast to kspace {tuple(kspace.shape)}, "
-            "which must be (..., ny, nx)"
+            f"which must be (..., ny, nx){of_pairs(size, full)}"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from csmri_ext.ops.broadcasting import broadcast_together, broadcasts
+from csmri_ext.ops.broadcasting import broadcast_together, broadcasts, of_pairs
 from csmri_ext.physics.mask_properties import check_mask
 
 
@@ -17,7 +17,10 @@ def check_measurement(kspace: Tensor | None, mask: Tensor | None, sens_maps: Ten
         check_mask(mask)
     if sens_maps is not None:
         if not sens_maps.is_complex():
-            raise TypeError(f"sens_maps {tuple(sens_maps.shape)} is {sens_maps.dtype}, expected complex")
+            raise TypeError(
+                f"sens_maps {tuple(sens_maps.shape)} is {sens_maps.dtype}, expected complex"
+                f"{_view_as_complex(sens_maps)}"
+            )
         if sens_maps.ndim not in (3, 4):
             raise ValueError(f"sens_maps {tuple(sens_maps.shape)}: expected (coils, ny, nx) or (batch, coils, ny, nx)")
         if mask is not None:
@@ -68,7 +71,7 @@ def _check_coils(kspace: Tensor, sens_maps: Tensor) -> None:
             f"kspace {tuple(kspace.shape)} has no coil axis, but sens_maps {tuple(sens_maps.shape)} were given"
         )
     if sens_maps.shape[-3:] != kspace.shape[-3:] or (
-        sens_maps.ndim == 4 and sens_maps.shape[0] not in (1, len(kspace))
+        sens_maps.ndim == 4 and sens_maps.shape[0] not in (1, kspace.shape[0])
     ):
         raise ValueError(
             f"sens_maps {tuple(sens_maps.shape)} do not fit kspace {tuple(kspace.shape)}: expected "
@@ -88,4 +91,6 @@ def require_broadcast(mask: Tensor, name: str, x: Tensor, n_axes: int | None = N
     """Raise unless the mask, or its last axes, broadcast to those of `x`."""
     small, large = (mask.shape, x.shape) if n_axes is None else (mask.shape[-n_axes:], x.shape[-n_axes:])
     if not broadcasts(small, large):
-        raise ValueError(f"mask {tuple(mask.shape)} does not broadcast to {name} {tuple(x.shape)}")
+        raise ValueError(
+            f"mask {tuple(mask.shape)} does not broadcast to {name} {tuple(x.shape)}{of_pairs(small, large)}"
+        )

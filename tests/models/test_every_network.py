@@ -72,16 +72,21 @@ def test_one_graph_for_all_sizes_and_batches(name: str, coils: int) -> None:
     assert counter.frame_count == 1
 
 
+def in_batch(n: int, coils: int) -> tuple[torch.Tensor, ...]:
+    kspace, mask, *maps = problem(coils, batch=n)[0]
+    return (kspace, mask, *(m.expand(n, *m.shape).contiguous() for m in maps))
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("coils", [0, 3])
 @pytest.mark.parametrize("name", ["ga_hqs", "nasn_knee", "dccnn3"])
-def test_exports_with_a_dynamic_batch(name: str) -> None:
+def test_exports_with_a_dynamic_batch(name: str, coils: int) -> None:
     network = small(name).eval()
-    batch = torch.export.Dim("batch", min=2, max=64)
-    inputs, _ = problem(batch=3)
+    batch, inputs = torch.export.Dim("batch", min=2, max=64), in_batch(3, coils)
     with torch.no_grad():
-        program = torch.export.export(network, inputs, dynamic_shapes=({0: batch}, {0: batch}))
+        program = torch.export.export(network, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs))
         for n in (2, 5):
-            given, _ = problem(batch=n)
+            given = in_batch(n, coils)
             torch.testing.assert_close(program.module()(*given), network(*given))
 
 
@@ -100,6 +105,10 @@ def test_wrong_inputs_are_one_line() -> None:
     (kspace, mask, maps), _ = problem(coils=3)
     with pytest.raises(TypeError, match=r"sens_maps is a numpy\.ndarray"):
         network(kspace, mask, maps.numpy())
+    with pytest.raises(
+        TypeError, match=r"sens_maps is torch\.complex128.*torch\.float32.*sens_maps\.to\(torch\.complex64"
+    ):
+        network(kspace, mask, maps.to(torch.complex128))
 
 
 def test_a_network_in_double_precision_takes_double_precision() -> None:

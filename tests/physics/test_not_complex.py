@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from csmri_ext.nn import as_channels, as_complex
+from csmri_ext.ops import data_consistency, encode
 from csmri_ext.physics import (
     Encoding,
     cg_sense,
@@ -88,3 +89,21 @@ def test_images_of_two_columns_are_images() -> None:
         replicas = torch.randn(2, 4, 8, 2)
         assert encoding.step(replicas, 0.5).shape == replicas.shape
     assert fft2c(torch.ones(8, 2)).shape == (8, 2)
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 1), (1, 1, 12, 1), (1, 1, 1, 12, 1)], ids=str)
+def test_masks_with_an_axis_for_real_and_imaginary_parts(shape: tuple[int, ...]) -> None:
+    """As fastMRI has them: the message says what to do, and it works."""
+    mask = MASK.reshape(shape)
+    for refused in (
+        lambda m: Encoding(COILS, m, MAPS).zero_filled,
+        lambda m: encode(IMAGE[:, None], None, m),
+        lambda m: data_consistency(COILS, COILS, m, 1.0),
+    ):
+        with pytest.raises(ValueError, match=r"does not broadcast .*; mask\.squeeze\(-1\)"):
+            refused(mask)
+        refused(mask.squeeze(-1))
+
+
+def test_sensitivities_as_pairs() -> None:
+    assert "torch.view_as_complex" in refusal(lambda maps: Encoding(COILS, MASK, maps), torch.view_as_real(MAPS))
