@@ -199,8 +199,7 @@ def _compare(arguments: list[str], program: str) -> int:
         raise InputError("; ".join(left_out))
     folder.mkdir(parents=True, exist_ok=True)
     store = Store(folder, plan.settings, [volume.describe() for volume in plan.volumes], plan.masks)
-    if args.overwrite:
-        store.discard_earlier()
+    if args.overwrite and store.discard_earlier():
         remove_report(folder)
     finished = _take_over(store, "--resume: " if args.resume else "")
     require_same_weights(plan, store)

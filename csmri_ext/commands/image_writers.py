@@ -68,9 +68,18 @@ def require_apart(output: Path, read: Path, role: str = "the input") -> None:
     InputError
         Both are one file.
     """
-    data = data_file(read)
-    if output.exists() and data.exists() and output.samefile(data):
-        raise InputError(f"{output} is {role}: choose another name for the result")
+    written = [output, output.with_suffix(".hdr")] if output.suffix == ".cfl" else [output]
+    for file in written:
+        if any(file.exists() and one.exists() and file.samefile(one) for one in (data_file(read), _header_of(read))):
+            raise InputError(f"{file} is {role}: choose another name for the result")
+
+
+def _header_of(read: Path) -> Path:
+    """Name the ``.hdr`` of a pair, BART's or Analyze's, by any of its names."""
+    base = str(read)
+    for ending in (".hdr", ".cfl", ".img"):
+        base = base.removesuffix(ending)
+    return Path(f"{base}.hdr")
 
 
 def as_bart_image(images: NDArray[np.complex64], acquisition: Acquisition) -> NDArray[np.complex64]:

@@ -154,14 +154,14 @@ class Store:
         self.provenance = self._merged(then, now)
         return len(self._rows)
 
-    def discard_earlier(self) -> None:
-        """Remove what earlier runs have written into this folder, and nothing else, so that no stale file stays."""
+    def discard_earlier(self) -> bool:
+        """Remove what earlier runs have written into this folder, and nothing else; False for results of others."""
         with self._journal.locked():
             try:
                 earlier = self._on_disk()
                 names = [] if earlier is None else [row.details["recon"] for row in earlier[0]]
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                return  # not ours: leave everything alone
+                return False  # leave everything alone
             for name in names:
                 for data in (self.recons / Path(name).name, self.errors / Path(name).name):
                     data.unlink(missing_ok=True)
@@ -169,6 +169,7 @@ class Store:
             for name in (ROWS_FILE, TABLE_FILE, SLICES_FILE):
                 (self.folder / name).unlink(missing_ok=True)
             self._journal.clear()
+        return True
 
     def refresh(self) -> None:
         """Take over the rows that other processes have finished since."""

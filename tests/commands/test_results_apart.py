@@ -54,3 +54,22 @@ def test_the_error_map_is_a_file_of_its_own(names: tuple[str, str], capsys: pyte
     assert "--error-map needs a name of its own" in refused(
         capsys, save("a.npy", n_slices=1), image, "--error-map", errors
     )
+
+
+def test_the_header_of_a_pair_is_an_input_too(capsys: pytest.CaptureFixture[str]) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    nibabel.save(nibabel.Nifti1Pair(np.ones((8, 8, 1), np.float32), np.eye(4)), "analyze.img")
+    for source in ("analyze.img", "analyze.hdr"):
+        assert "analyze.hdr is the input" in refused(capsys, source, "analyze", "--mask", "random")
+    write_cfl("other", np.load(save("a.npy", n_slices=1))[0].T[:, :, None])
+    Path("scan.hdr").write_text(f"{Path('other.hdr').read_text()}# Data\nother.cfl\n")
+    assert "scan.hdr is the input" in refused(capsys, "scan", "scan")
+
+
+def test_a_report_beside_results_of_somebody_else_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    source = save("a.npy", n_slices=1)
+    for name, text in (("results.json", "[1]"), ("report.html", "mine")):
+        Path(name).write_text(text)
+    assert main(["compare", source, "--out", ".", "--methods", "zero-filled", "--overwrite"]) == 2
+    assert "not a results file of this program" in capsys.readouterr().err
+    assert Path("report.html").read_text() == "mine"
