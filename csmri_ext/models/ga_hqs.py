@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -49,7 +50,8 @@ class GAHQS(HQS):
     fusion
         ``"pgsa"``, or ``"cse"`` (baseline-2).
     splits, groups
-        Branches of `PGSA`, and the groups of each; default the first `splits` of 1, 2, 4, 8.
+        Branches of `PGSA`, and the groups of each; default the first `splits` of 1, 2, 4, 8, or as many as divide the
+        channels of a branch and, where the start asks for it, the replicas (1, 2, 4, 4 with 8 replicas).
     order
         Of the channels in the concatenation. ``"replicas"``: all terms of the first replica, then all of the second, so
         that every group of a convolution sees every term. ``"terms"``: block by block, as eq. 7 is written; grouped
@@ -60,7 +62,7 @@ class GAHQS(HQS):
         that of one coil. Needs order ``"replicas"`` or one group. ``"literal"``: random.
     denoiser, stages, replicas, accelerated, final_step, checkpointing, width, in_chans, peak
         As in `HQS`. Without `accelerated`, Zhat = Z (baseline-1); with ``denoiser="unet"`` baseline-3. The channels,
-        ``in_chans * replicas``, must suit the fusion: multiples of 32 for PGSA's four branches of 1, 2, 4, 8 groups.
+        ``in_chans * replicas``, must divide into `splits` branches.
 
     Raises
     ------
@@ -94,7 +96,10 @@ class GAHQS(HQS):
             raise ValueError(f"fusion is {fusion!r}, expected one of {', '.join(FUSIONS)}")
         if order not in ORDERS:
             raise ValueError(f"order is {order!r}, expected {' or '.join(ORDERS)}")
-        groups = GROUPS[:splits] if groups is None else tuple(groups)
+        if groups is None:
+            width_of_branch = self.channels // max(splits, 1)
+            whole = replicas if start == "identity" else 0  # which needs groups of whole replicas; gcd(n, 0) = n
+            groups = tuple(math.gcd(group, width_of_branch, whole) for group in GROUPS[:splits])
         pyramid = partial(PGSA, splits=splits, groups=groups)
         make: Callable[[int, int], nn.Module] = pyramid if fusion == "pgsa" else ChannelFusion
         self.order, c = order, self.channels

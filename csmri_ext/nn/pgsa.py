@@ -28,6 +28,11 @@ class PGSA(nn.Module):
         Groups of each branch's convolution, growing against the kernel size.
     reduction
         Ratio of the bottlenecks.
+
+    Raises
+    ------
+    ValueError
+        Numbers that do not fit together: both are named.
     """
 
     def __init__(
@@ -39,8 +44,14 @@ class PGSA(nn.Module):
         reduction: int = 4,
     ) -> None:
         super().__init__()
-        if not 1 <= splits <= 4 or out_channels % splits or len(groups) != splits:
-            raise ValueError(f"{out_channels} outputs in {splits} branches (1 to 4) with groups {tuple(groups)}")
+        if not 1 <= splits <= 4:
+            raise ValueError(f"splits is {splits}, expected 1 to 4 branches")
+        if out_channels % splits:
+            raise ValueError(f"{out_channels} outputs do not divide into splits={splits} equal branches")
+        if len(groups) != splits or not all(isinstance(group, int) for group in groups):
+            raise ValueError(
+                f"groups are {tuple(groups)}, expected a whole number for each of splits={splits} branches"
+            )
         width = out_channels // splits
         for group in groups:
             if group < 1 or in_channels % group or width % group:

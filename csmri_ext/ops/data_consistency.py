@@ -47,7 +47,17 @@ class PreparedKspace(NamedTuple):
             Where to.
         non_blocking
             As in `torch.Tensor.to`.
+
+        Raises
+        ------
+        TypeError
+            A dtype, or anything else that is no device: the parts have several dtypes.
         """
+        if not isinstance(device, (torch.device, str, int)):
+            what = device if isinstance(device, torch.dtype) else f"a {type(device).__name__}"
+            raise TypeError(
+                f"PreparedKspace.to: {what} is no device; prepare_data_consistency makes it of k-space in another dtype"
+            )
         moved = (x.to(device, non_blocking=non_blocking) if isinstance(x, Tensor) else x for x in self)
         return PreparedKspace(*moved)  # type: ignore[arg-type]
 

@@ -97,7 +97,9 @@ def test_ga_hqs_of_several_coils_starts_as_a_hqs_with_proximal_steps(images: Ten
 @pytest.mark.parametrize(
     "overrides",
     [
-        {"replicas": 8, "groups": (1, 2, 4, 4)},
+        {"replicas": 8},
+        {"replicas": 4},
+        {"replicas": 6, "splits": 3},
         {"replicas": 4, "splits": 2},
         {"replicas": 1, "splits": 1},
         {"order": "terms", "groups": (1, 1, 1, 1)},

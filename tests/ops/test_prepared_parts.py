@@ -56,3 +56,13 @@ def test_parts_that_do_not_belong_together(change: str, mask: tuple[int, ...]) -
     if wrong.weights is not prepared.weights:
         with pytest.raises(error, match="data_consistency: "):
             ops.data_consistency_normal_term(image, wrong, eta)
+
+
+@pytest.mark.parametrize("other", [torch.float64, torch.complex64, torch.zeros(1), None], ids=str)
+def test_it_moves_to_devices_only(other: object) -> None:
+    """With a real dtype the imaginary parts had been lost."""
+    kspace = torch.randn(1, 6, 8, dtype=torch.complex64)
+    prepared = ops.prepare_data_consistency(kspace, torch.rand(8) < 0.5)
+    with pytest.raises(TypeError, match=r"is no device; prepare_data_consistency"):
+        prepared.to(other)  # type: ignore[arg-type]
+    assert torch.equal(prepared.to("cpu").kspace, kspace)
