@@ -206,7 +206,8 @@ def discard_earlier(store: Store) -> None:
     store.discard_earlier()
     if (store.folder / ROWS_FILE).exists():  # somebody else's file of that name
         return
-    shutil.rmtree(store.folder / NETWORKS, ignore_errors=True)
+    for record in sorted((store.folder / NETWORKS).glob("*/*/run.json")):  # other files there are somebody's
+        shutil.rmtree(record.parent, ignore_errors=True)
     for pattern in FIGURE_FILES:
         for path in store.folder.glob(pattern):
             path.unlink()

@@ -134,6 +134,12 @@ def results_of(source: Path, output: Path, ending: str) -> dict[Path, Path]:
                 f"{sources[result]} and {file} would both become {result}: put them into different folders"
             )
         sources[result], pairs[file] = file, result
+    inputs = {file.resolve() for file in pairs}
+    for result in pairs.values():
+        if result.resolve() in inputs:
+            raise InputError(
+                f"{result} is an input, and a result would be there too: choose another place for the results"
+            )
     if not pairs:
         raise InputError(f"{source}: the folder holds no file that can be read ({', '.join(BY_EXTENSION)})")
     return pairs

@@ -315,6 +315,8 @@ def _claim(run: Run) -> None:
             old = before.get(key)
             if key not in ("recipe", "steps") and old != value:
                 raise InputError(f"{run.folder} holds a run with {key} {old!r}, not {value!r}: choose another folder")
+    elif (weights := run.folder / f"{run.name}.safetensors").exists():
+        raise InputError(f"{weights} is there, and not of a run in this folder: choose another folder for the run")
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(wanted, indent=1) + "\n")
 

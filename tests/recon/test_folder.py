@@ -210,3 +210,13 @@ def test_two_files_of_one_name_are_refused() -> None:
     Path("in/b/a.nii.gz").write_bytes(b"")
     with pytest.raises(InputError, match=r"in/b/a\.nii\.gz and in/b/a\.npy would both become out/b/a\.h5"):
         results_of(Path("in"), Path("out"), ".h5")
+
+
+def test_a_result_replaces_no_input_of_another_folder() -> None:
+    """OUT above IN: the result of in/in/a.npy has the name of in/a.npy."""
+    Path("in/in").mkdir(parents=True)
+    for name in ("in/a.npy", "in/in/a.npy"):
+        np.save(name, np.ones((2, 8, 8), np.complex64))
+    with pytest.raises(InputError, match=r"in/a\.npy is an input, and a result would be there too"):
+        results_of(Path("in"), Path(), ".npy")
+    assert len(results_of(Path("in"), Path(), ".h5")) == 2

@@ -259,6 +259,15 @@ def test_files_read_otherwise_are_another_run(tmp_path: Path) -> None:
     _claim(replace(first, reading="--domain image"))
 
 
+def test_weights_of_no_run_stay(tmp_path: Path) -> None:
+    """Such as those of --init in the folder of --out."""
+    weights = tmp_path / "hqs.safetensors"
+    weights.write_bytes(b"somebody's")
+    with pytest.raises(InputError, match=r"hqs\.safetensors is there, and not of a run in this folder"):
+        _claim(Run(tmp_path, "hqs", RECIPES["phantom"]))
+    assert weights.read_bytes() == b"somebody's" and len(list(tmp_path.iterdir())) == 1
+
+
 def test_the_record_has_the_content_of_mask_files(tmp_path: Path) -> None:
     """A file of a mask may change and keep its name: then the run is another one."""
     mask = np.arange(16) % 2 == 0
