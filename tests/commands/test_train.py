@@ -120,7 +120,7 @@ def test_options_layers_that_do_not_fit_and_frozen_ones(
         (["--model", "ga_hqs", "--set", "stages"], "--set stages: expected NAME=VALUE"),
         (["--model", "ga_hqs", "--set", "deep=3"], "ga_hqs has no option 'deep'; it has denoiser, "),
         (["--model", "ga_hqs", "--set", "stages=two"], "--set stages=two: expected a whole number, as in stages=8"),
-        (["--model", "ga_hqs", "--set", "replicas=8", "stages=1"], "8 groups do not divide 48 inputs"),
+        (["--model", "ga_hqs", "--set", "replicas=8", "groups=1,2,4,8"], "8 groups do not divide 48 inputs"),
         (["--model", "dccnn3", "--data", "phantom", "x.h5"], "cannot be mixed with files"),
         (["--model", "dccnn3", "--data", "nowhere.h5"], "nowhere.h5: no such file"),
         (["--model", "dccnn3", "--masks", "spiral", "--data", "{subjects}"], "masks spiral"),
@@ -131,7 +131,7 @@ def test_bad_input(
     words: list[str], message: str, tmp_path: Path, subjects: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [word.replace("{subjects}", str(subjects)) for word in words]
-    assert main([*words, "--out", str(tmp_path / "run")]) == 2
+    assert main([*QUICK, *words, "--out", str(tmp_path / "run")]) == 2  # quick, should it train after all
     err = capsys.readouterr().err
     *told, error = err.splitlines()
     assert message in error
