@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -169,6 +170,11 @@ def table(results: dict[str, Any]) -> str:
     lines += (
         ["", f"Median of the best form / ours: {statistics.median(best):.2f}, lowest {min(best):.2f}."] if best else []
     )
+    lines += [
+        f"\n{row['name']}, {row['what']}, {row['threads']} thread(s): torch.compile failed ({row['compile_error']})."
+        for row in results["rows"]
+        if "compile_error" in row
+    ]
     for versus in results["bart"]:
         lines += [
             "",
@@ -194,12 +200,21 @@ def run_all(options: argparse.Namespace) -> dict[str, Any]:
             "benchmarks.end_to_end", passed, threads, "tuned" if "--memory" not in extra else "default"
         )
 
-    uncompiled = ["--no-compile"] if options.no_compile else []
+    def timed(name: str, threads: int, batch: int, *extra: str) -> Any:
+        if options.no_compile:
+            return run(name, threads, batch, *extra, "--no-compile")
+        try:
+            return run(name, threads, batch, *extra)
+        except subprocess.CalledProcessError as error:  # compiled code can end the whole process
+            died = f"exit code {error.returncode} of its process"
+            print(f"torch.compile of the twins: {died}; once more without it", file=sys.stderr)
+            return run(name, threads, batch, *extra, "--no-compile") | {"compile_error": died}
+
     for name in names:
         for threads in options.threads:
             for batch in options.batch:
                 print(f"measuring: {name}, {threads} thread(s), batch {batch} ...", file=sys.stderr)
-                row = run(name, threads, batch, *uncompiled)
+                row = timed(name, threads, batch)
                 if threads == options.threads[0]:
                     kinds = ("inference", "training") if batch == 1 else ("inference",)
                     whats = [f"{kind},{side}" for kind in kinds for side in ("ours", "twins")]
@@ -207,7 +222,7 @@ def run_all(options: argparse.Namespace) -> dict[str, Any]:
                 results["rows"].append(row)
             if options.training:
                 print(f"measuring: {name}, {threads} thread(s), training ...", file=sys.stderr)
-                results["rows"].append(run(name, threads, 1, *uncompiled, "--training"))
+                results["rows"].append(timed(name, threads, 1, "--training"))
         if name == options.against_bart:
             results["bart"].append(run(name, 1, 1, "--bart"))
     return results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -99,6 +100,32 @@ def test_table_of_networks_and_names() -> None:
     from benchmarks.models import constructors
 
     assert {"ga_hqs", "nasn_knee"} <= set(constructors())
+
+
+def test_end_to_end_where_compiled_code_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def worker(_module: str, arguments: list[str], threads: int, _allocator: str) -> dict[str, Any]:
+        if "--memory" in arguments:
+            return {"bytes": 1_000_000}
+        if "--no-compile" not in arguments:
+            raise subprocess.CalledProcessError(-6, arguments)
+        what = "training" if "--training" in arguments else "inference"
+        row = {"name": "net", "threads": threads, "batch": 1, "what": what, "parameters": 1, "flops": 1e9}
+        return row | {"difference": 0.0, "ms": {"ours": 10.0}, "ratio": {"twins": 3.0}}
+
+    monkeypatch.setattr(end_to_end, "in_fresh_process", worker)
+    options = argparse.Namespace(
+        only="net.safetensors",
+        repetitions=3,
+        no_compile=False,
+        threads=[2],
+        batch=[1],
+        training=True,
+        against_bart=None,
+    )
+    text = end_to_end.table(end_to_end.run_all(options))
+    for what in ("inference", "training"):
+        assert f"net, {what}, 2 thread(s): torch.compile failed (exit code -6 of its process)" in text
+    assert text.count("| 3.00 | - | - |") == 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
