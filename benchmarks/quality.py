@@ -41,6 +41,7 @@ from csmri_ext.recon.problem import Problem
 matplotlib.use("Agg")
 SETTINGS = tuple((kind, r) for kind in ("random", "equispaced_fraction", "radial_golden") for r in (4, 8))
 COIL_SETTINGS = (("random", 4), ("equispaced", 4), ("equispaced", 8), ("radial_golden", 8))
+BESIDE = ("zero-filled", "tv", "tv-bart", "wavelet-bart")
 WEIGHTS = (0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.1)
 WAVELET_WEIGHTS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03)
 Maps = Callable[[tuple[int, int], int, int], NDArray[np.complex64]]  # of shape, coils and seed
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for quality.json, quality.md and quality.svg")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    networks = methods.choose(args.networks, bart=False)
+    networks = chosen_networks(args.networks)
     images = open_images(args.files)
     chosen = np.linspace(0, len(images) - 1, args.slices or len(images)).round().astype(int)
     slices = [images[int(i)] for i in chosen]
@@ -91,6 +92,12 @@ def main() -> None:
         (args.out / "quality.json").write_text(json.dumps(listed, indent=1) + "\n")
         (args.out / "quality.md").write_text(table(results) + "\n")
         draw(results, args.out / "quality.svg")
+
+
+def chosen_networks(wanted: str) -> list[Method]:
+    """Take networks by name and by file; a file that is called as a method beside them gets another name."""
+    chosen = methods.choose(",".join((*BESIDE, wanted)), bart=False)
+    return [method for method in chosen if method.name not in BESIDE]
 
 
 def smooth_phase(image: NDArray[np.complex64], seed: int) -> NDArray[np.complex64]:

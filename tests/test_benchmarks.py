@@ -212,6 +212,20 @@ def test_quality_tunes_tv_on_the_slices_it_judges(tmp_path: Path, monkeypatch: p
     assert "PSNR" in (tmp_path / "quality.svg").read_text()
 
 
+def test_quality_keeps_files_apart_from_the_methods_beside_them(tmp_path: Path) -> None:
+    from benchmarks import quality
+    from csmri_ext import models
+
+    files = [tmp_path / folder / name for folder in ("a", "b") for name in ("tv.safetensors", "tv-bart.safetensors")]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        models.save_weights(models.create("nasn_2nodes"), file, {"architecture": "nasn_2nodes"})
+    one = quality.chosen_networks(f"dccnn3,{files[0]}")
+    assert [method.name for method in one] == ["dccnn3", "a-tv"]
+    names = [method.name for method in quality.chosen_networks(",".join(map(str, files)))]
+    assert names == ["a-tv", "a-tv-bart", "b-tv", "b-tv-bart"]
+
+
 def test_quality_calibrates_a_slice_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks import quality
     from csmri_ext.phantom import phantom_volume

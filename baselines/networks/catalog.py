@@ -99,9 +99,12 @@ def create(name: str, in_chans: int = 2, *, pretrained: bool = False, **override
         if name in models():
             raise InputError(f"{name} is a model of csmri_ext: csmri_ext.models.create({name!r}) makes it")
         raise unknown("network", name, ENTRIES, shipped_remark)
+    from csmri_ext.models.options import require_counts
+
     entry = ENTRIES[name]
     module, class_name = entry.constructor.split(".")
     constructor = getattr(import_module(f"baselines.networks.{module}"), class_name)
+    require_counts(constructor, overrides)
     model: Reconstructor = constructor(in_chans=in_chans, **(entry.settings | overrides))
     if pretrained:
         from csmri_ext.models.weight_files import load_shipped_weights

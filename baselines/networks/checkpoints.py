@@ -19,8 +19,8 @@ from baselines.networks.e2e_varnet import E2EVarNet
 from baselines.networks.ista_net import ISTANetPlus
 from baselines.networks.unet_fastmri import UNetFastMRI
 from csmri_ext.errors import InputError
-from csmri_ext.models.torch_files import read_state_dict
-from csmri_ext.models.weight_files import first_difference
+from csmri_ext.models.stored_names import differences
+from csmri_ext.models.weight_files import read_weights
 from csmri_ext.nn.learned_number import with_axes_of
 
 _ISTA_NET_PLUS = {
@@ -34,6 +34,8 @@ _ISTA_NET_PLUS = {
     "conv_G": "project.weight",
 }
 
+_FIRST = "fcs.0.conv_D"
+
 
 def load_ista_net_plus(path: str | os.PathLike[str]) -> ISTANetPlus:
     """Read ISTA-Net+ for MRI as its authors published it: ``module.fcs.{stage}.lambda_step``, ``.conv_D`` ...
@@ -41,7 +43,7 @@ def load_ista_net_plus(path: str | os.PathLike[str]) -> ISTANetPlus:
     Parameters
     ----------
     path
-        State dict, any number of stages and features.
+        State dict, any number of stages and features; its names behind ``module.``, another word, or nothing.
 
     Returns
     -------
@@ -54,12 +56,14 @@ def load_ista_net_plus(path: str | os.PathLike[str]) -> ISTANetPlus:
         A file that cannot be read; or whose names and shapes are not those of one ISTA-Net+: the first that differs is
         named.
     """
-    state = read_state_dict(path)
-    features = _expect(path, state, "module.fcs.0.conv_D", ndim=4)
-    stages = len({name.split(".")[2] for name in state if name.startswith("module.fcs.")})
+    state = read_weights(path)
+    prefix = next((name.removesuffix(_FIRST) for name in state if name.endswith(_FIRST)), "module.")
+    features = _expect(path, state, f"{prefix}{_FIRST}", ndim=4)
+    before = f"{prefix}fcs."
+    stages = len({name.removeprefix(before).split(".")[0] for name in state if name.startswith(before)})
     model = ISTANetPlus(features.shape[1], stages, features.shape[0], peak=None)
     published = {
-        f"module.fcs.{stage}.{theirs}": f"stages.{stage}.{ours}"
+        f"{before}{stage}.{theirs}": f"stages.{stage}.{ours}"
         for stage in range(stages)
         for theirs, ours in _ISTA_NET_PLUS.items()
     }
@@ -74,7 +78,7 @@ def load_unet_fastmri(path: str | os.PathLike[str]) -> UNetFastMRI:
     ----------
     path
         State dict with ``down_sample_layers.0.layers.0.weight`` ..., any number of levels and features, one channel in
-        and out (magnitude images) or two; or a Lightning checkpoint that has these names behind ``unet.``.
+        and out (magnitude images) or two; or behind ``unet.``, as a Lightning checkpoint has them, or another word.
 
     Returns
     -------
@@ -86,9 +90,10 @@ def load_unet_fastmri(path: str | os.PathLike[str]) -> UNetFastMRI:
     InputError
         As `load_ista_net_plus`.
     """
-    state = read_state_dict(path)
-    prefix = "unet." if any(name.startswith("unet.") for name in state) else ""
-    first = _expect(path, state, f"{prefix}down_sample_layers.0.layers.0.weight", ndim=4)
+    state = read_weights(path)
+    wanted = "down_sample_layers.0.layers.0.weight"
+    prefix = next((name.removesuffix(wanted) for name in state if name.endswith(wanted)), "")
+    first = _expect(path, state, f"{prefix}{wanted}", ndim=4)
     levels = {
         name.split(".")[prefix.count(".") + 1] for name in state if name.startswith(f"{prefix}down_sample_layers.")
     }
@@ -107,8 +112,8 @@ def load_e2e_varnet(path: str | os.PathLike[str]) -> E2EVarNet:
     ----------
     path
         State dict with ``sens_net.norm_unet.unet...``, ``cascades.0.dc_weight``, ``cascades.0.model.unet...``, any
-        number of cascades, levels and features; or a Lightning checkpoint that has these names behind ``varnet.``. The
-        constant ``cascades.0.zero`` of earlier releases may be there.
+        number of cascades, levels and features; or behind ``varnet.``, as a Lightning checkpoint has them, or another
+        word. The constant ``cascades.0.zero`` of earlier releases may be there.
 
     Returns
     -------
@@ -119,11 +124,13 @@ def load_e2e_varnet(path: str | os.PathLike[str]) -> E2EVarNet:
     InputError
         As `load_ista_net_plus`.
     """
-    state = read_state_dict(path)
-    if any(name.startswith("varnet.") for name in state):  # beside it the window of the SSIM loss
-        state = {name.removeprefix("varnet."): value for name, value in state.items() if name.startswith("varnet.")}
+    state = read_weights(path)
+    wanted = "cascades.0.model.unet.down_sample_layers.0.layers.0.weight"
+    prefix = next((name.removesuffix(wanted) for name in state if name.endswith(wanted)), "")
+    # beside the network a checkpoint has the window of the SSIM loss
+    state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     state = {name: value for name, value in state.items() if not re.fullmatch(r"cascades\.\d+\.zero", name)}
-    chans, in_chans = _expect(path, state, "cascades.0.model.unet.down_sample_layers.0.layers.0.weight", 4).shape[:2]
+    chans, in_chans = _expect(path, state, wanted, 4).shape[:2]
     sens_chans = len(_expect(path, state, "sens_net.norm_unet.unet.down_sample_layers.0.layers.0.weight", ndim=4))
     if in_chans not in (1, 2):
         raise InputError(f"{path}: U-nets for {in_chans} channels; supported are 2 (complex) and 1 (real)")
@@ -166,7 +173,7 @@ def assign(
         Names the first weight that is missing, left over, or of another shape; the model is then unchanged.
     """
     ours = model.state_dict()
-    difference = first_difference({theirs: ours[name] for theirs, name in published.items()}, state)
+    difference = differences({theirs: ours[name] for theirs, name in published.items()}, state)
     if difference:
         raise InputError(f"{path}: weights of another network: {difference}")
     model.load_state_dict({name: state[theirs] for theirs, name in published.items()})

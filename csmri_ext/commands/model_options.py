@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,18 @@ from typing import TYPE_CHECKING, Any
 from csmri_ext.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from csmri_ext.models.options import Option
 
 _WORDS = {"true": True, "false": False, "none": None}
+_EXPECTED = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "Sequence[int]": "whole numbers with commas between",
+    "Sequence[float]": "numbers with commas between",
+    "None": "none",
+}
+"""What is expected where an annotation has one of these; others are up to the network."""
 
 
 def add_set_option(add: Callable[..., object], told: str) -> None:
@@ -33,17 +41,7 @@ def add_set_option(add: Callable[..., object], told: str) -> None:
     )
 
 
-def options_of(model: nn.Module) -> dict[str, Any]:
-    """Options of a network's constructor with their defaults, those of its base classes that it does not name aside."""
-    parameters = inspect.signature(type(model)).parameters.values()
-    return {
-        parameter.name: None if parameter.default is parameter.empty else parameter.default
-        for parameter in parameters
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    }
-
-
-def typed(words: Sequence[str], known: Mapping[str, Any], whose: str) -> dict[str, Any]:
+def typed(words: Sequence[str], known: Mapping[str, Option], whose: str, advice: str = "") -> dict[str, Any]:
     """Parse ``NAME=VALUE`` words.
 
     Parameters
@@ -51,9 +49,11 @@ def typed(words: Sequence[str], known: Mapping[str, Any], whose: str) -> dict[st
     words
         As written.
     known
-        Every option with its default, whose type the value must have; None: any.
+        Every option; its default and its annotation say of which type the value must be.
     whose
         Whose options they are, for messages.
+    advice
+        What to say besides where an option is unknown.
 
     Raises
     ------
@@ -66,17 +66,44 @@ def typed(words: Sequence[str], known: Mapping[str, Any], whose: str) -> dict[st
         if not equals:
             raise InputError(f"--set {word}: expected NAME=VALUE")
         if name not in known:
-            raise InputError(f"--set {word}: {whose} has no option {name!r}; it has {', '.join(known)}")
-        value, usual = _value(text), known[name]
+            raise InputError(f"--set {word}: {whose} has no option {name!r}; it has {', '.join(known)}{advice}")
+        value, option = _value(text), known[name]
+        usual = option.default
+        if "Sequence[int]" in option.kinds and "int" not in option.kinds and type(value) is int:
+            value = (value,)
         if isinstance(usual, float) and type(value) is int:
             value = float(value)
-        if isinstance(usual, str):
+        if isinstance(usual, str) and not (value is None and option.may_be_none):
             value = text
-        if usual is not None and value is not None and type(value) is not type(usual):
-            kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(type(usual), "another type")
-            raise InputError(f"--set {word}: expected {kind}, as in {name}={_written(usual)}")
+        if not _fits(value, option):
+            raise InputError(f"--set {word}: expected {_expected(option)}{_as_in(name, usual)}")
         found[name] = value
     return found
+
+
+def _fits(value: Any, option: Option) -> bool:
+    if value is None:
+        return option.may_be_none
+    if option.default is not None:
+        return type(value) is type(option.default)
+    if not option.kinds or not all(kind in _EXPECTED for kind in option.kinds):
+        return True
+    several = isinstance(value, (tuple, list))
+    kinds = {type(each).__name__ for each in (value if several else [value])} or {"empty"}
+    allowed = {kind.removeprefix("Sequence[").removesuffix("]") for kind in option.kinds if ("[" in kind) == several}
+    return kinds <= (allowed | {"int"} if "float" in allowed else allowed)
+
+
+def _expected(option: Option) -> str:
+    usual = option.default
+    if usual is None:
+        return ", or ".join(_EXPECTED[kind] for kind in option.kinds)
+    told = _EXPECTED.get(type(usual).__name__, "another type")
+    return f"{told}, or none" if option.may_be_none else told
+
+
+def _as_in(name: str, usual: Any) -> str:
+    return "" if usual is None else f", as in {name}={_written(usual)}"
 
 
 def _value(text: str) -> Any:

@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from csmri_ext.data import (
 from csmri_ext.data.images import first_filled
 from csmri_ext.errors import InputError, blaming_input, unknown
 from csmri_ext.models.genotypes import Genotype
+from csmri_ext.models.options import fields_of
 from csmri_ext.progress import INTERVAL, log, remaining
 from csmri_ext.search.derive import COMPARISONS
 from csmri_ext.search.folder import SearchFolder
@@ -184,7 +185,7 @@ def _settings(args: argparse.Namespace) -> SearchSettings:
         raise unknown("search space", args.space, SPACES)
     names = {field.name for field in fields(SearchSettings)}
     chosen = {name: value for name, value in vars(args).items() if name in names}
-    return SearchSettings(**chosen | typed(args.set, asdict(SearchSettings()), "the search"))
+    return SearchSettings(**chosen | typed(args.set, fields_of(SearchSettings()), "the search"))
 
 
 def _halves(images: Images, args: argparse.Namespace) -> tuple[UndersampledImages, UndersampledImages]:

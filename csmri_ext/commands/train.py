@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +17,8 @@ from csmri_ext.commands.image_options import (
     open_and_tell,
 )
 from csmri_ext.commands.machine import checked_device, require_gpus
-from csmri_ext.commands.model_options import add_set_option, options_of, typed
+from csmri_ext.commands.model_options import add_set_option
+from csmri_ext.commands.network_to_train import chosen_network, created
 from csmri_ext.commands.next_steps import after_training, held_out
 from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
@@ -45,21 +45,17 @@ from csmri_ext.commands.values import (
 )
 from csmri_ext.data import Images, Masks, evenly_spaced, split_by_volume
 from csmri_ext.data.images import first_filled
-from csmri_ext.errors import InputError, blaming_input, one_line, unknown
-from csmri_ext.models.weight_files import read_weights
+from csmri_ext.errors import InputError, blaming_input, unknown
 from csmri_ext.progress import log
 from csmri_ext.report.provenance import file_sha256
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from csmri_ext.training import Recipe
 
 PROGRAM = "csmri train"
 UNSUPERVISED = "self-supervised"
 SMALLEST = 16
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-SEARCHED = "nasn"  # what a network with the cell of --genotype is called
 CHANGES = (
     "steps", "batch_size", "learning_rate", "loss", "masks", "accelerations", "sizes", "strip", "coils", "true_maps",
     "cropped_maps", "phase", "echo_shift", "noise", "target", "loss_share", "splits", "ema",
@@ -82,9 +78,17 @@ def argument_parser(program: str = PROGRAM) -> ArgumentParser:
         help="one of the networks that csmri info lists (default with --genotype: nasn)",
     )
     add("--genotype", metavar="FILE", help="train the NasN cell of this file, as csmri search writes it")
-    add("--init", metavar="FILE", help="start from these weights; layers that do not fit stay random and are named")
+    add(
+        "--init",
+        metavar="FILE",
+        help="start from these weights and their mu; layers that do not fit stay random and are named",
+    )
     add("--freeze", nargs="+", default=[], metavar="NAME", help="parts of the network that stay as they are")
-    add_set_option(add, "options of the network, where they differ from what its name stands for: stages=4 replicas=16")
+    add_set_option(
+        add,
+        "options of the network, where they differ from what its name stands for: stages=4 replicas=16, or "
+        "mu=0.06,0.07,0.5 (one number, or one for each cascade)",
+    )
     add_plugin_option(add)
     add("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME)")
     add("--recipe", metavar="NAME", help="ga-hqs, measured, nasn, phantom or self-supervised (default: phantom)")
@@ -167,9 +171,7 @@ def _train(arguments: list[str], program: str) -> int:
     args = argument_parser(program).parse_args(arguments)
     load_plugins(args.plugin)
     args.device = checked_device(args.device)
-    name, overrides = _network(args)
-    if args.init:
-        read_weights(args.init)  # before anything is written
+    name, overrides, note = chosen_network(args)
     if find_spec("lightning") is None:
         raise InputError('training needs Lightning: pip install "csmri_ext[train]"')
     import torch
@@ -192,6 +194,8 @@ def _train(arguments: list[str], program: str) -> int:
         ny, nx = first_filled(train, range(len(train)))[1].shape[-2:]
         with blaming_input():
             Masks(recipe.masks, recipe.accelerations).require_drawable([(ny, nx)], recipe.sizes, recipe.strip)
+    if note:
+        sys.stderr.write(f"{note}\n")
     run = Run(
         folder=args.out or Path("runs") / name,
         name=name,
@@ -209,7 +213,7 @@ def _train(arguments: list[str], program: str) -> int:
         workers=args.workers,
         overrides=overrides,
     )
-    weights = fit(lambda: _created(name, overrides, args.init, args.freeze), train, validation, run)
+    weights = fit(lambda: created(name, overrides, args.init, args.freeze), train, validation, run)
     masks = () if without_reference else recipe.masks
     sys.stdout.write(f"{weights}\n{after_training(weights, held, masks, recipe.accelerations, args)}")
     return 0
@@ -244,64 +248,6 @@ def _recipe(args: argparse.Namespace) -> Recipe:
             masks.require_fit(recipe.sizes, strips=recipe.strip > 0)
         Measurement.of(recipe)
     return recipe
-
-
-def _network(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """Name of the network, and what differs from what the name stands for."""
-    from csmri_ext.models import build, read_description, read_genotype
-    from csmri_ext.recon import methods
-
-    known = [name for name in methods.names() if methods.get(name).network is not None]
-    overrides: dict[str, Any] = {}
-    if args.genotype:
-        if args.model:
-            raise InputError("--genotype makes its own model: leave out --model")
-        with blaming_input():
-            name, overrides = SEARCHED, {"genotype": read_genotype(args.genotype)}
-    elif args.model is None and args.init:
-        described = read_description(args.init)
-        if not described.architecture:
-            raise InputError(f"{args.init} does not say which network its weights are for: give --model NAME")
-        name, overrides = described.architecture, described.overrides
-    elif args.model is None:
-        raise InputError("what shall be trained? --model NAME (csmri info lists them), or --genotype FILE")
-    else:
-        name = args.model
-    if name not in (SEARCHED, *known):
-        raise unknown("model", name, known, methods.readiness)
-    import torch
-
-    try:
-        with torch.device("meta"):  # without memory, so that what does not fit is told before the images are made
-            if args.set:
-                overrides = overrides | typed(args.set, options_of(build(name, overrides)), name)
-            build(name, overrides)
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # whatever the options of a network make its constructor do
-        raise InputError(f"{name} with {', '.join(args.set) or 'these options'}: {one_line(error)}") from error
-    return name, overrides
-
-
-def _created(name: str, overrides: dict[str, Any], init: str | None, frozen: Sequence[str]) -> nn.Module:
-    """Build the network, load what fits of the weights to start from, and freeze what shall stay."""
-    from csmri_ext.models import build, load_fitting_weights
-
-    network = build(name, overrides)
-    if init:
-        misfits = load_fitting_weights(network, init, name)
-        if misfits:
-            sys.stderr.write(f"note: {init}: all but these fit: {'; '.join(misfits)}\n")
-    for part in frozen:
-        inside = [p for key, p in network.named_parameters() if key == part or key.startswith(f"{part}.")]
-        if not inside:
-            parts = [key for key, _ in network.named_children()]
-            raise InputError(f"--freeze {part}: {name} has no part of this name; it has {', '.join(parts)}")
-        for parameter in inside:
-            parameter.requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise InputError("--freeze leaves nothing to train")
-    return network
 
 
 def _images(args: argparse.Namespace, *, coils: bool) -> tuple[Images, list[Any], list[str]]:

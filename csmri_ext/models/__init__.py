@@ -12,7 +12,8 @@ from csmri_ext.models.graphs import graphed
 from csmri_ext.models.hqs import HQS
 from csmri_ext.models.load import build, load
 from csmri_ext.models.nasn import NasN
-from csmri_ext.models.weight_files import load_fitting_weights, load_weights, save_weights
+from csmri_ext.models.start_weights import load_fitting_weights
+from csmri_ext.models.weight_files import load_weights, save_weights
 from csmri_ext.models.zoo import create, names
 
 __all__ = [

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from csmri_ext.errors import InputError
+from csmri_ext.models.foreign_files import what_it_is
 from csmri_ext.models.torch_files import read_checkpoint
 
 
@@ -96,7 +97,7 @@ def read_description(path: str | PathLike[str]) -> Description:
         with safe_open(path, "pt") as file:
             found: dict[str, str] = file.metadata() or {}
     except SafetensorError as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error})") from error
+        raise InputError(f"{path}: not a whole safetensors file ({error}){what_it_is(path)}") from error
     try:
         return _from_metadata(found)
     except (ValueError, TypeError, KeyError) as error:

@@ -104,7 +104,7 @@ class NasN(Reconstructor):
     cascades, cells, channels
         Number of reconstruction modules, of cells in each, and of channels in each node; weights are never shared.
     mu, trainable_mu
-        Of the data steps, see `ProximalSteps`.
+        Of the data steps: one number, or one for each cascade; whether they are learned. See `ProximalSteps`.
     start
         ``"literal"``: random, as torch draws layers. ``"identity"``: the last convolution of each module is zero at
         first, so that a module does nothing; more cascades than a file of weights has then go on from its image.
@@ -135,6 +135,8 @@ class NasN(Reconstructor):
             raise ValueError(f"genotype is {genotype!r}, expected one of {', '.join(GENOTYPES)} or a list of nodes")
         if cascades < 1 or cells < 1:
             raise ValueError(f"{cascades} cascades of {cells} cells: at least one of each is needed")
+        if channels < 1:
+            raise ValueError(f"channels is {channels}, expected at least 1")
         if start not in STARTS:
             raise ValueError(f"start is {start!r}, expected {' or '.join(STARTS)}")
         self.genotype = check_genotype(GENOTYPES[genotype] if isinstance(genotype, str) else genotype)

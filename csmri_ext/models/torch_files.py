@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from csmri_ext.errors import InputError
+from csmri_ext.models.foreign_files import what_it_is
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model")
 
@@ -89,5 +90,12 @@ def read_objects(path: str | os.PathLike[str], what: str = "weights") -> Any:
             raise
         except Exception as error:  # a damaged pickle can make any opcode fail in any way
             refused = "Unsupported" in str(error) or "WeightsUnpickler" in str(error)
-            why = "it contains objects other than tensors" if refused else "it is truncated or no file of torch.save"
-            raise InputError(f"{path}: cannot read {what}, {why}") from error
+            known = what_it_is(path)
+            if known or not refused:
+                raise InputError(
+                    f"{path}: cannot read {what}, it is truncated or no file of torch.save{known}"
+                ) from error
+            raise InputError(
+                f"{path}: cannot read {what}, it contains objects other than tensors, which could run code: where it "
+                "was made, torch.save(network.state_dict(), FILE) writes the weights alone"
+            ) from error

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from csmri_ext.errors import InputError
 from csmri_ext.models.description import read_description
+from csmri_ext.models.foreign_files import what_it_is
+from csmri_ext.models.stored_names import differences, named_as
 from csmri_ext.models.torch_files import read_checkpoint
-from csmri_ext.nn.learned_number import with_axes_of
-from csmri_ext.plugins import plugins
 
 
 def save_weights(model: nn.Module, path: str | PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
@@ -50,15 +50,36 @@ def load_weights(model: nn.Module, path: str | PathLike[str]) -> None:
     Raises
     ------
     InputError
-        A file that is not whole or not safetensors; or weights of another model: the first name that differs is given
-        with both shapes.
+        A file that is not whole or not safetensors; or weights of another model: what is missing, has another shape,
+        or is too much is named.
     OSError
         A file that does not exist or cannot be read.
     """
-    state = _read(path)
-    difference = first_difference(model.state_dict(), state)
-    if difference:
-        raise InputError(f"{path}: weights of another model: {difference}")
+    assign(model, _read(path), path)
+
+
+def assign(model: nn.Module, state: Mapping[str, Tensor], path: str | PathLike[str], name: str = "") -> None:
+    """Load the weights of a file into a model, all of them or none.
+
+    Parameters
+    ----------
+    model
+        Changed in place, where everything fits; unchanged otherwise.
+    state
+        Weights by their names, before which wrappers of the network may have put something (`named_as`).
+    path, name
+        Of the file and of the model, for messages.
+
+    Raises
+    ------
+    InputError
+        Weights of another model: those that are missing, of another shape, or too many.
+    """
+    own = model.state_dict()
+    state = named_as(own, state)
+    told = differences(own, state)
+    if told:
+        raise InputError(f"{path}: weights of another model{f' than {name}' if name else ''}: {told}")
     model.load_state_dict(state)
 
 
@@ -73,49 +94,6 @@ def read_weights(path: str | PathLike[str]) -> dict[str, Tensor]:
         A file that does not exist or cannot be read.
     """
     return _read(path) if Path(path).suffix == ".safetensors" else read_checkpoint(path)[1]
-
-
-def load_fitting_weights(model: nn.Module, path: str | PathLike[str], name: str = "") -> list[str]:
-    """Load what fits of a file into a model, to go on from there with what does not.
-
-    Parameters
-    ----------
-    model
-        Changed in place; weights that the file lacks, or has in another shape, stay as they are.
-    path
-        ``.safetensors`` file, or a state dict or checkpoint of ``torch.save``.
-    name
-        Of the model: a file of which nothing fits may be one that its authors published.
-
-    Returns
-    -------
-        One text for each weight of the model that stays as it is, and each of the file that has no place.
-
-    Raises
-    ------
-    InputError
-        A file that is damaged, or of which nothing fits.
-    OSError
-        A file that does not exist or cannot be read.
-    """
-    own, misfits = model.state_dict(), []
-    state = read_weights(path)
-    plugin = plugins().get(name)
-    foreign = Path(path).suffix != ".safetensors" and not own.keys() & state.keys()
-    if foreign and plugin is not None and plugin.read is not None:
-        state = plugin.read(path).state_dict()
-    state = with_axes_of(own, state)
-    for name, tensor in own.items():
-        if name not in state:
-            misfits.append(f"{name} {tuple(tensor.shape)} is not in the file")
-        elif state[name].shape != tensor.shape:
-            misfits.append(f"{name} is {tuple(state[name].shape)} in the file, {tuple(tensor.shape)} in the model")
-    fitting = {name: state[name] for name in own if name in state and state[name].shape == own[name].shape}
-    if not fitting:
-        raise InputError(f"{path}: none of its weights fits the model; {misfits[0]}")
-    misfits += [f"{name} {tuple(state[name].shape)} is not in the model" for name in state if name not in own]
-    model.load_state_dict(own | fitting)
-    return misfits
 
 
 def load_shipped_weights(model: nn.Module, name: str) -> None:
@@ -176,28 +154,8 @@ def _read(path: str | PathLike[str]) -> dict[str, Tensor]:
     try:
         state: dict[str, Tensor] = load_file(path)
     except SafetensorError as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error})") from error
+        raise InputError(f"{path}: not a whole safetensors file ({error}){what_it_is(path)}") from error
     return state
-
-
-def first_difference(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
-    """Describe the first name, in the order of the model, whose shape differs; None where all agree.
-
-    Parameters
-    ----------
-    expected, found
-        State dicts of the model and of the file, in which a single number may lack its axis.
-    """
-    found = with_axes_of(expected, found)
-    for name, tensor in expected.items():
-        if name not in found:
-            return f"{name} {tuple(tensor.shape)} is missing"
-        if found[name].shape != tensor.shape:
-            return f"{name} has shape {tuple(found[name].shape)}, the model's has {tuple(tensor.shape)}"
-    for name, tensor in found.items():
-        if name not in expected:
-            return f"{name} {tuple(tensor.shape)} is not in the model"
-    return None
 
 
 def _with_sorted_metadata(content: bytes) -> bytes:

@@ -10,6 +10,7 @@ from csmri_ext.errors import InputError, unknown
 from csmri_ext.models.ga_hqs import GAHQS
 from csmri_ext.models.hqs import HQS
 from csmri_ext.models.nasn import NasN
+from csmri_ext.models.options import require_counts
 from csmri_ext.models.weight_files import load_shipped_weights, shipped_remark, shipped_settings
 from csmri_ext.nn import Reconstructor
 from csmri_ext.plugins import plugins
@@ -68,6 +69,7 @@ def create(name: str, pretrained: bool = False, **overrides: Any) -> Reconstruct
             call = f"csmri_ext.models.build({name!r})" if function is None else f"{home}.{function}({name!r})"
             raise InputError(f"{name} is no model of csmri_ext but a network of {home}: {call} makes it")
         raise unknown("model", name, MODELS, shipped_remark)
+    require_counts(MODELS[name], overrides)
     model = MODELS[name](**{**(shipped_settings(name) if pretrained else {}), **overrides})
     if pretrained:
         load_shipped_weights(model, name)

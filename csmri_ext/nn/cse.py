@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from csmri_ext.nn.layer_input import require_input
+
 
 class CSE(nn.Module):
     """Scale each channel by what the means of all channels say (GA-HQS and MICCAN, "channel-wise attention").
@@ -23,6 +25,8 @@ class CSE(nn.Module):
     ------
     ValueError
         If `reduction` leaves no channel.
+    TypeError
+        In the forward pass: no tensor, or one of another dtype than the weights.
     """
 
     def __init__(self, channels: int, reduction: int = 8) -> None:
@@ -34,5 +38,6 @@ class CSE(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, channels, ny, nx)`` to the same shape and memory format."""
+        require_input("CSE", x, self.squeeze.weight)
         scale = torch.sigmoid(self.excite(self.rectify(self.squeeze(x.mean((-2, -1))))))
         return x * scale[..., None, None]

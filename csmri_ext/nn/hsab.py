@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from csmri_ext.nn.layer_input import require_input
 from csmri_ext.nn.padding import pad_to_multiple
 from csmri_ext.ops import (
     attention_of_torch,
@@ -43,7 +44,9 @@ class HSAB(nn.Module):
     Raises
     ------
     ValueError
-        Another number of heads.
+        Another number of heads; in the forward pass, another number of channels.
+    TypeError
+        In the forward pass: no tensor, or one of another dtype than the weights.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -61,6 +64,7 @@ class HSAB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, channels, ny, nx)`` to the same shape, any size (reflected to eights); channels_last is fast."""
+        require_input("HSAB", x, self.q.weight, self.channels)
         ny, nx = x.shape[-2:]
         pixels = self.attention(pad_to_multiple(x, WINDOW))
         pixels = pixels + self.feed_forward(self.norm2(pixels))
@@ -87,8 +91,8 @@ class HSAB(nn.Module):
         split = channels if self.heads == 1 else channels // 2
         attended = self._attend(q[..., :split], k[..., :split], v[..., :split])
         if split < channels:
-            shuffled = [self._shuffle(x[..., split:], batch) for x in (q, k, v)]
-            everywhere = self._attend(*shuffled).unflatten(0, (batch, -1)).transpose(1, 2)
+            shuffled = [self._shuffle(x[..., split:], batch, down * across) for x in (q, k, v)]
+            everywhere = self._attend(*shuffled).unflatten(0, (batch, WINDOW * WINDOW)).transpose(1, 2)
             attended = torch.cat([attended, everywhere.flatten(0, 1)], dim=-1)
         windows = self.out(attended).reshape(batch, down, across, WINDOW, WINDOW, channels)
         return windows.transpose(2, 3).reshape(pixels.shape)
@@ -110,9 +114,9 @@ class HSAB(nn.Module):
         return attention_of_torch(*heads).transpose(1, 2).flatten(-2)
 
     @staticmethod
-    def _shuffle(x: Tensor, batch: int) -> Tensor:
+    def _shuffle(x: Tensor, batch: int, windows: int) -> Tensor:
         """``(batch windows, 64, width)`` to ``(batch 64, windows, width)``."""
-        return x.unflatten(0, (batch, -1)).transpose(1, 2).flatten(0, 1)
+        return x.unflatten(0, (batch, windows)).transpose(1, 2).flatten(0, 1)
 
     def extra_repr(self) -> str:
         """Describe the layer in one line."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from csmri_ext.nn.cse import CSE
 from csmri_ext.nn.hsab import HSAB
+from csmri_ext.nn.layer_input import require_input
 from csmri_ext.nn.memory_order import channels_last
 from csmri_ext.nn.padding import pad_to_multiple
 from csmri_ext.nn.pixel_products import DoublingConvTranspose2d, PointwiseConv2d
@@ -57,6 +58,7 @@ class HSAU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, channels, ny, nx)`` to the same shape, any size (reflected to 32); channels_last in and out."""
+        require_input("HSAU", x, self.embed.weight, self.embed.in_channels)
         ny, nx = x.shape[-2:]
         x = channels_last(pad_to_multiple(x, 32))
         full = self.encode1(self.embed(x))
@@ -95,6 +97,7 @@ class MSST(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, channels, ny, nx)`` to the same shape, contiguous."""
+        require_input("MSST", x, self.norm.weight, self.norm.weight.numel())
         pixels = self.split_depthwise(x).permute(0, 2, 3, 1)
         normalized = self.norm(pixels + position_code(x)).permute(0, 3, 1, 2)  # the copy that makes channels last
         return x.contiguous() + self.hsau(normalized)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from csmri_ext import ops
+from csmri_ext.nn.layer_input import require_input
 
 SEPARABLE = ("sep_conv_3x3", "dil_2_conv_3x3", "dil_3_conv_3x3")
 MAX_PARTS = 8  # more are concatenated first, though `csmri_ext.ops.separable_node` would take them
@@ -147,6 +148,8 @@ class NasCell(nn.Module):
 
     def forward(self, before: Tensor, last: Tensor) -> Tensor:
         """Two ``(batch, in_channels, ny, nx)`` to ``(batch, channels * nodes, ny, nx)``."""
+        for name, x, entry in (("before", before, self.before), ("last", last, self.last)):
+            require_input("NasCell", x, entry.weight, entry.weight.shape[1], name)
         if before.is_cuda:  # nodes write into their slices; on the CPU nodes apart are faster to train, and counted
             return self.joined(before, last)
         return torch.cat(self.features([before], [last]), 1)

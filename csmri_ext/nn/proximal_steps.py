@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,8 +53,9 @@ class ProximalSteps(nn.Module):
         Number of steps, K.
     mu
         Where all of them are, or start; positive, and the same for any noise. Several numbers: that of each step at
-        noise of `NOISE`, as a training with `trainable` found them; they follow the noise as learned ones do. None: as
-        the noise of each slice asks; with `trainable` from `START`, the last from `LAST`.
+        noise of `NOISE`, as a training with `trainable` found them; they follow the noise as learned ones do
+        (``--set mu=0.06,0.07,0.5`` of ``csmri train`` for three). None: as the noise of each slice asks; with
+        `trainable` from `START`, the last from `LAST`.
     trainable
         Make ``log_mu``, ``(steps,)``, a parameter, stored with the weights. Otherwise it is a constant that no file of
         weights holds.
@@ -61,20 +63,24 @@ class ProximalSteps(nn.Module):
     Raises
     ------
     ValueError
-        A `mu` that is not positive and finite, or not one for each step.
+        A `mu` that is no number, not positive or not finite; or several that are not one for each step.
     """
 
     log_mu: Tensor
 
     def __init__(self, steps: int, mu: float | Sequence[float] | None = None, *, trainable: bool = False) -> None:
         super().__init__()
-        each = list(mu) if isinstance(mu, Sequence) else [START if mu is None else mu] * steps
+        given: Any = mu.tolist() if mu is not None and hasattr(mu, "tolist") else mu  # of numpy or torch
+        several = isinstance(given, Sequence) and not isinstance(given, str)
+        each = list(given) if several else [START if given is None else given] * steps
+        if not all(isinstance(value, (int, float)) and type(value) is not bool for value in each):
+            raise ValueError(f"mu is {given!r}, expected a positive number, or one for each of {steps} data steps")
         if not all(0 < value < math.inf for value in each):
-            raise ValueError(f"mu is {mu}, expected a positive number")
+            raise ValueError(f"mu is {given}, expected a positive number")
         if len(each) != steps:
-            raise ValueError(f"mu has {len(each)} numbers, {mu}; expected one, or one for each of {steps} steps")
-        self.trainable, self.by_noise = trainable, mu is None or isinstance(mu, Sequence)
-        self.learned = trainable or isinstance(mu, Sequence)
+            raise ValueError(f"mu has {len(each)} numbers, {given}; expected one, or one for each of {steps} steps")
+        self.trainable, self.by_noise = trainable, mu is None or several
+        self.learned = trainable or several
         if trainable and mu is None:
             each[-1:] = [LAST]
         start = torch.tensor([math.log(value) for value in each])  # the logarithm keeps mu positive

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from csmri_ext.nn.cse import CSE
+from csmri_ext.nn.layer_input import require_input
 from csmri_ext.nn.padding import pad_to_multiple
 
 
@@ -42,6 +43,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, in_channels, ny, nx)`` to ``(batch, out_channels, ny, nx)``, any size (reflected to fours)."""
+        require_input("UNet", x, self.last.weight)
         ny, nx = x.shape[-2:]
         full = self.down1(pad_to_multiple(x, 4))
         half = self.down2(full)

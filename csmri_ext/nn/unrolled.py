@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -46,7 +48,7 @@ class Reconstructor(nn.Module):
         super().__init__()
         if in_chans not in (1, 2):
             raise ValueError(f"in_chans is {in_chans}, expected 1 (real images) or 2 (complex ones)")
-        if peak is not None and not peak > 0:
+        if peak is not None and not 0 < peak < math.inf:
             raise ValueError(f"peak is {peak}, expected a positive number or None")
         self.in_chans, self.peak = in_chans, peak
         load_numbers_without_axis(self)

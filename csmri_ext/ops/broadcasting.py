@@ -22,17 +22,33 @@ def broadcasts(size: Sequence[int], full: Sequence[int]) -> bool:
 
 
 def of_pairs(size: Sequence[int], full: Sequence[int]) -> str:
-    """Say in an error what would help a mask of `size` that broadcasts to `full` but for a last axis of 1.
+    """Say in an error what would help a mask of `size` that fits `full` but for a last axis, or others, of length 1.
 
-    Masks of fastMRI have it, ``(1, 1, nx, 1)``, as its k-space has real and imaginary parts there.
+    Masks of fastMRI and DIRECT have a last axis of 1, ``(1, 1, nx, 1)`` or ``(batch, 1, 1, nx, 1)``, as their k-space
+    has real and imaginary parts there; and one for coils, which k-space of a single one may lack.
 
     Parameters
     ----------
     size, full
         Shapes, of which the first does not broadcast to the second.
     """
-    helps = len(size) > 1 and size[-1] == 1 and broadcasts(size[:-1], full)
-    return "; mask.squeeze(-1) drops the axis that real and imaginary parts have" if helps else ""
+    pairs = len(size) > 1 and size[-1] == 1
+    if pairs and broadcasts(size[:-1], full):
+        return "; mask.squeeze(-1) drops the axis that real and imaginary parts have"
+    for kept in (size[:-1], size) if pairs else (size,):
+        fitting = _between(kept, full)
+        if fitting is not None and broadcasts(fitting, full):
+            return f"; mask.reshape{fitting} fits" + ("" if kept is size else ", without a last axis for parts")
+    return ""
+
+
+def _between(size: Sequence[int], full: Sequence[int]) -> tuple[int, ...] | None:
+    """Give a mask for slices, ``(batch, ..., ny, nx)``, as many axes as `full`; None where more than those count."""
+    leading = [n for n in size[:-2] if n != 1]
+    if len(size) < 2 or len(leading) > 1 or len(full) < 2 + len(leading):
+        return None
+    ones = (1,) * (len(full) - 2 - len(leading)) if leading else ()
+    return (*leading, *ones, *size[-2:])
 
 
 def broadcast_together(a: Sequence[int], b: Sequence[int]) -> bool:

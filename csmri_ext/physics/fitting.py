@@ -47,7 +47,8 @@ def check_measurement(kspace: Tensor | None, mask: Tensor | None, sens_maps: Ten
 def require_tensor(name: str, x: object) -> None:
     """Raise TypeError, which names the class, unless `x` is a tensor."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"{name} is a {type(x).__module__}.{type(x).__name__}, expected a torch.Tensor")
+        remedy = "; torch.from_numpy makes one" if type(x).__name__ == "ndarray" else ""
+        raise TypeError(f"{name} is a {type(x).__module__}.{type(x).__name__}, expected a torch.Tensor{remedy}")
 
 
 def require_no_pairs(name: str, x: Tensor, nx: int | None = None) -> None:

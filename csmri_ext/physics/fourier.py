@@ -23,12 +23,19 @@ from torch import Tensor
 from csmri_ext.ops import encode, encode_adjoint, reference
 from csmri_ext.physics.fitting import require_no_pairs
 
+_NO_TRANSFORM = (torch.complex32, torch.float16, torch.bfloat16)
+"""Too narrow for samples and images; autocast makes float32 of them."""
+
 
 def _by_kernel(name: str, x: Tensor) -> bool:
     """Check `x`; say whether the kernels compute it: on the CPU, without shifts. On a GPU torch.fft does."""
     require_no_pairs(f"{name}: x", x)
     if x.ndim < 2:
         raise ValueError(f"{name} needs at least two axes (..., ny, nx), got shape {tuple(x.shape)}")
+    autocast = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
+    if x.dtype in _NO_TRANSFORM and not autocast:
+        wide = torch.complex64 if x.is_complex() else torch.float32
+        raise TypeError(f"{name}: x is {x.dtype}, expected complex64 or complex128: pass x.to({wide})")
     return x.device.type == "cpu" and x.dtype in (torch.complex64, torch.complex128) and not reference.active()
 
 
@@ -40,8 +47,8 @@ def fft2c(x: Tensor) -> Tensor:
     Parameters
     ----------
     x
-        Image, ``(..., ny, nx)``, complex64 or complex128 (a real tensor becomes complex, unless its last axis has two
-        elements and there are more than two axes), any sizes.
+        Image, ``(..., ny, nx)``, complex64 or complex128, any sizes; a real tensor, of floats or integers, becomes
+        complex, unless its last axis has two elements and there are more than two axes.
 
     Returns
     -------
@@ -50,7 +57,7 @@ def fft2c(x: Tensor) -> Tensor:
     Raises
     ------
     TypeError, ValueError
-        No tensor; real and imaginary parts along a last axis of two; fewer than two axes.
+        No tensor; a dtype of 16 bits a part; real and imaginary parts along a last axis of two; fewer than two axes.
     """
     return encode(x, None, None) if _by_kernel("fft2c", x) else reference.fft2c(x)
 
@@ -72,6 +79,6 @@ def ifft2c(x: Tensor) -> Tensor:
     Raises
     ------
     TypeError, ValueError
-        No tensor; real and imaginary parts along a last axis of two; fewer than two axes.
+        No tensor; a dtype of 16 bits a part; real and imaginary parts along a last axis of two; fewer than two axes.
     """
     return encode_adjoint(x, None, None) if _by_kernel("ifft2c", x) else reference.ifft2c(x)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain, count
@@ -222,8 +222,8 @@ def choose(
     Parameters
     ----------
     wanted
-        Names and files of weights separated by commas, see `of_weights`; None takes every method that runs as
-        installed, those of BART only with `bart`.
+        Names and files of weights separated by commas, see `of_weights`; a comma in the name of a file that is there
+        belongs to it. None takes every method that runs as installed, those of BART only with `bart`.
     bart
         Whether ``--bart`` was given.
     untrained
@@ -242,15 +242,49 @@ def choose(
             raise InputError("--untrained goes with --methods NAMES: say which networks without weights are meant")
         usual = [m for m in map(get, names()) if m.trained and (bart or not m.needs_bart)]
         return [*usual, *(given or {}).values()]
-    chosen = list(dict.fromkeys(word.strip() for word in wanted.split(",") if word.strip()))
+    chosen = list(dict.fromkeys(_words(wanted)))
     if not chosen:
         raise InputError(f"--methods names no method; {listing()}")
+    _require_whole_paths(chosen, {*names(), *OF_BART_WEIGHTS, *(given or {})})
     words = [word for word in chosen if is_file_of_weights(word)]
     files = of_weights(words, beside={*chosen, *(given or {})})
     known = {**(given or {}), **files}
     methods = [known.get(word) or require_trained(get(word), untrained) for word in chosen]
     methods += (given or {}).values()
     return list(dict.fromkeys(methods))  # one file may be written in two ways
+
+
+def _words(wanted: str) -> Iterator[str]:
+    """Take ``a,b,c`` apart, but for commas in the names of files of weights that are there."""
+    parts = wanted.split(",")
+    while parts:
+        words = (",".join(parts[:n]).strip() for n in range(len(parts), 1, -1))
+        whole = next((word for word in words if is_file_of_weights(word) and _is_one(word)), None)
+        word = parts[0].strip() if whole is None else whole
+        del parts[: 1 if whole is None else whole.count(",") + 1]
+        if word:
+            yield word
+
+
+def _is_one(word: str) -> bool:
+    name, _, file = word.rpartition("=")
+    return Path(word).is_file() or ("," not in name and Path(file).is_file())
+
+
+def _file_in(word: str) -> Path:
+    """Return the file of ``FILE`` or ``NAME=FILE``; a file whose own name has ``=`` comes first."""
+    return Path(word) if Path(word).is_file() else Path(word.rpartition("=")[2])
+
+
+def _require_whole_paths(chosen: Sequence[str], known: Collection[str]) -> None:
+    """Say it where what is before a comma is no method and what is behind it no file: they may be one path."""
+    strange = [word for word in chosen if not is_file_of_weights(word) and word not in known]
+    absent = [word for word in chosen if is_file_of_weights(word) and not _file_in(word).is_file()]
+    if strange and absent:
+        raise InputError(
+            f"--methods: {strange[0]} is no method and {absent[0]} no file; commas separate methods, and belong to the "
+            "name of a file of weights only where that file is there"
+        )
 
 
 def require_trained(method: Method, untrained: bool) -> Method:

@@ -79,6 +79,10 @@ class SearchSettings:
                 f"momentum {self.momentum:g}, weight decays {self.weight_decay:g} and {self.alpha_weight_decay:g}, "
                 f"clip {self.clip:g}: expected 0 to below 1, 0 or more, and above 0"
             )
+        sizes = {name: getattr(self, name) for name in ("nodes", "cells", "cascades", "channels")}
+        for name, size in sizes.items():
+            if size < 1:
+                raise InputError(f"{name} {size}: expected at least 1")
         if self.epochs < 1 or self.patience < 1:
             raise InputError(f"{self.epochs} epochs, patience {self.patience}: expected at least 1 of each")
         if not 0 <= self.first_epoch < self.epochs:

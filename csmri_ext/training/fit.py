@@ -28,8 +28,8 @@ from csmri_ext.bridge.mask_file import is_mask_file, read_mask
 from csmri_ext.data.images import Images
 from csmri_ext.errors import InputError, one_line
 from csmri_ext.models import Description, save_weights
+from csmri_ext.models.stored_names import differences, named_as
 from csmri_ext.models.torch_files import read_objects
-from csmri_ext.models.weight_files import first_difference
 from csmri_ext.physics import describe_mask
 from csmri_ext.progress import is_silent
 from csmri_ext.training.clock import Clock
@@ -229,7 +229,8 @@ def _read_checkpoint(path: Path, network: nn.Module) -> dict[str, Any]:
     weights = _weights_in(state)
     if not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise InputError(f"{path} is not the checkpoint of a training{advice}")
-    difference = first_difference(network.state_dict(), weights)
+    own = network.state_dict()
+    difference = differences(own, named_as(own, weights))
     if difference:
         raise InputError(f"{path} is the checkpoint of another network ({difference}){advice}")
     found: dict[str, Any] = state

@@ -70,6 +70,18 @@ def test_compare_takes_several_files_and_records_them() -> None:
     assert "run_b-nasn" in Path("comparison/report.html").read_text()
 
 
+def test_a_comma_belongs_to_a_file_that_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    odd, plain = write("a,tv/b,c.safetensors", 1), write("c.safetensors", 2)
+    words = f"zero-filled,{odd},nasn_2nodes={plain},tv"
+    assert [method.name for method in methods.choose(words, bart=False)] == ["zero-filled", "b,c", "c", "tv"]
+    torch.save(ista_state(), "p,q.pkl")
+    (published,) = methods.choose("ista_net_plus=p,q.pkl", bart=False)
+    assert published.network is not None and published.network.model == "ista_net_plus"
+    assert main(["compare", save("a.npy"), "--methods", "tv,a,d.safetensors", *QUICK]) == 2
+    assert "a is no method and d.safetensors no file; commas separate methods" in capsys.readouterr().err
+    assert not Path("comparison").exists()
+
+
 @pytest.mark.slow
 def test_info_says_what_a_file_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")

@@ -154,7 +154,7 @@ def test_fine_tuning_takes_what_fits_and_names_the_rest(tmp_path: Path) -> None:
     source, path = written(tmp_path / "a.safetensors", "nasn", {"genotype": CELL, **SMALL})
     target = models.build("nasn", {"genotype": CELL, **SMALL, "cells": 2})
     misfits = load_fitting_weights(target, path)
-    assert any(text.startswith("reconstructions.0.cells.1.") and "is not in the file" in text for text in misfits)
+    assert any(text == "reconstructions.0.cells.1 is not in the file" for text in misfits)
     for name, tensor in source.state_dict().items():
         if tensor.shape == target.state_dict()[name].shape:
             torch.testing.assert_close(target.state_dict()[name], tensor, rtol=0, atol=0)
@@ -169,7 +169,7 @@ def test_fine_tuning_from_published_weights(tmp_path: Path) -> None:
     torch.save(ista_state(), tmp_path / "published.pkl")
     target = models.build("ista_net_plus", {"in_chans": 1, "stages": 3, "chans": 4})
     misfits = load_fitting_weights(target, tmp_path / "published.pkl", "ista_net_plus")
-    assert all(text.startswith("stages.2.") for text in misfits)
+    assert misfits == ["stages.2 is not in the file"]
     published = models.load(tmp_path / "published.pkl", "ista_net_plus")
     for name, tensor in published.state_dict().items():
         torch.testing.assert_close(target.state_dict()[name], tensor, rtol=0, atol=0)

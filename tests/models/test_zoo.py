@@ -28,7 +28,7 @@ def test_names_and_errors() -> None:
         create("hqs", denoiser="vae")
     with pytest.raises(ValueError, match="fusion is 'sum'"):
         create("ga_hqs", fusion="sum")
-    with pytest.raises(ValueError, match="0 stages"):
+    with pytest.raises(ValueError, match="stages is 0, expected a whole number of at least 1"):
         create("hqs", stages=0)
 
 
@@ -43,7 +43,7 @@ def test_names_and_errors() -> None:
         ({"replicas": 8, "groups": (1, 2, 4, 8)}, "8 groups do not divide 48 inputs and 4 outputs"),
         ({"splits": 3}, r"32 outputs do not divide into splits=3 equal branches"),
         ({"splits": 5}, r"splits is 5, expected 1 to 4 branches"),
-        ({"splits": 0}, r"splits is 0, expected 1 to 4 branches"),
+        ({"splits": 0}, r"splits is 0, expected a whole number of at least 1"),
         ({"groups": (1, 2)}, r"groups are \(1, 2\), expected a whole number for each of splits=4 branches"),
         ({"groups": (1, 2, "x", 4)}, r"groups are \(1, 2, 'x', 4\), expected a whole number"),
         ({"splits": 2, "groups": (1, 2, 4)}, r"groups are \(1, 2, 4\), expected a whole number for each of splits=2"),

@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from baselines import networks
-from csmri_ext.models.weight_files import load_fitting_weights, load_weights, save_weights
+from csmri_ext.models.start_weights import load_fitting_weights
+from csmri_ext.models.weight_files import load_weights, save_weights
 from csmri_ext.nn import DataConsistency
 
 

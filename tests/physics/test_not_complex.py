@@ -107,3 +107,38 @@ def test_masks_with_an_axis_for_real_and_imaginary_parts(shape: tuple[int, ...])
 
 def test_sensitivities_as_pairs() -> None:
     assert "torch.view_as_complex" in refusal(lambda maps: Encoding(COILS, MASK, maps), torch.view_as_real(MAPS))
+
+
+@pytest.mark.parametrize("transform", [fft2c, ifft2c])
+def test_numbers_of_sixteen_bits_and_integers(transform: Callable[[Any], Any]) -> None:
+    for dtype, wide in {
+        torch.complex32: "torch.complex64", torch.float16: "torch.float32", torch.bfloat16: "torch.float32"
+    }.items():  # fmt: skip
+        said = refusal(transform, torch.zeros(4, 6, dtype=dtype))
+        assert said == f"{transform.__name__}: x is {dtype}, expected complex64 or complex128: pass x.to({wide})"
+    whole = torch.arange(24).reshape(4, 6)
+    torch.testing.assert_close(transform(whole), transform(whole.to(torch.complex64)))
+
+
+@pytest.mark.parametrize(
+    ("kspace", "mask", "advice"),
+    [
+        ((2, 1, 8, 6), (2, 1, 1, 6, 1), "mask.squeeze(-1)"),
+        ((2, 8, 6), (8, 6, 1), "mask.squeeze(-1)"),
+        ((2, 8, 6), (1, 1, 6, 1), "mask.squeeze(-1)"),
+        ((2, 8, 6), (2, 1, 1, 6, 1), "mask.reshape(2, 1, 6) fits"),
+        ((2, 8, 6), (1, 1, 1, 6, 1), "mask.reshape(1, 6) fits"),
+        ((2, 1, 8, 6), (2, 8, 6, 1), "mask.reshape(2, 1, 8, 6) fits"),
+        ((2, 8, 6), (2, 1, 8, 6), "mask.reshape(2, 8, 6) fits"),
+    ],
+)
+def test_masks_with_axes_that_k_space_lacks(kspace: tuple[int, ...], mask: tuple[int, ...], advice: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        Encoding(torch.ones(kspace, dtype=torch.complex64), torch.ones(mask, dtype=torch.bool))
+    assert str(raised.value).startswith(f"mask {mask} does not broadcast to kspace {kspace}; {advice}")
+    if "reshape" in advice:
+        form = advice.removeprefix("mask.reshape(").removesuffix(") fits")
+        Encoding(
+            torch.ones(kspace, dtype=torch.complex64),
+            torch.ones(tuple(map(int, form.split(", "))), dtype=torch.bool),
+        )
