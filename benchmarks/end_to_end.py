@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import in_fresh_process, machine, side_by_side
+from csmri_ext.outputs import require_writable_file, write_bytes
 
 SLOW_MS = 4000.0  # a network that takes longer gets fewer repetitions
 
@@ -256,10 +257,12 @@ def main() -> None:
             )
         print(json.dumps(answer))
         return
+    if options.json:
+        require_writable_file(options.json)
     results = run_all(options)
     print(table(results))
     if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
+        write_bytes(options.json, f"{json.dumps(results, indent=1)}\n".encode())
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import gpu_table
+from csmri_ext.outputs import require_writable_file, write_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 VARIANTS = {"fast": "", "portable": "-DCSMRI_PORTABLE"}
@@ -98,6 +99,8 @@ def main() -> None:
     if missing:
         raise SystemExit("gpu_all cannot run here:\n" + "\n".join(f"- {line}" for line in missing))
     folder = options.out.resolve()
+    for name in ("gpu.json", "gpu.md"):
+        require_writable_file(folder / name)
     folder.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {"checks": {}, "variants": {}}
     sites = {}
@@ -115,9 +118,9 @@ def main() -> None:
     print("measuring ...", file=sys.stderr)
     results["variants"]["fast"] = measure(sites["fast"], passed)
     results["variants"]["portable"] = measure(sites["portable"], [*passed, "--no-rivals", "--no-models"])
-    (folder / "gpu.json").write_text(json.dumps(results, indent=1) + "\n")
+    write_bytes(folder / "gpu.json", f"{json.dumps(results, indent=1)}\n".encode())
     text = gpu_table.markdown(results)
-    (folder / "gpu.md").write_text(text)
+    write_bytes(folder / "gpu.md", text.encode())
     print(text)
     if any(result["exit"] for result in results["checks"].values()):
         raise SystemExit("some checks failed: see above, and the ends of their output in gpu.json")

@@ -12,6 +12,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from csmri_ext.bridge.atomic import replacing
+from csmri_ext.outputs import require_writable_file
 from csmri_ext.training.curves import read_curves
 
 SMOOTHED = 10  # epochs of the loss: masks and sizes differ from one to the next
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("learning_curves.svg"), help="figure (default: %(default)s)")
     parser.add_argument("--table", action="store_true", help="print the validation PSNR as Markdown")
     args = parser.parse_args()
+    require_writable_file(args.out)
     names = [json.loads((run / "run.json").read_text())["name"] for run in args.runs]
     curves = [read_curves(run) for run in args.runs]
     figure = Figure(figsize=(9, 3.4), layout="constrained")

@@ -52,10 +52,15 @@ def main() -> None:
     described = {"architecture": name} | ({"data": ",".join([args.data, *start])} if args.data else {})
     run = {**run, "folder": folder, "data": described.get("data", run["data"])}
     quality = {name: json.loads(Path(file).read_text()) for name, file in (item.split("=", 1) for item in args.quality)}
+    summary = json.loads((args.run / "summary.json").read_text())
     WEIGHTS.mkdir(exist_ok=True)
-    with replacing(WEIGHTS / f"{name}.safetensors") as temporary:
+    # Both, or neither: whatever fails before the end of the inner one leaves the weights and the card as they were.
+    with (
+        replacing(WEIGHTS / f"{name}.safetensors") as new_weights,
+        replacing(WEIGHTS / f"{name}.md") as new_card,
+    ):
         if name == run["name"] and not args.data and not args.fixed_mu:
-            shutil.copyfile(weights, temporary)
+            shutil.copyfile(weights, new_weights)
         else:
             with safe_open(weights, "pt") as file:
                 metadata = file.metadata() or {}
@@ -68,11 +73,8 @@ def main() -> None:
                 state = {key: value for key, value in model.state_dict().items() if key != "data_steps.log_mu"}
                 model = models.build(run["name"], settings)
                 model.load_state_dict(state)
-            save_weights(model, temporary, metadata | described)
-    content = (WEIGHTS / f"{name}.safetensors").read_bytes()
-    text = card(run, json.loads((args.run / "summary.json").read_text()), content, quality, args.note, name)
-    with replacing(WEIGHTS / f"{name}.md") as temporary:
-        temporary.write_text(text)
+            save_weights(model, new_weights, metadata | described)
+        new_card.write_text(card(run, summary, new_weights.read_bytes(), quality, args.note, name))
 
 
 def learned_mu(model: nn.Module) -> list[float]:

@@ -18,6 +18,7 @@ from benchmarks import speed_table
 from benchmarks.alternation import measure_alternation
 from benchmarks.cases import COMPILED, MAIN, all_cases
 from benchmarks.timing import ALLOCATORS, copy_rate, in_fresh_process, machine, side_by_side
+from csmri_ext.outputs import require_writable_file, write_bytes
 
 
 def measure(threads: int, only: str | None, repetitions: int, compiled: bool, rivals: bool) -> dict[str, Any]:
@@ -108,13 +109,17 @@ def main() -> None:
         threads, compiled = options.threads[0], not options.no_compile
         print(json.dumps(measure(threads, options.only, options.repetitions, compiled, not options.ours_only)))
         return
+    for path in filter(None, (options.json, options.page)):
+        require_writable_file(path)
+    if options.page:
+        speed_table.put_after_marker(options.page.read_text(), "")  # no marker: said before anything is measured
     results = json.loads(options.from_json.read_text()) if options.from_json else run_all(options)
     text = speed_table.markdown(results)
     print(text)
     if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
+        write_bytes(options.json, f"{json.dumps(results, indent=1)}\n".encode())
     if options.page:
-        options.page.write_text(speed_table.put_after_marker(options.page.read_text(), text))
+        write_bytes(options.page, speed_table.put_after_marker(options.page.read_text(), text).encode())
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from csmri_ext.bridge.atomic import replacing
 from csmri_ext.data import open_images
+from csmri_ext.outputs import require_writable_file
 from csmri_ext.phantom import phantom
 from csmri_ext.phantom.statistics import (
     FREQUENCIES,
@@ -140,6 +141,8 @@ def main() -> None:
     parser.add_argument("--montage", type=Path, metavar="FILE.png", help="draw phantoms and nothing else")
     parser.add_argument("--columns", type=int, default=6, help="phantoms of each kind in the montage")
     options = parser.parse_args()
+    for path in filter(None, (options.out, options.montage)):
+        require_writable_file(path, options.real)
     if options.montage:
         from PIL import Image
 

@@ -18,6 +18,7 @@ The coils are rings of loops, as trainings draw them; `--broad-coils` are of ano
 from __future__ import annotations
 
 import argparse
+import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.data import open_images
 from csmri_ext.metrics import psnr, ssim
+from csmri_ext.outputs import require_writable_file, write_bytes
 from csmri_ext.phantom import coil_maps
 from csmri_ext.physics import estimate_maps_and_object, make_mask
 from csmri_ext.recon import methods
@@ -70,6 +72,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the masks (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder for quality.json, quality.md and quality.svg")
     args = parser.parse_args()
+    names = ("quality.json", "quality.md", "quality.svg")
+    if args.out:
+        for name in names:
+            require_writable_file(args.out / name, args.files)
     torch.set_num_threads(1)
     networks = chosen_networks(args.networks)
     images = open_images(args.files)
@@ -89,9 +95,9 @@ def main() -> None:
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         listed = {f"{kind} {r}x": {"weight": w, "scores": s} for (kind, r), (w, s) in results.items()}
-        (args.out / "quality.json").write_text(json.dumps(listed, indent=1) + "\n")
-        (args.out / "quality.md").write_text(table(results) + "\n")
-        draw(results, args.out / "quality.svg")
+        contents = (f"{json.dumps(listed, indent=1)}\n".encode(), f"{table(results)}\n".encode(), draw(results))
+        for name, content in zip(names, contents, strict=True):
+            write_bytes(args.out / name, content)
 
 
 def chosen_networks(wanted: str) -> list[Method]:
@@ -239,8 +245,8 @@ def table(results: dict[tuple[str, int], tuple[float | None, Scores]]) -> str:
     return "\n".join([head, *rows(results), f"| mean | | {' | '.join(means)} |"])
 
 
-def draw(results: dict[tuple[str, int], tuple[float | None, Scores]], path: Path) -> None:
-    """Every slice as a point, the mean as a bar, PSNR above SSIM."""
+def draw(results: dict[tuple[str, int], tuple[float | None, Scores]]) -> bytes:
+    """Every slice as a point, the mean as a bar, PSNR above SSIM, as SVG."""
     from matplotlib.figure import Figure
 
     names = list(next(iter(results.values()))[1])
@@ -260,7 +266,9 @@ def draw(results: dict[tuple[str, int], tuple[float | None, Scores]], path: Path
     figure.legend(
         *figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(names), frameon=False
     )
-    figure.savefig(path)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="svg")
+    return drawn.getvalue()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from csmri_ext.bridge.atomic import replacing
 from csmri_ext.iterative.tv import tv
 from csmri_ext.metrics import psnr
 from csmri_ext.models import create
+from csmri_ext.outputs import require_writable_file
 from csmri_ext.phantom import phantom_acquisition
 from csmri_ext.physics import ifft2c, make_mask
 
@@ -44,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs/readme.png"), help="PNG file (default: %(default)s)")
     options = parser.parse_args()
+    require_writable_file(options.out)
     target, found = images()
     mpl.use("agg")
     import matplotlib.pyplot as plt

@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from csmri_ext.bridge.atomic import replacing
 from csmri_ext.data.shards import PhantomSettings, phantom_shards
+from csmri_ext.outputs import require_writable
 
 Array = NDArray[np.floating[Any]]
 SIDE = 256  # of slices of heads, at least
@@ -47,12 +49,14 @@ def main() -> None:
     parser.add_argument("--phantoms", type=int, default=0, help="phantom subjects beside them (default: none)")
     parser.add_argument("--cache", type=Path, default=Path("phantom_images"), help="where drawn phantoms are kept")
     args = parser.parse_args()
+    require_writable(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(args.seed)
 
     def save(name: str, slices: list[Array]) -> None:
         if slices:
-            np.save(args.out / f"{name}.npy", np.stack(slices).astype(np.float32))
+            with replacing(args.out / f"{name}.npy") as temporary, temporary.open("wb") as file:
+                np.save(file, np.stack(slices).astype(np.float32))
             print(f"{name}: {len(slices)} slices of {' x '.join(map(str, slices[0].shape))}")
 
     heads(args.folder, rng, save)

@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))  # benchmarks are not installed
 
 from benchmarks import end_to_end, gpu_all, gpu_table, phantom_statistics, speed_table, whole_volume  # noqa: E402
 from benchmarks.cases import COMPILED, all_cases  # noqa: E402
+from csmri_ext.errors import InputError  # noqa: E402
 from csmri_ext.phantom import phantom  # noqa: E402
 from csmri_ext.phantom.statistics import image_statistics, mean_statistics  # noqa: E402
 
@@ -208,8 +209,32 @@ def test_quality_tunes_tv_on_the_slices_it_judges(tmp_path: Path, monkeypatch: p
     assert tv == max(sum(quality.scores(methods.get("tv"), slices, problems, w)[0]) for w in quality.WEIGHTS)
     results = {("random", 4): (weight, found)}
     assert f"| random 4x | {weight:g} | " in quality.table(results)
-    quality.draw(results, tmp_path / "quality.svg")
-    assert "PSNR" in (tmp_path / "quality.svg").read_text()
+    assert b"PSNR" in quality.draw(results)
+
+
+def test_quality_says_before_it_begins_what_it_cannot_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import quality
+
+    monkeypatch.setattr(quality, "open_images", lambda _: pytest.fail("it has begun"))
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "out" / "quality.md").mkdir(parents=True)
+    for out, why in (("file", "not a directory"), ("out", "it is a folder")):
+        monkeypatch.setattr(sys, "argv", ["quality", "a.npy", "--networks", "dccnn3", "--out", str(tmp_path / out)])
+        with pytest.raises(InputError, match=why):
+            quality.main()
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("option", ["--json", "--page"])
+def test_speed_says_before_it_begins_what_it_cannot_write(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import ops_speed
+
+    monkeypatch.setattr(ops_speed, "run_all", lambda _: pytest.fail("it has begun"))
+    monkeypatch.setattr(sys, "argv", ["ops_speed", option, str(tmp_path)])
+    with pytest.raises(InputError, match="it is a folder"):
+        ops_speed.main()
 
 
 def test_quality_keeps_files_apart_from_the_methods_beside_them(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 # room -> rooms and outside packages it may import (standard library and itself always). Longest prefix wins.
-# `csmri_ext.errors`, `csmri_ext.stopping`, `csmri_ext.plugins` and `csmri_ext.progress` serve every room above the ops.
-BASE = {"numpy", "csmri_ext.errors", "csmri_ext.stopping"}
+# `csmri_ext.errors`, `outputs`, `stopping`, `plugins` and `progress` serve every room above the ops.
+BASE = {"numpy", "csmri_ext.errors", "csmri_ext.outputs", "csmri_ext.stopping"}
 ROOMS = {
     "csmri_ext": {"csmri_ext.*"},  # __init__ names every room, lazily
     "csmri_ext.errors": {"csmri_ext.bridge"},
+    "csmri_ext.outputs": {"csmri_ext.bridge", "csmri_ext.errors"},
     "csmri_ext.progress": {"rich"},
     "csmri_ext.stopping": set(),
     "csmri_ext.plugins": {"csmri_ext.errors"},

@@ -49,6 +49,32 @@ def test_model_card_says_where_weights_are_from(tmp_path: Path, monkeypatch: pyt
     assert "No image of a person was used" in card
 
 
+@pytest.mark.parametrize("without", ["summary.json", "quality.json", "run.json"])
+def test_a_card_that_cannot_be_made_leaves_the_weights_as_they_were(
+    without: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = {"name": "dccnn3", "data": "knees", "seed": 4, "recipe": {**asdict(RECIPES["phantom"]), "steps": 70}}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    (tmp_path / "summary.json").write_text(json.dumps({"steps": 70, "seconds": 3723, "threads": 1}))
+    (tmp_path / "quality.json").write_text(
+        json.dumps({"random 4x": {"weight": 0.01, "scores": {"dccnn3": [[1], [1]]}}})
+    )
+    (tmp_path / "dccnn3.safetensors").write_bytes(b"new numbers")
+    shipped = tmp_path / "weights"
+    shipped.mkdir()
+    for name in ("dccnn3.safetensors", "dccnn3.md"):
+        (shipped / name).write_text("earlier")
+    (tmp_path / without).write_text("{}")
+    monkeypatch.setattr(model_card, "WEIGHTS", shipped)
+    monkeypatch.setattr(sys, "argv", ["model_card", str(tmp_path), "--quality", f"Chest={tmp_path / 'quality.json'}"])
+    with pytest.raises((KeyError, StopIteration)):
+        model_card.main()
+    assert {path.name: path.read_text() for path in shipped.iterdir()} == {
+        "dccnn3.safetensors": "earlier",
+        "dccnn3.md": "earlier",
+    }
+
+
 def test_model_card_ships_learned_mu_as_constants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"cells": 1, "cascades": 2, "channels": 8}
     learned = models.create("nasn_knee", trainable_mu=True, **small)

@@ -32,9 +32,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     OSError
-        The folder does not exist or is not writable; the disk is full.
+        The folder does not exist or is not writable; the disk is full; `path` is a folder, or a device, in whose place
+        a file would come.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise IsADirectoryError(errno.EISDIR, f"is a {'folder' if path.is_dir() else 'device'}", str(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "the folder to write to does not exist", str(path.parent))
     if not os.access(path.parent, os.W_OK):

@@ -15,9 +15,10 @@ from rich.console import Console
 
 from csmri_ext import progress
 from csmri_ext.bridge.first_few import first_few
+from csmri_ext.bridge.mask_file import is_mask_file
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.parser import ArgumentParser, main_of
-from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
+from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins, plugin_files
 from csmri_ext.commands.reading import add_reading_options, reading_of, readings, warn
 from csmri_ext.commands.shared_options import (
     add_bart_weights_option,
@@ -29,17 +30,19 @@ from csmri_ext.commands.shared_options import (
 )
 from csmri_ext.commands.values import acceleration, center_fraction, positive, seed, weight_or_auto
 from csmri_ext.errors import BAD_INPUT, InputError
+from csmri_ext.outputs import existing, require_apart, require_writable
 from csmri_ext.recon.comparison import Plan, add_error_maps, choose_weights, run
-from csmri_ext.recon.inputs import inspect
+from csmri_ext.recon.inputs import files_of, inspect
 from csmri_ext.recon.methods import listing
 from csmri_ext.recon.planning import Request, make_plan
 from csmri_ext.recon.trained_for import training_note
-from csmri_ext.report import provenance
+from csmri_ext.report import provenance, report_files
+from csmri_ext.report import store as results
 from csmri_ext.report.report_files import PLACES, remove_report
 from csmri_ext.report.rows import Comparison
 from csmri_ext.report.seeds import over_seeds
 from csmri_ext.report.statistics import as_provenance, paired_differences
-from csmri_ext.report.store import Store, require_writable
+from csmri_ext.report.store import Store
 from csmri_ext.report.summary import summarise
 from csmri_ext.report.table import print_tables
 
@@ -185,6 +188,8 @@ def _compare(arguments: list[str], program: str) -> int:
     plan = make_plan(request_of(args))
     folder = Path(args.out)
     require_writable(folder)
+    ours = [*existing(folder, (*results.WRITTEN, *report_files.WRITTEN)), *report_files.report_files(folder)]
+    require_apart(ours, _read(args, plan), f"choose another --out than {folder}, where it would be replaced or removed")
     from csmri_ext.metrics import METRIC_VARIANT  # scikit-image takes a second to load; errors above come at once
 
     everything = [*plan.volumes, *plan.validation]
@@ -242,9 +247,22 @@ def _compare(arguments: list[str], program: str) -> int:
     return BAD_INPUT if plan.failed or plan.failed_rows else 0
 
 
+def _read(args: argparse.Namespace, plan: Plan) -> dict[str, list[Path]]:
+    """Everything that is read, by what it is, as `require_apart` takes it."""
+    networks = [method.network for method in plan.methods if method.network is not None]
+    return {
+        "an input": files_of(args.files),
+        "what --tune-on reads": files_of(args.tune_on),
+        "what --sens-maps reads": [Path(args.sens_maps)] if args.sens_maps else [],
+        "what --mask reads": [Path(word) for word in args.mask if is_mask_file(word)],
+        "the weights of a method": [network.file for network in networks if network.file is not None],
+        "what --plugin reads": plugin_files(args.plugin),
+    }
+
+
 def _take_over(store: Store, asked: str) -> int:
     try:
-        return store.resume(or_else=", or replace it with --overwrite")
+        return store.resume(or_else=", or replace it with --overwrite", also=report_files.WRITTEN)
     except InputError as error:
         raise InputError(f"{asked}{error}") from error
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csmri_ext.bridge import Acquisition
+from csmri_ext.bridge.file_marks import file_marks
 from csmri_ext.commands.reading import reading_of, reading_words, tell
 from csmri_ext.commands.shared_options import Add, add_slices_option
 from csmri_ext.commands.values import positive, seed
-from csmri_ext.data.images import Images, open_images
+from csmri_ext.data.images import Images, files_of, open_images
 from csmri_ext.data.shards import PhantomSettings, phantom_shards
 from csmri_ext.errors import InputError, blaming_input
+from csmri_ext.outputs import existing, require_apart, require_outside
 from csmri_ext.progress import stage
 
 if TYPE_CHECKING:
@@ -137,3 +139,32 @@ def words_of_images(args: argparse.Namespace) -> list[str]:
 def described_reading(args: argparse.Namespace) -> str:
     """Write the same for the record of what learns from the images."""
     return shlex.join(words_of_images(args))
+
+
+def marks_of_images(args: argparse.Namespace) -> dict[str, str]:
+    """Tell the files of ``--data`` from others of the same names, for the same record; phantoms have none."""
+    return {} if args.data == [PHANTOM] else file_marks(files_of(args.data))
+
+
+def require_room(args: argparse.Namespace, folder: Path, written: Sequence[str]) -> None:
+    """Refuse an output folder among the images, or where an image would be replaced.
+
+    Parameters
+    ----------
+    args
+        With ``--data``, and ``--validation`` where the command has it.
+    folder
+        Of the run.
+    written
+        Names that it writes there, as `csmri_ext.outputs.existing` takes them.
+
+    Raises
+    ------
+    InputError
+        Names both.
+    """
+    data = [] if args.data == [PHANTOM] else args.data
+    paths = [Path(path) for path in [*data, *(getattr(args, "validation", None) or [])]]
+    require_outside(folder, paths)
+    read = [file for file, _ in files_of(paths)] if paths else []  # of folders too: they may lie in that of the run
+    require_apart(existing(folder, written), {"an input": read}, "choose another --out")

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from csmri_ext.bridge import Acquisition, write_cfl, write_reconstructions
 from csmri_ext.bridge.atomic import replacing
-from csmri_ext.bridge.bart_files.cfl import data_file
 from csmri_ext.bridge.bart_files.header import N_DIMS
 from csmri_ext.bridge.result_records import KEY, Record, as_json, h5_attributes, nifti_extension, npy_line
 from csmri_ext.errors import InputError
+from csmri_ext.outputs import require_apart, written_as
 
 WHITE_PERCENTILE = 99.9  # of the pixels: one hot pixel does not darken the rest
 
@@ -56,30 +56,8 @@ def writer_for(output: Path, source: Path) -> Writer:
     ending = checked_ending(ending, output)
     if not output.parent.is_dir():
         raise InputError(f"{output}: no folder {output.parent}")
-    require_apart(output, source)
+    require_apart(written_as(output), {"the input": [source]})
     return WRITERS[ending]
-
-
-def require_apart(output: Path, read: Path, role: str = "the input") -> None:
-    """Refuse to write a result over what it is made of; `read` may be any name of a pair of BART.
-
-    Raises
-    ------
-    InputError
-        Both are one file.
-    """
-    written = [output, output.with_suffix(".hdr")] if output.suffix == ".cfl" else [output]
-    for file in written:
-        if any(file.exists() and one.exists() and file.samefile(one) for one in (data_file(read), _header_of(read))):
-            raise InputError(f"{file} is {role}: choose another name for the result")
-
-
-def _header_of(read: Path) -> Path:
-    """Name the ``.hdr`` of a pair, BART's or Analyze's, by any of its names."""
-    base = str(read)
-    for ending in (".hdr", ".cfl", ".img"):
-        base = base.removesuffix(ending)
-    return Path(f"{base}.hdr")
 
 
 def as_bart_image(images: NDArray[np.complex64], acquisition: Acquisition) -> NDArray[np.complex64]:

@@ -34,6 +34,12 @@ def load_plugins(words: list[str]) -> None:
         _load(word)
 
 
+def plugin_files(words: list[str]) -> list[Path]:
+    """Files of the modules that ``--plugin`` names, once they are loaded."""
+    found = (getattr(sys.modules.get(word.partition(":")[0]), "__file__", None) for word in words)
+    return [Path(file) for file in found if file]
+
+
 @cache  # a second call would register the same names again
 def _load(word: str) -> None:
     module, colon, function = word.partition(":")

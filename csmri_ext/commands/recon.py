@@ -14,7 +14,7 @@ from csmri_ext.bridge.atomic import clear_leftovers
 from csmri_ext.bridge.bart_files.cfl import data_file
 from csmri_ext.bridge.load import Files
 from csmri_ext.bridge.mask_file import is_mask_file
-from csmri_ext.commands.image_writers import WRITERS, checked_ending, output_file, require_apart, writer_for
+from csmri_ext.commands.image_writers import WRITERS, checked_ending, output_file, writer_for
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.parser import ArgumentParser, main_of
 from csmri_ext.commands.plugin_option import add_plugin_option, load_plugins
@@ -30,6 +30,7 @@ from csmri_ext.commands.shared_options import (
 )
 from csmri_ext.commands.values import acceleration, center_fraction, positive, seed, shard, weight
 from csmri_ext.errors import InputError
+from csmri_ext.outputs import require_apart, written_as
 from csmri_ext.progress import log
 from csmri_ext.recon.bart_networks import of_bart_weights
 from csmri_ext.recon.bart_path import bart_path
@@ -209,6 +210,7 @@ def _recon(arguments: list[str], program: str) -> int:
             args.device,
             difference=difference,
             overwrite=args.overwrite,
+            read=_files_read(args),
         )
     for option in ("format", "shard"):
         if getattr(args, option) is not None:
@@ -217,8 +219,7 @@ def _recon(arguments: list[str], program: str) -> int:
     results = [output, *([output_file(args.error_map)] if args.error_map else [])]
     for result in results:
         writer_for(result, Path(args.input))  # a name that cannot be written says so before anything is compared
-        for option, file in _files_read(args).items():
-            require_apart(result, Path(file), f"what {option} reads")
+        require_apart(written_as(result), _files_read(args))
     if output.resolve() == results[-1].resolve() and args.error_map:
         raise InputError(f"{output}: --error-map needs a name of its own, beside that of the image")
     if not args.overwrite:
@@ -260,11 +261,11 @@ def _method(args: argparse.Namespace) -> Method:
     return of_weights([word])[word]
 
 
-def _files_read(args: argparse.Namespace) -> dict[str, str]:
-    """Files beside the input, by the option that names them."""
+def _files_read(args: argparse.Namespace) -> dict[str, list[Path]]:
+    """Files beside the input, by what they are, as `require_apart` takes them."""
     files = {"--sens-maps": args.sens_maps, "--weights": args.weights, "--bart-weights": args.bart_weights}
     files["--mask"] = args.mask if args.mask and is_mask_file(args.mask) else None
-    return {option: file for option, file in files.items() if file}
+    return {f"what {option} reads": [Path(file)] for option, file in files.items() if file}
 
 
 def _named_by_hash(args: argparse.Namespace) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
@@ -17,7 +16,7 @@ from csmri_ext import progress
 from csmri_ext.bridge.mask_file import is_mask_file, read_mask
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.parser import ArgumentParser, main_of
-from csmri_ext.commands.reading import add_reading_options, reading_of
+from csmri_ext.commands.reading import add_reading_options, reading_of, readings, warn
 from csmri_ext.commands.shared_options import (
     add_common_options,
     add_device_option,
@@ -28,7 +27,9 @@ from csmri_ext.commands.shared_options import (
 from csmri_ext.commands.values import LONGEST_SIDE, positive, processes, seed, whole
 from csmri_ext.errors import InputError, blaming_input, unknown
 from csmri_ext.experiments.experiment import Experiment, ExperimentSetting, experiments
-from csmri_ext.experiments.figures import FIGURE_FILES
+from csmri_ext.experiments.how_made import how_made
+from csmri_ext.experiments.results_folder import NETWORKS, TABLE_FILE, WRITTEN, discard_earlier, require_room
+from csmri_ext.outputs import require_writable
 from csmri_ext.progress import spent, stage
 from csmri_ext.recon import methods
 from csmri_ext.recon.evaluate import Problems, evaluate
@@ -39,7 +40,7 @@ from csmri_ext.report import provenance
 from csmri_ext.report.completeness import completeness
 from csmri_ext.report.rows import ChosenWeight
 from csmri_ext.report.sheet import FORMATS
-from csmri_ext.report.store import ROWS_FILE, Store, require_writable
+from csmri_ext.report.store import ROWS_FILE, Store
 
 if TYPE_CHECKING:
     from csmri_ext.experiments.images import Prepared
@@ -52,7 +53,6 @@ PROGRAM = "csmri reproduce"
 DESCRIPTION = """Train and test the networks of a published table on your images, and print both. Killed, the same
 command goes on."""
 PAPER, OURS = "paper", "ours"
-NETWORKS = "networks"  # folder of the trainings
 SMALLEST = 16  # four halvings of a U-net
 _side = whole(SMALLEST, LONGEST_SIDE)
 
@@ -114,12 +114,13 @@ def _reproduce(arguments: list[str], program: str) -> int:
     require_writable(folder)
     import torch
 
-    from csmri_ext.experiments.images import prepare, volumes_of
+    from csmri_ext.experiments.images import files_below, prepare, volumes_of
     from csmri_ext.experiments.training import Training
     from csmri_ext.metrics import METRIC_VARIANT
 
     if args.threads:
         torch.set_num_threads(args.threads)
+    require_room(files_below(args.data), folder)
     images = prepare(
         args.data,
         experiment,
@@ -140,6 +141,7 @@ def _reproduce(arguments: list[str], program: str) -> int:
         "seed": args.seed,
         "slices": args.slices,
         "split": images.describe(),
+        "files": images.files,
         "mask seed": "file name",
     }
     with blaming_input():
@@ -150,8 +152,12 @@ def _reproduce(arguments: list[str], program: str) -> int:
     done = 0
     if not args.estimate or (folder / ROWS_FILE).exists():  # an estimate alone claims no folder
         folder.mkdir(parents=True, exist_ok=True)
-        done = store.resume(or_else=", or replace it with --overwrite")
+        done = store.resume(or_else=", or replace it with --overwrite", also=WRITTEN)
     log = progress.log()
+    told = readings(images.opened)
+    for line in told:
+        log.print(line, markup=False, highlight=False, soft_wrap=True)
+    notes = [*experiment.notes, *told, *warn(images.opened)]
     counts = " + ".join(f"{len(names)} {part}" for part, names in images.describe().items())
     log.print(f"{experiment.title}: {counts} volumes, {done} results from before", markup=False, highlight=False)
     store.provenance |= {
@@ -159,7 +165,7 @@ def _reproduce(arguments: list[str], program: str) -> int:
         **provenance.environment(None),
         "metric": METRIC_VARIANT,
         "published": {name: asdict(numbers) for name, numbers in experiment.networks.items()},
-        "notes": list(experiment.notes),
+        "notes": notes,
         "planned": planned(experiment, volumes),
     }
     training = Training(
@@ -197,20 +203,6 @@ def planned(experiment: Experiment, volumes: Sequence[Volume]) -> list[dict[str,
         {"method": name, "mask": mask, "acceleration": acceleration, "volumes": those}
         for (name, mask, acceleration), those in labels.items()
     ]
-
-
-def discard_earlier(store: Store) -> None:
-    """Remove what an earlier run has left in the folder; a folder that holds no results of ours stays as it is."""
-    if not (store.folder / ROWS_FILE).is_file():
-        return
-    store.discard_earlier()
-    if (store.folder / ROWS_FILE).exists():  # somebody else's file of that name
-        return
-    for record in sorted((store.folder / NETWORKS).glob("*/*/run.json")):  # other files there are somebody's
-        shutil.rmtree(record.parent, ignore_errors=True)
-    for pattern in FIGURE_FILES:
-        for path in store.folder.glob(pattern):
-            path.unlink()
 
 
 def _acquisitions(text: str | None) -> list[str] | None:
@@ -354,13 +346,17 @@ def publish(
     from csmri_ext.experiments.figures import draw_box_plots, draw_convergence, draw_panels, draw_sweep
     from csmri_ext.experiments.tables import print_experiment, write_table
 
+    made = how_made(experiment, store.rows, store.provenance["masks"])
+    store.provenance["notes"] = list(dict.fromkeys([*store.provenance["notes"], *made]))
     store.write()
     console = Console() if sys.stdout.isatty() else Console(width=180)
     missing = completeness(store.rows, store.provenance).headline()
     if missing:
         console.print(missing, style="bold", markup=False, highlight=False, soft_wrap=True)
     print_experiment(experiment, store.rows, images.format, console, real=images.real)
-    table = write_table(experiment, store.rows, images.format, store.folder / "table.csv", real=images.real)
+    for line in made:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    table = write_table(experiment, store.rows, images.format, store.folder / TABLE_FILE, real=images.real)
     figures = [
         draw_box_plots(store),
         draw_convergence(experiment, training, store.folder),

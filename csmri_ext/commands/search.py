@@ -15,7 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from csmri_ext.bridge.atomic import clear_leftovers
 from csmri_ext.bridge.folder_lock import working_alone
-from csmri_ext.commands.image_options import add_image_options, chosen_images, described_reading
+from csmri_ext.commands.image_options import (
+    add_image_options,
+    chosen_images,
+    described_reading,
+    marks_of_images,
+    require_room,
+)
 from csmri_ext.commands.machine import checked_device
 from csmri_ext.commands.model_options import add_set_option, typed
 from csmri_ext.commands.next_steps import after_search
@@ -40,9 +46,10 @@ from csmri_ext.data.images import first_filled
 from csmri_ext.errors import InputError, blaming_input, unknown
 from csmri_ext.models.genotypes import Genotype
 from csmri_ext.models.options import fields_of
+from csmri_ext.outputs import require_free
 from csmri_ext.progress import INTERVAL, log, remaining
 from csmri_ext.search.derive import COMPARISONS
-from csmri_ext.search.folder import SearchFolder
+from csmri_ext.search.folder import MARKS, WRITTEN, SearchFolder
 from csmri_ext.search.run import Report, run
 from csmri_ext.search.search import OPTIMIZERS, PAPER, Search, SearchSettings
 from csmri_ext.search.supernet import SPACES
@@ -157,14 +164,18 @@ def _search(argv: Sequence[str], program: str) -> int:
     settings = _settings(args)
     search = Search(settings, device)
     console = log()
+    require_room(args, args.out, WRITTEN)
     images = chosen_images(args, console, coils=args.coils != [1])
     if len(images.parts) < 2:
         raise InputError("one volume: the search needs at least two, one for the weights and one for the alphas")
     for_weights, for_alphas = _halves(images, args)
     steps = len(for_weights)
+    require_free(args.out, WRITTEN, MARKS)
     with working_alone(args.out):
         clear_leftovers(args.out, recursive=True)
-        folder = SearchFolder(args.out, _description(args, images, steps), described_reading(args))
+        folder = SearchFolder(
+            args.out, _description(args, images, steps), described_reading(args), marks_of_images(args)
+        )
         resumed = folder.resume(search)
         at = f"epoch {len(search.history) + 1}, step {search.done + 1}" if resumed else "the beginning"
         console.print(

@@ -14,7 +14,9 @@ from csmri_ext.commands.image_options import (
     add_image_options,
     chosen_images,
     described_reading,
+    marks_of_images,
     open_and_tell,
+    require_room,
 )
 from csmri_ext.commands.machine import checked_device, require_gpus
 from csmri_ext.commands.model_options import add_set_option
@@ -177,6 +179,7 @@ def _train(arguments: list[str], program: str) -> int:
     import torch
 
     from csmri_ext.training import Run, fit
+    from csmri_ext.training.run_files import WRITTEN, weights_name
     from csmri_ext.training.self_supervised import LOSS
 
     recipe = _recipe(args)
@@ -189,6 +192,8 @@ def _train(arguments: list[str], program: str) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     without_reference = recipe.loss == LOSS
+    folder = args.out or Path("runs") / name
+    require_room(args, folder, (*WRITTEN, weights_name(name)))
     train, validation, held = _scans(args) if without_reference else _images(args, coils=recipe.coils != (1,))
     if not without_reference:
         ny, nx = first_filled(train, range(len(train)))[1].shape[-2:]
@@ -197,12 +202,13 @@ def _train(arguments: list[str], program: str) -> int:
     if note:
         sys.stderr.write(f"{note}\n")
     run = Run(
-        folder=args.out or Path("runs") / name,
+        folder=folder,
         name=name,
         recipe=recipe,
         seed=args.seed,
         data=_described_data(args),
         reading=described_reading(args),
+        files=marks_of_images(args),
         steps_per_epoch=args.steps_per_epoch,
         validate_every=args.validate_every,
         accelerator={"cuda": "gpu"}.get(args.device, args.device),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from csmri_ext.bridge.atomic import clear_leftovers, replacing
 from csmri_ext.data.images import Images, ImageVolume
+from csmri_ext.outputs import require_free
 from csmri_ext.phantom.subjects import phantom_volume
 
 _SETTINGS = "phantom.json"
@@ -82,7 +83,7 @@ def phantom_shards(
     Raises
     ------
     ValueError
-        No volumes; or the folder holds volumes of other settings.
+        No volumes; or the folder holds volumes of other settings, or files of these names that are no phantoms.
     OSError
         The folder cannot be written.
     """
@@ -92,8 +93,9 @@ def phantom_shards(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     clear_leftovers(folder)
-    _claim(folder, settings)
     paths = [folder / f"{settings.name(number)}.npy" for number in range(n_volumes)]
+    require_free(folder, [path.name for path in paths], (_SETTINGS,))
+    _claim(folder, settings)
     missing = [number for number, path in enumerate(paths) if not path.is_file()]
     ready = n_volumes - len(missing)
     for _ in _drawn(folder, settings, missing, workers):

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from csmri_ext.experiments.experiment import FLOPS_SIZE, Experiment
 from csmri_ext.experiments.tables import cost
+from csmri_ext.outputs import write_bytes
 from csmri_ext.recon.panels import build_panels
 from csmri_ext.recon.sampling import Sampling
 from csmri_ext.recon.volumes import Volume
@@ -22,7 +23,7 @@ from csmri_ext.report.display import error_factor
 from csmri_ext.report.figures import recon_figure
 from csmri_ext.report.rows import Row
 from csmri_ext.report.sheet import FORMATS, METHOD_COLORS, SCREEN_DPI, Sheet, every_format, style
-from csmri_ext.report.store import Store, write_bytes
+from csmri_ext.report.store import Store
 from csmri_ext.report.summary import Setting, summarise
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from csmri_ext.bridge import Acquisition
 from csmri_ext.bridge.acquisition import LazyStack
+from csmri_ext.bridge.file_marks import file_marks
 from csmri_ext.bridge.first_few import first_few
 from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.bridge.load import Files
 from csmri_ext.data import Images, ImageVolume, open_images, split_by_volume
+from csmri_ext.data.images import files_of
 from csmri_ext.data.transforms import center_section
 from csmri_ext.errors import InputError
 from csmri_ext.experiments.experiment import SIZES, Experiment
@@ -37,6 +39,10 @@ class Prepared:
         ``"fastMRI HDF5"`` or ``"NIfTI"``.
     real
         Whether the images have no phase.
+    opened
+        Names of the files of all three parts, and what was read of them.
+    files
+        Which files they are, see `csmri_ext.bridge.file_marks`.
     """
 
     train: Images
@@ -44,6 +50,8 @@ class Prepared:
     test: Images
     format: str
     real: bool
+    opened: list[tuple[str, Acquisition]] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
 
     def describe(self) -> dict[str, list[str]]:
         """Names of the volumes of each part."""
@@ -97,7 +105,7 @@ def prepare(
     FileFormatError
         A file that cannot be used.
     """
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name.lower().endswith(ENDINGS))
+    files = files_below(folder)
     if not files:
         raise InputError(f"{folder}: no {', '.join(ENDINGS)} files below it; the paper has {experiment.images}")
     reading = reading or Files()
@@ -113,10 +121,18 @@ def prepare(
     real = not coils and (magnitude or formats[0] == "NIfTI" or max(a.n_coils for a in opened) > 1)
     side = size or SIZES[formats[0]]
     parts = []
-    for part in open_images(files, slices=slices, coils=coils, reading=reading).parts:
+    read: dict[str, Acquisition] = {}
+    for part in open_images(files, slices=slices, coils=coils, reading=reading, opened=read.__setitem__).parts:
         parts.append(ImageVolume(part.name, part.n_slices, partial(_fitted, part.read, side, magnitude)))
-    train, validation, test = _split(parts, patients, experiment, seed, n_patients)
-    return Prepared(train, validation, test, formats[0], real)
+    train, validation, test = split = _split(parts, patients, experiment, seed, n_patients)
+    taken = [part.name for images in split for part in images.parts]
+    marks = file_marks((file, name) for file, name in files_of(files) if name in set(taken))
+    return Prepared(train, validation, test, formats[0], real, [(name, read[name]) for name in taken], marks)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """List the files of images below a folder."""
+    return sorted(file for file in folder.rglob("*") if file.is_file() and file.name.lower().endswith(ENDINGS))
 
 
 def volumes_of(images: Images) -> list[volumes.Volume]:

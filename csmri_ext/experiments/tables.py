@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from csmri_ext.experiments.experiment import FLOPS_SIZE, Experiment, ExperimentSetting, Published
+from csmri_ext.outputs import write_bytes
 from csmri_ext.report.rows import Row
-from csmri_ext.report.store import write_bytes
 from csmri_ext.report.summary import three_digits
 
 COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (

@@ -12,6 +12,7 @@ from csmri_ext.experiments.experiment import Experiment, ExperimentSetting
 from csmri_ext.experiments.images import Prepared
 from csmri_ext.recon.methods import Method, as_method
 from csmri_ext.recon.network_method import Network
+from csmri_ext.training.run_files import weights_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,7 +51,7 @@ class Training:
 
     def weights(self, experiment: Experiment, setting: ExperimentSetting, network: str) -> Path:
         """File that a finished run leaves."""
-        return self.run_folder(setting, network) / f"{experiment.model(network)}.safetensors"
+        return self.run_folder(setting, network) / weights_name(experiment.model(network))
 
 
 def train(
@@ -88,6 +89,7 @@ def train(
             model,
             recipe,
             seed=training.seed,
+            files={part.name: images.files[part.name] for part in images.train.parts if part.name in images.files},
             data=f"{experiment.title}; {len(images.train.parts)} volumes, {images.format}",
             steps_per_epoch=min(training.steps_per_epoch, recipe.steps),
             validate_every=1,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from csmri_ext.bridge.atomic import clear_leftovers
 from csmri_ext.bridge.file_errors import FileFormatError
 from csmri_ext.bridge.load import BY_EXTENSION
 from csmri_ext.errors import BAD_INPUT, InputError, expected_errors, one_line
+from csmri_ext.outputs import require_apart, written_as
 from csmri_ext.progress import log, stage
 
 # (process, processes, process of this node) of torchrun, which SLURM may have started, then of SLURM itself
@@ -28,6 +29,7 @@ def reconstruct_folder(
     *,
     difference: Callable[[Path, Path], str | None] | None = None,
     overwrite: bool = False,
+    read: Mapping[str, Iterable[Path]] | None = None,
 ) -> int:
     """Reconstruct all files below `source` that have no result yet.
 
@@ -50,6 +52,8 @@ def reconstruct_folder(
         same. Without it every result that is there counts as done.
     overwrite
         Redo results that differ.
+    read
+        Files that are read besides, as `require_apart` takes them.
 
     Returns
     -------
@@ -58,10 +62,10 @@ def reconstruct_folder(
     Raises
     ------
     InputError
-        No files; two files whose results would have one name; results among the inputs; results that other settings
+        No files; two files whose results would have one name; results among what is read; results that other settings
         made, without `overwrite`: then nothing is done.
     """
-    tasks = results_of(source, output, ending)
+    tasks = results_of(source, output, ending, read)
     part, parts = shard or shard_of_process(os.environ)
     tasks = dict(list(tasks.items())[part::parts])
     clear_leftovers(output, recursive=True)
@@ -107,13 +111,15 @@ def reconstruct_folder(
     return BAD_INPUT if failed else 0
 
 
-def results_of(source: Path, output: Path, ending: str) -> dict[Path, Path]:
+def results_of(
+    source: Path, output: Path, ending: str, read: Mapping[str, Iterable[Path]] | None = None
+) -> dict[Path, Path]:
     """Pair every supported file below `source` with its result, in the order of their names.
 
     Raises
     ------
     InputError
-        No files; two files whose results would have one name; results among the inputs.
+        No files; two files whose results would have one name; results among the inputs, or among what is read besides.
     """
     if output.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{output} lies in the input folder: choose another place for the results")
@@ -134,12 +140,11 @@ def results_of(source: Path, output: Path, ending: str) -> dict[Path, Path]:
                 f"{sources[result]} and {file} would both become {result}: put them into different folders"
             )
         sources[result], pairs[file] = file, result
-    inputs = {file.resolve() for file in pairs}
-    for result in pairs.values():
-        if result.resolve() in inputs:
-            raise InputError(
-                f"{result} is an input, and a result would be there too: choose another place for the results"
-            )
+    require_apart(
+        (file for result in pairs.values() for file in written_as(result)),
+        {"an input, and a result would be there too": pairs, **(read or {})},
+        "choose another place for the results",
+    )
     if not pairs:
         raise InputError(f"{source}: the folder holds no file that can be read ({', '.join(BY_EXTENSION)})")
     return pairs

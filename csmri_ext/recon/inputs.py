@@ -55,7 +55,7 @@ def open_volumes(
         If a file is damaged and `failed` is not given, or there is no other.
     """
     files = files or Files()
-    found = [file for path in paths for file in _files(Path(path))]
+    found = files_of(paths)
     files = files.of_many() if len(found) > 1 else files
     volumes = []
     for file, label in zip(found, _labels(found), strict=True):
@@ -73,6 +73,17 @@ def open_volumes(
     if not volumes and found:
         raise InputError(f"none of the {len(found)} files can be read{_last(failed)}")
     return volumes
+
+
+def files_of(paths: Sequence[str]) -> list[Path]:
+    """List files, and the supported files of folders, as `open_volumes` opens them.
+
+    Raises
+    ------
+    InputError
+        A folder holds nothing that can be read.
+    """
+    return [file for path in paths for file in _files(Path(path))]
 
 
 def phantom_volumes(seed: int, n_slices: int | float | None) -> tuple[list[Volume], list[Volume]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from csmri_ext.bridge.file_marks import what_changed
+
 
 def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Compare the provenance of an earlier run with that of this one; empty where this one may go on.
@@ -22,7 +24,11 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def _of_settings(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     keys = [*earlier, *(key for key in now if key not in earlier)]
-    return [
+    changed = None
+    if "files" in keys:  # what is learnt from; an older version did not say it
+        keys.remove("files")
+        changed = what_changed(earlier["files"], now.get("files", {})) if "files" in earlier else None
+    return ([f"of the data {changed}"] if changed else []) + [
         f"{key} {earlier.get(key)!r} then, {now.get(key)!r} now" for key in keys if earlier.get(key) != now.get(key)
     ]
 

@@ -12,6 +12,8 @@ from typing import Any
 
 JOURNAL_FILE = "results.jsonl"
 LOCK_FILE = ".lock"
+_BEGINNINGS = (b'{"claim": ', b'{"row": ')
+_FIRST = max(map(len, _BEGINNINGS))
 
 
 class Journal:
@@ -26,6 +28,20 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.path = folder / JOURNAL_FILE
         self._lock = folder / LOCK_FILE
+
+    def is_used(self) -> bool:
+        """Whether a run of ours was in this folder."""
+        return self._lock.exists()
+
+    def marks(self) -> list[str]:
+        """Name the journal where it is one of ours; it may have been cut off in its first line."""
+        try:
+            with self.path.open("rb") as file:
+                begins = file.read(_FIRST)
+        except OSError:
+            return []
+        ours = any(begins == begin[: len(begins)] for begin in _BEGINNINGS)
+        return [JOURNAL_FILE] if ours else []
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from csmri_ext.outputs import write_bytes
 from csmri_ext.report import display
 from csmri_ext.report.box_plots import box_plots
 from csmri_ext.report.completeness import completeness
@@ -24,7 +25,6 @@ from csmri_ext.report.rows import Comparison, Panel
 from csmri_ext.report.seeds import over_seeds
 from csmri_ext.report.sheet import ALL_COLORS, every_format
 from csmri_ext.report.statistics import HOW, Difference, conclusion, paired_differences
-from csmri_ext.report.store import write_bytes
 from csmri_ext.report.summary import Group, Setting, summarise
 from csmri_ext.report.verdict import verdict
 from csmri_ext.report.viewer import data_uri, fits_page, viewer_data

@@ -12,6 +12,13 @@ FIGURES, PANELS = "images", "panels"
 PLACES = ("auto", "inside", "beside")
 """Where the images of the viewer lie: inside the page, or in files beside it; auto takes the page while they fit."""
 
+WRITTEN = (
+    *(PAGE, "table.tex", "table.csv"),
+    *(f"{FIGURES}/{stem}.{kind}" for stem in ("recon-*", "error-*", "boxplots") for kind in ("png", "pdf", "svg")),
+    f"{PANELS}/*",
+)
+"""Names that a report may have in its folder, as `csmri_ext.outputs.existing` takes them."""
+
 _LISTED = re.compile(r'<meta name="files" content="([^"]*)">')
 _NAME = re.compile(r"[^/\\\0]+")
 _HEAD = 2**20  # characters at the start of a page that hold the list

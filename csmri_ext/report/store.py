@@ -6,8 +6,7 @@ import hashlib
 import json
 import math
 import re
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csmri_ext.bridge import CflError, from_bart, read_cfl, to_bart, write_cfl
-from csmri_ext.bridge.atomic import clear_leftovers, replacing
-from csmri_ext.errors import InputError, naming, one_line
+from csmri_ext.bridge.atomic import clear_leftovers
+from csmri_ext.errors import InputError
+from csmri_ext.outputs import require_free, write_bytes
 from csmri_ext.report.completeness import completeness
 from csmri_ext.report.differences import differences
-from csmri_ext.report.journal import Journal
+from csmri_ext.report.journal import JOURNAL_FILE, Journal
 from csmri_ext.report.rows import ChosenWeight, Row
 from csmri_ext.report.rows_as_csv import as_csv
 
@@ -31,39 +31,12 @@ SLICE_COLUMNS = ("method", "mask", "acceleration", "volume", "slice", "psnr", "s
 FEW_ROWS = 64  # so many are written out at each row
 LONGEST_PART = 90  # characters of a volume's or a method's name in the name of a file
 RECON_FOLDER, ERROR_FOLDER = "recons", "errors"
+WRITTEN = (
+    *(ROWS_FILE, TABLE_FILE, SLICES_FILE, JOURNAL_FILE),
+    *(f"{folder}/*{ending}" for folder in (RECON_FOLDER, ERROR_FOLDER) for ending in (".cfl", ".hdr")),
+)
+"""Names that a store may write in its folder, as `csmri_ext.outputs.existing` takes them."""
 _LISTS = {"slice_psnr", "slice_ssim", "details"}  # what does not fit into a cell of a table
-
-
-def write_bytes(path: Path, content: bytes) -> Path:
-    """Write `path` as a whole or not at all, and return it.
-
-    Raises
-    ------
-    OSError
-        If the disk is full or the folder cannot be written; it names `path`, and nothing is left behind.
-    """
-    with naming(path), replacing(path) as temporary:
-        temporary.write_bytes(content)
-    return path
-
-
-def require_writable(path: Path) -> None:
-    """Prove that a folder can be created or written, by a nameless file in the part of it that exists.
-
-    Raises
-    ------
-    InputError
-        If it is a file, lies below a file, cannot be written, or the disk is full.
-    """
-    existing = path
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    try:
-        with tempfile.TemporaryFile(dir=existing) as probe:
-            probe.write(b"0")
-    except OSError as error:
-        reason = one_line(OSError(error.errno, error.strerror))
-        raise InputError(f"cannot write into the output folder {path}: {reason}") from error
 
 
 class Store:
@@ -110,7 +83,7 @@ class Store:
         """Folder of their estimated errors, where these were asked for; the files have the same names."""
         return self.folder / ERROR_FOLDER
 
-    def resume(self, or_else: str = "") -> int:
+    def resume(self, or_else: str = "", also: Sequence[str] = ()) -> int:
         """Claim the folder, and take over the rows of earlier runs of the same settings on the same inputs.
 
         A row whose images were cut off, by a full disk or a power failure, is left out and listed in `damaged`.
@@ -119,6 +92,8 @@ class Store:
         ----------
         or_else
             What the command offers besides its earlier settings and another folder, for the message.
+        also
+            Names that the command writes into the folder besides `WRITTEN`.
 
         Returns
         -------
@@ -127,19 +102,25 @@ class Store:
         Raises
         ------
         InputError
-            If settings or inputs differ (the message says which), or the file cannot be read.
+            If settings or inputs differ (the message says which), or the file cannot be read; or there are no results,
+            but files that would be replaced.
         """
         path = self.folder / ROWS_FILE
+        if not self._journal.is_used():  # nobody of ours was here, and none leaves a lock behind who is refused
+            self._require_free(also)
         clear_leftovers(self.folder, recursive=True)
         with self._journal.locked():
             try:
                 earlier = self._on_disk()
                 now = self._jsonable(self.provenance)
                 if earlier is None:
+                    self._require_free(also)
                     self._journal.append({"claim": now})
                     return 0
                 rows, then = earlier
                 different = differences(then, now)
+            except InputError:
+                raise
             except (KeyError, TypeError, AttributeError, ValueError) as error:
                 raise InputError(
                     f"{path} is not a results file of this program ({error}); choose another --out"
@@ -155,21 +136,33 @@ class Store:
         return len(self._rows)
 
     def discard_earlier(self) -> bool:
-        """Remove what earlier runs have written into this folder, and nothing else; False for results of others."""
+        """Remove what earlier runs have written into this folder, and nothing else; False where nothing is ours.
+
+        The folder stays claimed, whatever happens next: what is left of the earlier run is known to be ours.
+        """
+        if not self._journal.is_used() and not (self.folder / ROWS_FILE).exists():
+            return False
         with self._journal.locked():
             try:
                 earlier = self._on_disk()
                 names = [] if earlier is None else [row.details["recon"] for row in earlier[0]]
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 return False  # leave everything alone
+            if earlier is None:
+                return False
+            self._journal.clear()
+            self._journal.append({"claim": self._jsonable(self.provenance)})
             for name in names:
                 for data in (self.recons / Path(name).name, self.errors / Path(name).name):
                     data.unlink(missing_ok=True)
                     data.with_suffix(".hdr").unlink(missing_ok=True)
             for name in (ROWS_FILE, TABLE_FILE, SLICES_FILE):
                 (self.folder / name).unlink(missing_ok=True)
-            self._journal.clear()
         return True
+
+    def _require_free(self, also: Sequence[str]) -> None:
+        """Refuse to replace files where no run of ours has left its results or its claim."""
+        require_free(self.folder, [*WRITTEN, *also], (ROWS_FILE, *self._journal.marks()))
 
     def refresh(self) -> None:
         """Take over the rows that other processes have finished since."""
@@ -277,6 +270,8 @@ class Store:
         entries = self._journal.entries()
         if not path.exists() and not entries:
             return None
+        if not path.exists() and not self._journal.marks():
+            raise ValueError(f"and {JOURNAL_FILE} is not one of its journals")
         document: dict[str, Any] = {"rows": [], "provenance": {}}
         if path.exists():
             document = json.loads(path.read_text(encoding="utf-8"))

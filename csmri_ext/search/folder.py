@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from shutil import copyfile
@@ -11,6 +11,9 @@ from typing import Any
 import torch
 
 from csmri_ext.bridge.atomic import replacing
+from csmri_ext.bridge.file_marks import what_changed
+from csmri_ext.bridge.folder_lock import LOCK_FILE
+from csmri_ext.data.reading_words import same_reading
 from csmri_ext.errors import InputError, naming
 from csmri_ext.models.genotypes import write_genotype
 from csmri_ext.models.torch_files import read_objects
@@ -18,6 +21,13 @@ from csmri_ext.search.curves import alpha_figure, write_alphas, write_epochs
 from csmri_ext.search.drawing import draw_cell, save_figure
 from csmri_ext.search.search import Search
 
+CHECKPOINT = "search.ckpt"
+WRITTEN = (
+    *(CHECKPOINT, "genotype.json", "cell.png", "cell.svg", "cells/epoch_*"),
+    *("alphas.csv", "alphas.png", "alphas.svg", "epochs.csv"),
+)
+"""Names of a search in its folder, as `csmri_ext.outputs.existing` takes them."""
+MARKS = (CHECKPOINT, LOCK_FILE)
 _BEGIN_ANEW = ": move it away, and the same command begins anew; or choose another folder"
 
 
@@ -35,16 +45,24 @@ class SearchFolder:
         Description of the data, part of the checkpoint: a search continues with the same data only.
     reading
         The options that say how their files are read, and which slices; part of the checkpoint as well.
+    files
+        Which files they are, see `csmri_ext.bridge.file_marks`; part of the checkpoint as well.
     """
 
-    def __init__(self, path: str | PathLike[str], data: Sequence[str] = (), reading: str = "") -> None:
-        self.path, self.data, self.reading = Path(path), list(data), reading
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        data: Sequence[str] = (),
+        reading: str = "",
+        files: Mapping[str, str] | None = None,
+    ) -> None:
+        self.path, self.data, self.reading, self.files = Path(path), list(data), reading, dict(files or {})
         (self.path / "cells").mkdir(parents=True, exist_ok=True)
 
     @property
     def checkpoint(self) -> Path:
         """The file that the search continues from."""
-        return self.path / "search.ckpt"
+        return self.path / CHECKPOINT
 
     def write_epoch(self, search: Search) -> None:
         """Write everything after an epoch; the checkpoint last, so that it never is ahead of the other files."""
@@ -66,7 +84,8 @@ class SearchFolder:
     def save(self, search: Search) -> None:
         """Write the checkpoint."""
         with naming(self.checkpoint), replacing(self.checkpoint) as temporary:
-            torch.save({"search": search.state_dict(), "data": self.data, "reading": self.reading}, temporary)
+            state = {"search": search.state_dict(), "data": self.data, "reading": self.reading, "files": self.files}
+            torch.save(state, temporary)
 
     def resume(self, search: Search) -> bool:
         """Continue a search from the checkpoint; False where there is none.
@@ -84,7 +103,12 @@ class SearchFolder:
             differing = next((f"{a!r} instead of {b!r}" for a, b in zip(there, here, strict=False) if a != b), "")
             told = differing or f"{len(there)} entries instead of {len(here)}"
             raise InputError(f"{self.path} holds a search on other data ({told}): choose another folder")
-        if state["reading"] != self.reading:
+        changed = what_changed(state["files"], self.files)
+        if changed:
+            raise InputError(
+                f"{self.path} holds a search on other data of this name ({changed}): choose another folder"
+            )
+        if not same_reading(state["reading"], self.reading):
             read = f"reading {state['reading']!r}, not {self.reading!r}"
             raise InputError(f"{self.path} holds a search with {read}: choose another folder")
         try:
@@ -100,6 +124,7 @@ class SearchFolder:
             state = read_objects(self.checkpoint, "a checkpoint")
         except InputError as error:
             raise InputError(f"{self.checkpoint} is not the checkpoint of a search ({error}){_BEGIN_ANEW}") from error
-        if not isinstance(state, dict) or not {"search", "data"} <= set(state) <= {"search", "data", "reading"}:
+        known = {"search", "data", "reading", "files"}
+        if not isinstance(state, dict) or not {"search", "data"} <= set(state) <= known:
             raise InputError(f"{self.checkpoint} is not the checkpoint of a search{_BEGIN_ANEW}")
-        return {"reading": self.reading, **state}  # an older version did not say it
+        return {"reading": self.reading, "files": self.files, **state}  # an older version did not say it

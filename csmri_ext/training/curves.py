@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from csmri_ext.bridge.atomic import replacing
+from csmri_ext.training.run_files import CURVES
 
 _LOSS, _PSNR = ("loss_epoch", "training loss"), ("val_psnr", "validation PSNR (dB)")
 _RESIDUAL = ("val_residual", "error of held-back samples")
@@ -53,7 +54,7 @@ def draw_curves(folder: Path) -> Path:
             axes.set_yscale("log")
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
-    path = folder / "curves.png"
+    path = folder / CURVES
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     return path

@@ -23,13 +23,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from csmri_ext.bridge.atomic import clear_leftovers, replacing
+from csmri_ext.bridge.file_marks import what_changed
 from csmri_ext.bridge.folder_lock import working_alone
 from csmri_ext.bridge.mask_file import is_mask_file, read_mask
 from csmri_ext.data.images import Images
+from csmri_ext.data.reading_words import same_reading
 from csmri_ext.errors import InputError, one_line
 from csmri_ext.models import Description, save_weights
 from csmri_ext.models.stored_names import differences, named_as
 from csmri_ext.models.torch_files import read_objects
+from csmri_ext.outputs import require_free
 from csmri_ext.physics import describe_mask
 from csmri_ext.progress import is_silent
 from csmri_ext.training.clock import Clock
@@ -37,9 +40,8 @@ from csmri_ext.training.curves import draw_curves
 from csmri_ext.training.datamodule import ReconstructionData
 from csmri_ext.training.module import ReconstructionTask
 from csmri_ext.training.recipes import Recipe
+from csmri_ext.training.run_files import CHECKPOINT, MARKS, PREVIOUS, RUN, SUMMARY, WRITTEN, weights_name
 from csmri_ext.training.self_supervised import LOSS, SelfSupervisedData, SelfSupervisedTask
-
-_RUN, _CHECKPOINT, _PREVIOUS = "run.json", "last.ckpt", "previous.ckpt"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Run:
         Where the images are from, in words, for the record.
     reading
         The options that say how their files are read, and which slices; for the record.
+    files
+        Which files they are, see `csmri_ext.bridge.file_marks`; none for phantoms.
     steps_per_epoch
         Steps between checkpoints.
     validate_every
@@ -80,6 +84,7 @@ class Run:
     seed: int = 0
     data: str = ""
     reading: str = ""
+    files: dict[str, str] = field(default_factory=dict)
     steps_per_epoch: int = 200
     validate_every: int = 5
     accelerator: str = "auto"
@@ -99,7 +104,7 @@ class _WholeFiles(TorchCheckpointIO):
         with replacing(path) as temporary:
             super().save_checkpoint(checkpoint, temporary, storage_options)
             if Path(path).is_file():
-                Path(path).replace(Path(path).with_name(_PREVIOUS))
+                Path(path).replace(Path(path).with_name(PREVIOUS))
 
 
 def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDArray[np.complex64]], run: Run) -> Path:
@@ -122,14 +127,17 @@ def fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[NDA
     Raises
     ------
     InputError
-        The folder holds a run with other settings; the first one that differs is named. Or the loss or the weights are
-        not finite: the checkpoints of before are kept.
+        The folder holds a run with other settings or of other files, the first one that differs is named; or it holds
+        what no run of ours has made and this one would replace. Or the loss or the weights are not finite: the
+        checkpoints of before are kept.
     OSError
         Another process trains in the folder, or it cannot be written.
     ValueError
         A batch that the devices cannot share.
     """
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # the others are of the same training
+    if first:
+        require_free(run.folder, WRITTEN, MARKS)
     with working_alone(run.folder) if first else nullcontext():
         clear_leftovers(run.folder)
         return _fit(create, train, validation, run)
@@ -151,7 +159,7 @@ def _fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[ND
         train, validation, run.recipe, steps_per_epoch=run.steps_per_epoch, seed=run.seed, workers=run.workers
     )
     clock = Clock(run.recipe.steps)
-    weights = run.folder / f"{run.name}.safetensors"
+    weights = run.folder / weights_name(run.name)
     checkpoint = _checkpoint(run.folder)
     found = None if checkpoint is None else _read_checkpoint(checkpoint, network)
     done = _finished(found, run.recipe.steps)
@@ -200,7 +208,7 @@ def _fit(create: Callable[[], nn.Module], train: Images, validation: Sequence[ND
 
 def _checkpoint(folder: Path) -> Path | None:
     """Find the last checkpoint; a kill between the two renames of a save leaves only the one before."""
-    return next((path for path in (folder / _CHECKPOINT, folder / _PREVIOUS) if path.is_file()), None)
+    return next((path for path in (folder / CHECKPOINT, folder / PREVIOUS) if path.is_file()), None)
 
 
 def _finished(checkpoint: dict[str, Any] | None, steps: int) -> dict[str, Any] | None:
@@ -216,7 +224,7 @@ def _read_checkpoint(path: Path, network: nn.Module) -> dict[str, Any]:
     InputError
         It is not; says what can be done about it.
     """
-    other = path.with_name(_PREVIOUS)
+    other = path.with_name(PREVIOUS)
     rest = f"goes on from {other}" if path != other and other.is_file() else "begins anew"
     advice = f": move it away, and the same command {rest}; or choose another folder"
     try:
@@ -271,7 +279,7 @@ def _callbacks(run: Run, clock: Clock) -> list[Callback]:
         clock,
         ModelCheckpoint(
             dirpath=run.folder,
-            filename=_CHECKPOINT.removesuffix(".ckpt"),
+            filename=CHECKPOINT.removesuffix(".ckpt"),
             enable_version_counter=False,
             every_n_epochs=1,
             save_on_train_epoch_end=True,
@@ -292,6 +300,7 @@ def _described(run: Run) -> dict[str, Any]:
         "overrides": run.overrides,
         "data": run.data,
         "reading": run.reading,
+        "files": run.files,
         "seed": run.seed,
         "steps_per_epoch": run.steps_per_epoch,
         "precision": run.precision,
@@ -306,17 +315,22 @@ def _described(run: Run) -> dict[str, Any]:
 
 def _claim(run: Run) -> None:
     """Write the settings of a new run, or compare those of the old one; only the number of steps may change."""
-    path, wanted = run.folder / _RUN, _described(run)
+    path, wanted = run.folder / RUN, _described(run)
     if path.is_file():
         record = _record(path)
-        # An older version did not say how files are read, and had in a recipe what is usual now.
+        # An older version did not say how files are read nor which they are, and had in a recipe what is usual now.
         usual = json.loads(json.dumps(asdict(Recipe(steps=0))))
-        before = {"reading": wanted["reading"], **record, **usual, **record["recipe"]}
+        before = {"reading": wanted["reading"], "files": wanted["files"], **record, **usual, **record["recipe"]}
+        changed = what_changed(before["files"], wanted["files"])
+        if changed and before["data"] == wanted["data"]:
+            raise InputError(f"{run.folder} holds a run on other data of this name ({changed}): choose another folder")
+        if same_reading(before["reading"], wanted["reading"]):
+            before["reading"] = wanted["reading"]
         for key, value in {**wanted, **wanted["recipe"]}.items():
             old = before.get(key)
-            if key not in ("recipe", "steps") and old != value:
+            if key not in ("recipe", "steps", "files") and old != value:
                 raise InputError(f"{run.folder} holds a run with {key} {old!r}, not {value!r}: choose another folder")
-    elif (weights := run.folder / f"{run.name}.safetensors").exists():
+    elif (weights := run.folder / weights_name(run.name)).exists():
         raise InputError(f"{weights} is there, and not of a run in this folder: choose another folder for the run")
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(wanted, indent=1) + "\n")
@@ -334,6 +348,8 @@ def _record(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text())
         if not isinstance(found["recipe"], dict):
             raise TypeError("its recipe is no mapping")
+        if not isinstance(found.get("files", {}), dict):
+            raise TypeError("its files are no mapping")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(
             f"{path} is not the record of a training ({one_line(error)}): choose another folder, or move the file "
@@ -351,5 +367,5 @@ def _write_summary(run: Run, clock: Clock, steps: int) -> None:
         "val_psnr": None,
         **clock.validation,
     }
-    with replacing(run.folder / "summary.json") as temporary:
+    with replacing(run.folder / SUMMARY) as temporary:
         temporary.write_text(json.dumps(summary, indent=1) + "\n")

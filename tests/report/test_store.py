@@ -10,8 +10,9 @@ import pytest
 
 from csmri_ext.bridge import read_cfl
 from csmri_ext.errors import InputError
+from csmri_ext.outputs import require_writable, write_bytes
 from csmri_ext.report.rows import Row
-from csmri_ext.report.store import Store, require_writable, write_bytes
+from csmri_ext.report.store import Store
 
 SETTINGS = {"mask seed": 1, "tv weight": "auto"}
 INPUTS = [{"volume": "a.png", "sha256": "00", "slices": [0, 2]}]

@@ -107,3 +107,16 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path, monkeypatch
     with pytest.raises(InputError, match="is not the checkpoint of a search"):
         folder.resume(Search(settings()))
     assert not Path("executed").exists()
+
+
+def test_other_files_of_the_same_names_are_other_data(tmp_path: Path) -> None:
+    search = Search(settings())
+    files = {"a.h5": "10 bytes, 0123456789abcdef"}
+    SearchFolder(tmp_path, ["data"], "--slices 50%", files).save(search)
+    assert SearchFolder(tmp_path, ["data"], "--slices 50%", files).resume(search)
+    with pytest.raises(InputError, match=r"on other data of this name \(a.h5 is another file now\)"):
+        SearchFolder(tmp_path, ["data"], "--slices 50%", {"a.h5": "11 bytes"}).resume(search)
+    state = torch.load(tmp_path / "search.ckpt", weights_only=False)
+    del state["files"]  # as an earlier version wrote it
+    torch.save({**state, "reading": "--slices 0.5"}, tmp_path / "search.ckpt")
+    assert SearchFolder(tmp_path, ["data"], "--slices 50%", files).resume(search)

@@ -310,3 +310,44 @@ def test_gradients_are_clipped(tmp_path: Path, images: tuple[Images, Images], mo
     monkeypatch.setattr(ReconstructionTask, "on_train_batch_end", after_step)
     fit(small, *images, run(tmp_path, recipe=replace(RECIPE, steps=1, clip=1e-4)))
     assert norms == [pytest.approx(1e-4, rel=1e-3)]
+
+
+# what is learnt from, and what is there
+
+
+def test_a_run_on_other_files_of_the_same_names_is_refused(tmp_path: Path) -> None:
+    files = {"a.h5": "10 bytes, 0123456789abcdef", "b.h5": "10 bytes, 0123456789abcdee"}
+    here = run(tmp_path, data="knee", reading="--slices 50% --axes 'slice y x'", files=files)
+    _claim(here)
+    _claim(here)
+    for other, why in (
+        ({**files, "b.h5": "10 bytes, ffffffffffffffff"}, "b.h5 is another file now"),
+        ({"a.h5": files["a.h5"]}, "b.h5 is no longer there"),
+        ({**files, "c.h5": "1 bytes"}, "c.h5 is new"),
+    ):
+        with pytest.raises(InputError, match=rf"a run on other data of this name \({why}\): choose another folder"):
+            _claim(replace(here, files=other))
+
+
+def test_runs_that_an_earlier_version_recorded_go_on(tmp_path: Path) -> None:
+    here = run(tmp_path, data="knee", reading="--slices 50% --axes 'slice y x'", files={"a.h5": "10 bytes"})
+    _claim(here)
+    record = json.loads((tmp_path / "run.json").read_text())
+    del record["files"]
+    for reading in ("--axes 'slice y x' --slices 0.5", "--axes 'slice y x' --slices 50%"):
+        (tmp_path / "run.json").write_text(json.dumps({**record, "reading": reading}))
+        _claim(here)
+        assert json.loads((tmp_path / "run.json").read_text())["files"] == {"a.h5": "10 bytes"}
+    for reading in ("--axes 'slice y x' --slices 0.6", "--axes 'slice y x' --slices 50", "--axes 'slice y x'", "'"):
+        (tmp_path / "run.json").write_text(json.dumps({**record, "reading": reading}))
+        with pytest.raises(InputError, match="holds a run with reading"):
+            _claim(here)
+
+
+@pytest.mark.parametrize("name", ["curves.png", "summary.json", "csv/part_000", "tensorboard"])
+def test_a_run_replaces_no_file_of_somebody_else(name: str, tmp_path: Path, images: tuple[Images, Images]) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=f"holds {name}, which would be replaced, and no run.json of a run"):
+        fit(small, *images, run(tmp_path))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]

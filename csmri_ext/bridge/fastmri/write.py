@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -138,16 +138,37 @@ def write_reconstructions(
 @contextmanager
 def _new_file(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Open a file that replaces `path` when it is complete; what the disk refused becomes an OSError naming `path`."""
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, _Disk(temporary) as disk:
         try:
-            with h5py.File(temporary, "w") as file:
+            with h5py.File(disk, "w") as file:
                 yield file
-        except (OSError, RuntimeError) as error:  # HDF5 hides the number of the system's error in its message
-            number = re.search(r"errno = (\d+)", str(error))
-            if number is None:
-                raise
-            code = int(number[1])
-            raise OSError(code, os.strerror(code), os.fspath(path)) from error
+        finally:
+            if disk.refused is not None:
+                raise OSError(disk.refused.errno, disk.refused.strerror, os.fspath(path)) from disk.refused
+
+
+class _Disk(io.FileIO):
+    """A file that keeps what the disk refuses to itself: HDF5 crashes the process where a file cannot be closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self.refused: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            rest = memoryview(data).cast("B")
+            while self.refused is None and len(rest):  # the system may take a part
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.refused = error
+        return memoryview(data).nbytes
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size) if self.refused is None else self.tell()
+        except OSError as error:
+            self.refused = error
+            return self.tell()
 
 
 def _copy_slices(dataset: h5py.Dataset, stack: NDArray[Any] | LazyStack) -> dict[str, float]:
