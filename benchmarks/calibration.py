@@ -1,7 +1,7 @@
 """Coil sensitivities: quality and time of our estimates, of ``bart ecalib`` and, where it is installed, of SigPy.
 
     python -m benchmarks.calibration [FILES...] [--size N] [--phantoms N] [--lines 24,12,8,5] [--noise S] [--tv]
-                                     [--sigpy-python PYTHON] [--repetitions N]
+                                     [--echo N] [--follow] [--sigpy-python PYTHON] [--repetitions N]
 
 Phantoms: every fourth column and some in the middle, 8 coils, noise; PSNR of the reconstruction with each set of maps
 against the image without noise. Files: a tenth of the acquired samples outside the calibration region is held back, and
@@ -27,11 +27,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.timing import machine
-from csmri_ext.bridge import BartError, ecalib, load
+from csmri_ext.bridge import BartError, load
 from csmri_ext.iterative.tv import tv
 from csmri_ext.phantom import phantom_acquisition
 from csmri_ext.phantom.subjects import ANATOMIES
 from csmri_ext.physics import calibration_block, cg_sense, estimate_sens_maps, fft2c
+from csmri_ext.recon.bart_methods import ecalib_around_echo
 
 Estimate = Callable[[NDArray[np.complex64], NDArray[np.bool_]], tuple[NDArray[np.complex64], float]]  # maps, seconds
 N_COILS = 8
@@ -53,6 +54,8 @@ def main() -> None:
     add("--size", type=int, default=256)
     add("--phantoms", type=int, default=6, help="number of phantoms")
     add("--lines", default="24,12,8,5", help="columns of the calibration region")
+    add("--echo", type=int, default=0, metavar="N", help="columns by which the echo is off the middle")
+    add("--follow", action="store_true", help="with --echo: the fully sampled columns lie around it, not in the middle")
     add("--noise", type=float, default=0.005, help="standard deviation, the brightest tissue about 1")
     add("--tv", action="store_true", help="reconstruct with total variation too")
     add("--sigpy-python", metavar="PYTHON", help="interpreter that has sigpy")
@@ -67,7 +70,8 @@ def main() -> None:
             print_held_back(path, ways)
         return
     for lines in map(int, arguments.lines.split(",")):
-        print_phantoms(ways, arguments.size, arguments.phantoms, lines, arguments.noise, arguments.tv)
+        shifts = arguments.echo, arguments.echo if arguments.follow else 0
+        print_phantoms(ways, arguments.size, arguments.phantoms, lines, arguments.noise, arguments.tv, shifts)
 
 
 def all_ways(sigpy_python: str | None, repetitions: int) -> dict[str, Estimate]:
@@ -79,22 +83,31 @@ def all_ways(sigpy_python: str | None, repetitions: int) -> dict[str, Estimate]:
         )
 
     ways: dict[str, Estimate] = {name: ours(name) for name in ("espirit", "low_resolution", "adaptive")}
-    ways["bart ecalib"] = lambda kspace, _: _clocked(lambda: np.asarray(ecalib(kspace)))
+    ways["bart ecalib"] = lambda kspace, mask: _clocked(lambda: ecalib_around_echo(kspace, mask))
     if sigpy_python:
         ways["sigpy"] = lambda kspace, mask: _sigpy(sigpy_python, kspace, mask)
     return {name: partial(_best, estimate, repetitions) for name, estimate in ways.items()}
 
 
 def print_phantoms(
-    ways: Mapping[str, Estimate], size: int, n_phantoms: int, lines: int, noise: float, with_tv: bool
+    ways: Mapping[str, Estimate],
+    size: int,
+    n_phantoms: int,
+    lines: int,
+    noise: float,
+    with_tv: bool,
+    shifts: tuple[int, int] = (0, 0),
 ) -> None:
-    """Print medians over phantoms, and the least difference to ``bart ecalib``."""
+    """Print medians over phantoms, and the least difference to ``bart ecalib``.
+
+    `shifts`: columns by which the echo, and those in the calibration region, are off the middle.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     scores: dict[str, list[list[float]]] = {name: [] for name in ways}
     for seed in range(n_phantoms):
         kspace, target = _phantom(size, seed, noise)
-        mask = _columns(size, lines)
-        kspace = kspace * mask
+        mask = _columns(size, lines, shifts[1])
+        kspace = np.roll(kspace, shifts[0], -1) * mask
         for name, estimate in ways.items():
             maps, duration = estimate(kspace, mask)
             seconds[name].append(duration)
@@ -158,9 +171,9 @@ def _phantom(size: int, seed: int, noise: float) -> tuple[NDArray[np.complex64],
     return kspace + np.float32(noise) * (draw[0] + 1j * draw[1]), np.asarray(scan.target[0])
 
 
-def _columns(size: int, lines: int) -> NDArray[np.bool_]:
+def _columns(size: int, lines: int, shift: int = 0) -> NDArray[np.bool_]:
     mask = np.zeros(size, bool)
-    mask[size // 2 - lines // 2 :][:lines] = True
+    mask[size // 2 + shift - lines // 2 :][:lines] = True
     mask[1::4] = True
     return mask
 

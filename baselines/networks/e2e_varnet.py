@@ -28,7 +28,8 @@ class E2EVarNet(ChannelNetwork):
 
     In k-space, as published: ``k <- k - w M (k - y) - F S U(S^H F^H k)``, from y. F is unitary, so that on coil images
     x it is ``x <- x + w F^H M (y - F x) - S U(S^H x)``: one fused data step a cascade and no other transform. S is
-    what `sens_net` makes of the fully sampled centre of k-space. 29,936,966 parameters with two channels.
+    what `sens_net` makes of the fully sampled centre of k-space, around the echo unless `as_published`. 29,936,966
+    parameters with two channels.
 
     The image that fastMRI scores is the magnitude ``rss(model.coil_images(kspace, mask))``. What the model returns is
     complex: the coil images combined by the sensitivities that were given, ``sum conj(S) x / sum |S|^2``. None given: a
@@ -54,6 +55,7 @@ class E2EVarNet(ChannelNetwork):
     """
 
     channels_last: ClassVar[bool] = False
+    needs_sens_maps: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -106,7 +108,8 @@ class E2EVarNet(ChannelNetwork):
             highest = x.abs().amax((-3, -2, -1), keepdim=True)
             scale = torch.where(highest > 0, highest / self.peak, 1)
         measured, x = measured / scale, x / scale
-        own = self.sens_net(ifft2c(measured * low_frequencies(mask, kspace)), self._phase(x, sens_maps))
+        low = low_frequencies(mask, measured, around_echo=not self.as_published)
+        own = self.sens_net(ifft2c(measured * low), self._phase(x, sens_maps))
         prepared = prepare_data_consistency(measured, mask)
         for cascade in self.cascades:
             assert isinstance(cascade, VarNetBlock)
@@ -221,7 +224,7 @@ def combined(coil_images: Tensor, sens_maps: Tensor | None) -> Tensor:
     return (sens_maps.conj() * coil_images).sum(-3) / torch.where(energy > 0, energy, 1)
 
 
-def low_frequencies(mask: Tensor, kspace: Tensor) -> Tensor:
+def low_frequencies(mask: Tensor, kspace: Tensor, *, around_echo: bool = False) -> Tensor:
     """Find the fully sampled centre of k-space from which the sensitivities are estimated.
 
     For columns it is fastMRI's: ``2 m`` of them around the centre, m the shorter of the two runs of sampled columns
@@ -233,29 +236,45 @@ def low_frequencies(mask: Tensor, kspace: Tensor) -> Tensor:
     mask
         bool, broadcasts to `kspace`.
     kspace
-        ``(batch, coils, ny, nx)``.
+        ``(batch, coils, ny, nx)``, zero where nothing was acquired.
+    around_echo
+        Take the same around the strongest sample of each slice, where that has more samples.
 
     Returns
     -------
         bool, broadcasts to `kspace`.
     """
     ny, nx = kspace.shape[-2:]
+    none = torch.zeros((1, 1), dtype=torch.long, device=mask.device)
+    middle = _around(mask, ny, nx, none, none)
+    if not around_echo:
+        return middle
+    place = kspace.abs().square().sum(1).flatten(1).argmax(1)[:, None, None, None]
+    own = _around(mask, ny, nx, place // nx - ny // 2, place % nx - nx // 2)
+    sizes = [found.expand(kspace.shape).sum((-2, -1), keepdim=True).amax(1, keepdim=True) for found in (own, middle)]
+    return torch.where(sizes[0] > sizes[1], own, middle)
+
+
+def _around(mask: Tensor, ny: int, nx: int, down: Tensor, right: Tensor) -> Tensor:
+    """Find the window around a sample that lies so many rows and columns off the middle, ``(..., 1, 1)``."""
     plane = mask.expand(*mask.shape[:-2], ny, nx)
-    y, x = _distance(ny, mask), _distance(nx, mask)
+    row = torch.arange(ny, device=mask.device)[:, None] - down
+    column = torch.arange(nx, device=mask.device) - right
+    x, y = _distance(column, nx), _distance(row, ny)
     columns, rows = plane.all(-2, keepdim=True), plane.all(-1, keepdim=True)
-    by_columns = _window(nx, _first_missing(columns, x), x)
-    by_rows = _window(ny, _first_missing(rows, y[:, None]), y[:, None])
-    half = _first_missing(plane, torch.maximum(y[:, None], x))
-    square = _window(nx, half, x) & _window(ny, half, y[:, None])
+    by_columns = _window(column, nx, _first_missing(columns, x))
+    by_rows = _window(row, ny, _first_missing(rows, y))
+    half = _first_missing(plane, torch.maximum(y, x))
+    square = _window(column, nx, half) & _window(row, ny, half)
     # by comparison: an index would fix the size in a compiled function
-    column = (columns | (torch.arange(nx, device=mask.device) != nx // 2)).all(-1, keepdim=True)
-    row = (rows | (torch.arange(ny, device=mask.device)[:, None] != ny // 2)).all(-2, keepdim=True)
-    return torch.where(column, by_columns, torch.where(row, by_rows, square))
+    whole_column = (columns | (column != nx // 2)).all(-1, keepdim=True)
+    whole_row = (rows | (row != ny // 2)).all(-2, keepdim=True)
+    return torch.where(whole_column, by_columns, torch.where(whole_row, by_rows, square))
 
 
-def _distance(n: int, like: Tensor) -> Tensor:
+def _distance(index: Tensor, n: int) -> Tensor:
     """How many samples lie between a position and the border ``n // 2 - 1 | n // 2``, on its own side of it."""
-    index = torch.arange(n, device=like.device) - n // 2
+    index = index - n // 2
     return torch.where(index < 0, -1 - index, index)
 
 
@@ -265,9 +284,8 @@ def _first_missing(flags: Tensor, distance: Tensor) -> Tensor:
     return torch.where(flags, beyond, distance).amin((-2, -1), keepdim=True)
 
 
-def _window(n: int, half: Tensor, distance: Tensor) -> Tensor:
-    """``2 half`` positions around the centre as fastMRI counts them, at least one: ``(..., 1, n)``, ``(..., n, 1)``."""
+def _window(index: Tensor, n: int, half: Tensor) -> Tensor:
+    """``2 half`` positions around the centre as fastMRI counts them, at least one, as positions lie in `index`."""
     width = (2 * half).clamp(min=1)
     start = (n - width + 1) // 2
-    index = torch.arange(n, device=distance.device).reshape(distance.shape if distance.ndim == 2 else (1, n))
     return (index >= start) & (index < start + width)

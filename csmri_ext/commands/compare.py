@@ -199,8 +199,9 @@ def _compare(arguments: list[str], program: str) -> int:
         plan.keep(inspect(everything, reading.advance, plan.failed))
     if not plan.volumes:
         raise InputError("none of FILES can be used")
+    plan.describe_masks()
     left_out = plan.left_out
-    if not any(plan.samplings(volume) for volume in plan.volumes):
+    if not plan.pairs():
         raise InputError("; ".join(left_out))
     folder.mkdir(parents=True, exist_ok=True)
     store = Store(folder, plan.settings, [volume.describe() for volume in plan.volumes], plan.masks)
@@ -283,7 +284,8 @@ def notes(plan: Plan, files: Sequence[str]) -> list[str]:
         names = ", ".join(first_few(without, 5))
         texts.append(f"{names}: no fully sampled reference, so no image metric; see the k-space residual")
     texts += [f"{m.name}: untrained, its weights are random" for m in plan.methods if not m.trained]
-    applied = {sampling for volume in plan.volumes for sampling in plan.samplings(volume)}
+    pairs = plan.pairs()
+    applied = {sampling for _, sampling in pairs}
     unfamiliar = training_note(
         plan.methods,
         sorted({sampling.kind for sampling in applied if sampling.kind in mask_kinds()}),
@@ -291,7 +293,6 @@ def notes(plan: Plan, files: Sequence[str]) -> list[str]:
         max(volume.acquisition.n_coils for volume in plan.volumes),
     )
     texts += [unfamiliar] if unfamiliar else []
-    pairs = [(volume, sampling) for volume in plan.volumes for sampling in plan.samplings(volume)]
     texts += plan.setup.notes(pairs, plan.methods)
     empty = [f"{len(volume.skipped)} of {volume.label}" for volume in plan.volumes if volume.skipped]
     texts += [f"empty slices left out: {', '.join(first_few(empty, 5))}"] if empty else []

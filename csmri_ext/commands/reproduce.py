@@ -35,7 +35,7 @@ from csmri_ext.recon import methods
 from csmri_ext.recon.evaluate import Problems, evaluate
 from csmri_ext.recon.problem import TV_WEIGHT
 from csmri_ext.recon.sampling import Sampling
-from csmri_ext.recon.shared_setup import Setup
+from csmri_ext.recon.shared_setup import Setup, grouped, where
 from csmri_ext.report import provenance
 from csmri_ext.report.completeness import completeness
 from csmri_ext.report.rows import ChosenWeight
@@ -318,10 +318,13 @@ def run(
         for volume, sampling in zip(volumes, samplings, strict=True):
             fixed = ChosenWeight(TV_WEIGHT, "the NasN paper's")
             setup.weights[sampling, volume.label] = {"tv": fixed}
+        pairs = list(zip(volumes, samplings, strict=True))
+        for text in grouped([(where(*pair), setup.echo_note(*pair)) for pair in pairs]):
+            log.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
         for name in (*experiment.methods, *experiment.networks):
             pending = [
                 (volume, sampling)
-                for volume, sampling in zip(volumes, samplings, strict=True)
+                for volume, sampling in pairs
                 if store.find(name, sampling.kind, sampling.acceleration, volume.label) is None
             ]
             if not pending:

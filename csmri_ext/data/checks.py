@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from csmri_ext.bridge import looks_dc_at_corner
 from csmri_ext.bridge.conventions import has_peak, image_axis, looks_like_coils, looks_like_spokes
 from csmri_ext.bridge.fourier import ifft2c
-from csmri_ext.physics import calibration_block
+from csmri_ext.physics import calibration_block, find_echo
+from csmri_ext.physics.mask_properties import SMALLEST_BLOCK, holds
 
 NEAR_ZERO = 1e-7  # below this fraction of the largest sample, "not exactly zero" is rounding: float32 has 7 digits
 CLEARLY = 2.0  # one side must hold this many times the energy of the other
@@ -180,9 +181,15 @@ def check_readout(
 
 
 def check_sampling(
-    mask: NDArray[np.bool_] | None, axes: tuple[str, str] = ("y", "x"), coverage: NDArray[np.bool_] | None = None
+    mask: NDArray[np.bool_] | None,
+    axes: tuple[str, str] = ("y", "x"),
+    coverage: NDArray[np.bool_] | None = None,
+    kspace: NDArray[Any] | None = None,
 ) -> Iterator[Finding]:
-    """Describe the sampling: along which axis, what fraction, how wide the fully sampled centre is."""
+    """Describe the sampling: along which axis, what fraction, how wide the fully sampled centre is.
+
+    It lies around the strongest sample of each slice of `kspace`; None: around the middle.
+    """
     if mask is None:
         part = (
             f" on a part without holes, {100 * float(coverage.mean()):.0f} % of k-space" if coverage is not None else ""
@@ -193,8 +200,7 @@ def check_sampling(
     extent = f"{100 * fraction:.1f} % of k-space, acceleration {1 / fraction:.2f}"
     if mask.ndim == 1:
         yield Finding("OK", "sampling", f"columns along x (nx = {mask.size}): {extent}")
-        (columns,) = calibration_block(mask)
-        yield _calibration(count(columns.stop - columns.start, "column"), columns.stop - columns.start)
+        yield _calibration(mask, kspace)
         return
     rows_only = bool((mask == mask[:, :1]).all())
     if rows_only:
@@ -206,8 +212,7 @@ def check_sampling(
         )
         return
     yield Finding("OK", "sampling", f"two-dimensional pattern: {extent}")
-    height, width = (block.stop - block.start for block in calibration_block(mask))
-    yield _calibration(f"{height} x {width}", min(height, width))
+    yield _calibration(mask, kspace)
 
 
 def check_mask(mask: NDArray[np.bool_] | None) -> Iterator[Finding]:
@@ -216,14 +221,39 @@ def check_mask(mask: NDArray[np.bool_] | None) -> Iterator[Finding]:
         yield Finding("warning", "mask", "densest at index 0, not in the centre: apply fftshift to it, or to the data")
 
 
-def _calibration(extent: str, width: int) -> Finding:
-    if width >= 4:
-        return Finding("OK", "calibration", f"fully sampled centre of {extent}")
-    return Finding(
-        "note",
-        "calibration",
-        f"fully sampled centre of only {extent}: too small to estimate coil sensitivities from it",
-    )
+def _calibration(mask: NDArray[np.bool_], kspace: NDArray[Any] | None) -> Finding:
+    """Describe the block that sensitivities would be estimated from: of several slices, the one that is worst off."""
+    middle = tuple(n // 2 for n in mask.shape)
+    echoes = [None] if kspace is None else [find_echo(np.where(mask, one, 0)) for one in kspace]
+    return min((_block_around(mask, middle if echo is None else echo[-mask.ndim :]) for echo in echoes), key=_goodness)
+
+
+def _goodness(finding: Finding) -> tuple[int, int]:
+    return ["note", "OK"].index(finding.level), len(finding.text) if finding.level == "OK" else 0
+
+
+def _block_around(mask: NDArray[np.bool_], echo: tuple[int, ...]) -> Finding:
+    block = calibration_block(mask, echo if mask.ndim == 2 else (0, *echo))  # type: ignore[arg-type]
+    sides = [one.stop - one.start for one in block]
+    extent = count(sides[0], "column") if mask.ndim == 1 else " x ".join(map(str, sides))
+    if min(sides) < SMALLEST_BLOCK:
+        return Finding(
+            "note",
+            "calibration",
+            f"fully sampled centre of only {extent}: too small to estimate coil sensitivities from it; --sens-maps "
+            "FILE gives them",
+        )
+    place = f"row {echo[0]}, column {echo[1]}" if mask.ndim == 2 else f"column {echo[0]}"
+    if not holds(block, echo):  # type: ignore[arg-type]
+        return Finding(
+            "note",
+            "calibration",
+            f"fully sampled centre of {extent}, and the echo, at {place}, is not in it: coil sensitivities are "
+            "estimated without it; --sens-maps FILE gives better ones",
+        )
+    beside = [abs(at - n // 2) > 1 for at, n in zip(echo, mask.shape, strict=True)]
+    where = f" around the echo at {place}" if any(beside) else ""
+    return Finding("OK", "calibration", f"fully sampled centre of {extent}{where}")
 
 
 def check_padding(kspace: NDArray[Any], mask: NDArray[np.bool_] | None) -> Iterator[Finding]:
@@ -309,7 +339,7 @@ def _central_block(kspace: NDArray[Any]) -> NDArray[Any]:
     """Keep the fully sampled centre and set the rest to zero."""
     acquired = (kspace != 0).any(axis=(0, 1))
     block = np.zeros_like(kspace)
-    rows, columns = calibration_block(acquired)
+    rows, columns = (slice(0, 1), *calibration_block(acquired, find_echo(kspace)))[-2:]
     block[..., rows, columns] = kspace[..., rows, columns]
     return block
 

@@ -100,7 +100,7 @@ def _content(acquisition: Acquisition, chosen: Sequence[int]) -> Iterator[Findin
         yield check_center(kspace, axes, simulated=simulated)
         yield from check_image_center(kspace, undersampled=mask is not None)
         yield from check_readout(kspace, axes, simulated=simulated, mask=mask)
-    yield from check_sampling(mask, axes, acquisition.attrs.get("coverage"))
+    yield from check_sampling(mask, axes, acquisition.attrs.get("coverage"), kspace)
     yield from check_mask(mask)
     yield from check_padding(kspace, mask)
     yield check_scale(kspace)

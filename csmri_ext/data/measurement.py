@@ -187,10 +187,14 @@ def _random_maps(shape: tuple[int, ...], n_coils: int, rng: np.random.Generator)
 
 def _estimated(kspace: Tensor, mask: Tensor, otherwise: Tensor, *, cropped: bool) -> Tensor:
     try:
-        return estimate_sens_maps(kspace, mask, cropped=cropped)
+        return estimate_sens_maps(kspace, mask, cropped=cropped, told=_note_outside)
     except ValueError as error:  # too few lines in the centre, which a drawn mask may have
         note_once(f"where sensitivities cannot be estimated, the true ones serve: {error}", "true sensitivities")
         return otherwise
+
+
+def _note_outside(text: str) -> None:
+    note_once(text, "echo outside")
 
 
 def _strip(target: Tensor, rows: int, rng: np.random.Generator) -> slice:

@@ -13,15 +13,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from csmri_ext.bridge.acquisition import Acquisition, middle_slices
+from csmri_ext.bridge.file_errors import EmptySliceError
 from csmri_ext.bridge.load import Files
 from csmri_ext.data.dataset import Masks
 from csmri_ext.data.images import Images, ImageVolume, files_of, first_filled
 from csmri_ext.errors import InputError
-from csmri_ext.physics import calibration_shortfall, estimate_sens_maps, fft2c, ifft2c
+from csmri_ext.physics import calibration_shortfall, estimate_sens_maps, fft2c, find_echo, ifft2c
 from csmri_ext.physics.held_back import hold_back
+from csmri_ext.progress import note_once
 
 VALIDATION_SHARE = 0.2  # of the samples of a slice that its validation holds back
 _MOST_TRIES = 20
+WAY_OUT = "files with sensitivities of their own need no such centre (csmri train has no --sens-maps)"
 
 
 class Scan(NamedTuple):
@@ -109,9 +112,16 @@ def _require_center(acquisition: Acquisition, name: str) -> None:
     """Refuse coils that cannot be calibrated before anything has been learnt, not when their turn comes."""
     if acquisition.mask is None or acquisition.n_coils == 1 or acquisition.sens_maps is not None:
         return
-    reason = calibration_shortfall(np.asarray(acquisition.mask), acquisition.matrix_size)
+    mask, shape = np.asarray(acquisition.mask), acquisition.matrix_size
+    reason = calibration_shortfall(mask, shape)
+    if reason:  # around the middle; the lines may lie around an echo elsewhere
+        try:
+            middle = np.asarray(acquisition.kspace[acquisition.n_slices // 2])
+        except EmptySliceError:
+            middle = np.zeros((1, *shape))
+        reason = calibration_shortfall(mask, shape, find_echo(np.where(mask, middle, 0)))
     if reason:
-        raise InputError(f"{name}: {reason}")
+        raise InputError(f"{name}: {reason}; {WAY_OUT}")
 
 
 def _scan(acquisition: Acquisition, first: int, i: int) -> Scan:
@@ -213,10 +223,11 @@ class HeldBackSamples(Dataset[HeldBackSample]):
         kspace = kspace * mask
         maps = scan.sens_maps
         if kspace.ndim == 3 and maps is None:
+            told = partial(_note_outside, scan.name)
             try:
-                maps = estimate_sens_maps(kspace, mask, cropped=False)
+                maps = estimate_sens_maps(kspace, mask, cropped=False, told=told)
             except ValueError as error:
-                raise InputError(f"{scan.name}: coil sensitivities: {error}") from error
+                raise InputError(f"{scan.name}: coil sensitivities: {error}; {WAY_OUT}") from error
         if 0 < strip < mask.shape[0] and bool((mask == mask[:1]).all()):
             first = int(rng.integers(mask.shape[0] - strip + 1))
             kept = slice(first, first + strip)
@@ -227,8 +238,12 @@ class HeldBackSamples(Dataset[HeldBackSample]):
         if splits:
             fixed = np.random.default_rng([self.seed, 14, number, int(rng.integers(splits))])
             seed = int(fixed.integers(2**31))
-        seen, judged = hold_back(mask, share, torch.Generator().manual_seed(seed))
+        seen, judged = hold_back(mask, share, torch.Generator().manual_seed(seed), [find_echo(kspace)])
         return HeldBackSample(kspace, seen, judged, maps)
+
+
+def _note_outside(name: str, text: str) -> None:
+    note_once(f"{name}: {text}", f"{name}: echo")
 
 
 def stacked_scans(samples: list[HeldBackSample]) -> HeldBackSample:

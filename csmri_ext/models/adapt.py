@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from csmri_ext.errors import InputError
 from csmri_ext.models.own_terms import with_own_terms
+from csmri_ext.physics.echo import find_echo
 from csmri_ext.physics.held_back import hold_back, kspace_error
 
 LOSS_SHARE = 0.3  # of the samples of a step
@@ -67,11 +68,12 @@ def adapt(
 ) -> tuple[nn.Module, Adaptation]:
     """Train a copy of a network on the samples of one scan, without a reference.
 
-    15 % of the samples are held back throughout. Each step draws 30 % of the others of one slice, reconstructs from the
-    rest, and lowers the mean of the relative l2 and l1 errors with which the image predicts the drawn ones, and the
-    network's own ``extra_loss()`` if it has one (Adam; Yaman et al., "Self-supervised learning of physics-guided
-    reconstruction neural networks without fully sampled reference data", 2020). The weights that predict the held-back
-    samples best are kept, those of the start among them: by this measure the result is never worse.
+    15 % of the samples are held back throughout, none of those around the echo of any slice. Each step draws 30 % of
+    the others of one slice, reconstructs from the rest, and lowers the mean of the relative l2 and l1 errors with which
+    the image predicts the drawn ones, and the network's own ``extra_loss()`` if it has one (Adam; Yaman et al.,
+    "Self-supervised learning of physics-guided reconstruction neural networks without fully sampled reference data",
+    2020). The weights that predict the held-back samples best are kept, those of the start among them: by this measure
+    the result is never worse.
 
     Parameters
     ----------
@@ -112,7 +114,8 @@ def adapt(
         raise InputError("a network without parameters cannot adapt")
     generator = torch.Generator().manual_seed(seed)
     whole = mask.cpu().broadcast_to(kspace.shape[-2:])
-    known, held = hold_back(whole, HELD_BACK_SHARE, generator)
+    echoes = {find_echo(torch.where(mask, one, 0)) for one in kspace}
+    known, held = hold_back(whole, HELD_BACK_SHARE, generator, echoes)
 
     def batch(i: int) -> tuple[Tensor, Tensor | None]:
         return kspace[i : i + 1], None if sens_maps is None else sens_maps[i : i + 1]
@@ -132,7 +135,7 @@ def adapt(
     optimizer = torch.optim.Adam(trainable, learning_rate)
     while done < steps:
         network.train()
-        seen, judged = hold_back(known, LOSS_SHARE, generator)
+        seen, judged = hold_back(known, LOSS_SHARE, generator, echoes)
         l2, l1 = predicted(done % len(kspace), seen, judged)
         loss = with_own_terms((l2 + l1) / 2, network)
         optimizer.zero_grad()

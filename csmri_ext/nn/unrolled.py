@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,9 @@ class Reconstructor(nn.Module):
 
     Attributes
     ----------
+    needs_sens_maps
+        Whether several coils need sensitivities, True; a class that finds its own says False, and `csmri recon` and
+        `compare` run it where none can be estimated.
     remove_phase
         Whether the smooth phase is removed, True; set it to False to run a network as it was published, on the phase
         that the data have, up to a constant.
@@ -43,6 +47,8 @@ class Reconstructor(nn.Module):
     ValueError
         Another number of channels, or a `peak` that is not positive.
     """
+
+    needs_sens_maps: ClassVar[bool] = True
 
     def __init__(self, *, in_chans: int = 2, peak: float | None = 1.0) -> None:
         super().__init__()

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from csmri_ext.physics.fourier import fft2c
 
-CENTER = 4  # rows and columns around the zero frequency that are never held back: nothing predicts them
+CENTER = 4  # rows and columns around the echo that are never held back: nothing predicts them
 
 
-def hold_back(mask: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def hold_back(
+    mask: Tensor, share: float, generator: torch.Generator, echoes: Iterable[tuple[int, int]] = ()
+) -> tuple[Tensor, Tensor]:
     """Split acquired samples at random, one by one.
 
     Parameters
     ----------
     mask
-        bool ``(ny, nx)``, True where acquired, zero frequency at ``n // 2``.
+        bool ``(ny, nx)``, True where acquired.
     share
         Probability with which a sample is held back, above 0, below 1.
     generator
         Source of the random numbers, on the CPU.
+    echoes
+        Row and column of the echo of each slice that is split in this way (`csmri_ext.physics.find_echo`): 4 x 4
+        samples around each of them are kept. None given: ``(ny // 2, nx // 2)``.
 
     Returns
     -------
@@ -36,7 +43,8 @@ def hold_back(mask: Tensor, share: float, generator: torch.Generator) -> tuple[T
     drawn = torch.rand(mask.shape, generator=generator) < share
     ny, nx = mask.shape
     half = CENTER // 2
-    drawn[max(ny // 2 - half, 0) : ny // 2 + half, max(nx // 2 - half, 0) : nx // 2 + half] = False
+    for y, x in list(echoes) or [(ny // 2, nx // 2)]:
+        drawn[max(y - half, 0) : y + half, max(x - half, 0) : x + half] = False
     held = mask & drawn.to(mask.device)
     return mask & ~held, held
 

@@ -11,6 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+SMALLEST_BLOCK = 4  # samples along an axis that coil sensitivities need
+WHOLE = 1.25  # times the shorter side: from there on a block may lie around the echo anyhow
+
 
 def check_mask(mask: Tensor) -> None:
     """Raise TypeError unless `mask` is a bool tensor: what every function of this package asks of a mask.
@@ -53,13 +56,15 @@ def mask_hash(mask: Tensor | NDArray[np.bool_]) -> str:
     return hashlib.sha256(_as_bool(mask).astype(np.uint8).tobytes()).hexdigest()
 
 
-def describe_mask(mask: Tensor | NDArray[np.bool_]) -> dict[str, Any]:
+def describe_mask(mask: Tensor | NDArray[np.bool_], echo: tuple[int, int] | None = None) -> dict[str, Any]:
     """Say in numbers what a mask does, ready for json.
 
     Parameters
     ----------
     mask
-        bool, ``(nx,)`` or ``(ny, nx)``, zero frequency at ``n // 2``; axes of size 1 in front are dropped.
+        bool, ``(nx,)`` or ``(ny, nx)``; axes of size 1 in front are dropped.
+    echo
+        As in `calibration_block`.
 
     Returns
     -------
@@ -79,25 +84,32 @@ def describe_mask(mask: Tensor | NDArray[np.bool_]) -> dict[str, Any]:
         "sampled": sampled,
         "fraction": sampled / flags.size,
         "acceleration": flags.size / sampled if sampled else math.inf,
-        "center": [block.stop - block.start for block in calibration_block(flags)],
+        "center": [block.stop - block.start for block in calibration_block(flags, echo)],
         "hash": mask_hash(flags)[:16],
     }
 
 
-def calibration_block(mask: Tensor | NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Find the fully sampled block around the zero frequency (the ACS region).
+def calibration_block(mask: Tensor | NDArray[np.bool_], echo: tuple[int, int] | None = None) -> tuple[slice, ...]:
+    """Find the fully sampled block around the echo (the ACS region).
 
-    Among all fully sampled blocks ``c - floor(s / 2) ... c + ceil(s / 2) - 1`` around ``c = n // 2``, the one whose
-    shorter side is longest; among those, the one with most samples.
+    Around a sample ``c`` it is, among all fully sampled blocks ``c - floor(s / 2) ... c + ceil(s / 2) - 1``, the one
+    whose shorter side is longest; among those, the one with most samples. Where the echo is the middle, ``c = n // 2``,
+    that is all. Elsewhere the block around the echo competes with the one around the middle, if the echo is in it; and
+    the largest fully sampled rectangle that holds the echo anywhere replaces both where its shorter side is more than a
+    quarter longer. A block around the middle without the echo is the last resort, where fewer than 4 samples surround
+    the echo.
 
     Parameters
     ----------
     mask
         bool, ``(nx,)`` or ``(ny, nx)``; axes of size 1 in front are dropped.
+    echo
+        Row and column of the strongest sample (`csmri_ext.physics.find_echo`); for a mask of columns only the latter
+        counts. None: the middle.
 
     Returns
     -------
-        One slice per axis, empty if the zero frequency itself was not acquired.
+        One slice per axis, empty if the echo itself was not acquired and the middle neither.
 
     Raises
     ------
@@ -106,26 +118,77 @@ def calibration_block(mask: Tensor | NDArray[np.bool_]) -> tuple[slice, ...]:
     """
     flags = _drop_leading_ones(_as_bool(mask))
     plane = np.atleast_2d(flags)
+    n_axes = flags.ndim
+    middle = (plane.shape[0] // 2, plane.shape[1] // 2)
+    place = middle if echo is None else (echo[0] if n_axes == 2 else 0, echo[1])
+    best = centred = _block_around(plane, middle)[-n_axes:]
+    if place == middle:
+        return centred
+    around = _block_around(plane, place)[-n_axes:]
+    if not holds(centred, place) or _size(around) > _size(centred):
+        best = around
+    whole = _rectangle_with(plane, place)[-n_axes:]
+    if _size(whole)[0] > WHOLE * _size(best)[0]:
+        best = whole
+    enough = min(SMALLEST_BLOCK, *flags.shape)
+    return centred if _size(best)[0] < enough and _size(centred) > _size(best) else best
+
+
+def holds(block: tuple[slice, ...], echo: tuple[int, int]) -> bool:
+    """Whether a block of `calibration_block` has the echo, by its row and column, in it."""
+    return all(one.start <= at < one.stop for one, at in zip(block, echo[-len(block) :], strict=True))
+
+
+def _size(block: tuple[slice, ...]) -> tuple[int, int]:
+    """Shorter side, and number of samples."""
+    sides = [one.stop - one.start for one in block]
+    return min(sides), math.prod(sides)
+
+
+def _block_around(plane: NDArray[np.bool_], place: tuple[int, int]) -> tuple[slice, slice]:
+    """Find the best block that has a sample in its middle."""
     ny, nx = plane.shape
-    widths = [_centered_run(row) for row in plane]
+    left, right = _runs(plane, place[1])
+    widths = np.minimum(2 * left + 1, 2 * right)
     best = (0, 0)
     narrowest = nx
-    for height in range(1, ny + 1):  # blocks grow by one row at a time, first above and then below the centre
-        row = ny // 2 + (-(height // 2) if height % 2 == 0 else height // 2)
-        narrowest = min(narrowest, widths[row])
+    for height in range(1, ny + 1):  # blocks grow by one row at a time, first above and then below the sample
+        row = place[0] + (-(height // 2) if height % 2 == 0 else height // 2)
+        if not 0 <= row < ny:
+            break
+        narrowest = min(narrowest, int(widths[row]))
         best = max(best, (height, narrowest), key=lambda side: (min(side), side[0] * side[1]))
     if 0 in best:
         best = (0, 0)
-    slices = tuple(slice(n // 2 - side // 2, n // 2 - side // 2 + side) for n, side in zip((ny, nx), best, strict=True))
-    return slices[-flags.ndim :]
+    first, second = (slice(at - side // 2, at - side // 2 + side) for at, side in zip(place, best, strict=True))
+    return first, second
 
 
-def _centered_run(row: NDArray[np.bool_]) -> int:
-    """Length of the longest fully sampled run ``c - floor(s / 2) ... c + ceil(s / 2) - 1`` around ``c = n // 2``."""
-    center = len(row) // 2
-    left = int(np.argmin(np.append(row[:center][::-1], False)))
-    right = int(np.argmin(np.append(row[center:], False)))  # counts the zero frequency itself
-    return min(2 * left + 1, 2 * right)
+def _rectangle_with(plane: NDArray[np.bool_], place: tuple[int, int]) -> tuple[slice, slice]:
+    """Find the fully sampled rectangle of longest shorter side, then of most samples, that holds a sample anywhere."""
+    row, column = place
+    if not plane[place]:
+        return slice(row, row), slice(column, column)
+    left, right = _runs(plane, column)
+    up = [np.minimum.accumulate(run[row::-1]) for run in (left, right)]
+    down = [np.minimum.accumulate(run[row:]) for run in (left, right)]
+    before, after = (np.minimum.outer(above, below) for above, below in zip(up, down, strict=True))
+    heights = np.add.outer(np.arange(up[0].size), np.arange(down[0].size)) + 1
+    widths = np.where(after > 0, before + after, 0)
+    shorter = np.minimum(heights, widths) if plane.shape[0] > 1 else widths
+    above, below = np.unravel_index(int((shorter * (plane.size + 1) + heights * widths).argmax()), heights.shape)
+    return (
+        slice(int(row - above), int(row + below + 1)),
+        slice(int(column - before[above, below]), int(column + after[above, below])),
+    )
+
+
+def _runs(plane: NDArray[np.bool_], column: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Lengths, in every row, of the fully sampled runs that end before a column and that begin at it."""
+    stop = np.zeros((len(plane), 1), bool)
+    left = np.argmin(np.hstack([plane[:, :column][:, ::-1], stop]), axis=1)
+    right = np.argmin(np.hstack([plane[:, column:], stop]), axis=1)
+    return left, right
 
 
 def _as_bool(mask: Tensor | NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from csmri_ext.errors import InputError
 from csmri_ext.recon.methods import Method, as_method
 from csmri_ext.recon.problem import Problem
 
@@ -43,13 +44,15 @@ def adapted(
     Raises
     ------
     InputError
-        A method without a network of PyTorch.
+        A method without a network of PyTorch; several coils without sensitivities.
     """
     network = method.network_for("--adapt")
     import torch
 
     from csmri_ext.models.adapt import adapt
 
+    if problem.sens_maps is None and problem.kspace.shape[1] > 1:
+        raise InputError("--adapt needs coil sensitivities, to predict samples that were held back: --sens-maps FILE")
     count = len(problem.kspace)
     chosen = sorted({round(i) for i in np.linspace(0, count - 1, min(count, MOST_SLICES))})
     kspace = torch.from_numpy(np.ascontiguousarray(problem.kspace[chosen])).to(problem.device)

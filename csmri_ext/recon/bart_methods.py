@@ -101,6 +101,38 @@ def wavelet_bart(
     return _pics(f"W:3:0:{float(weight)}", kspace, mask, sens_maps, iterations, processes, binary)
 
 
+def ecalib_around_echo(kspace: NDArray[np.complex64], mask: NDArray[np.bool_], **options: Any) -> NDArray[np.complex64]:
+    """Estimate sensitivities by ``bart ecalib -m 1 -r 24`` from the calibration region around the echo of each slice.
+
+    BART takes the region around the middle of the matrix. Where the echo lies elsewhere, it is given k-space rolled by
+    `csmri_ext.physics.calibration_offset`, which leaves sensitivities as they are.
+
+    Parameters
+    ----------
+    kspace
+        complex ``(coils, ny, nx)`` or ``(slices, coils, ny, nx)``, zero where not acquired.
+    mask
+        bool ``(nx,)``, ``(ny, nx)`` or ``(slices, ny, nx)``.
+    **options
+        As in `bridge.ecalib`.
+
+    Returns
+    -------
+        Shape of `kspace`.
+    """
+    from csmri_ext.physics import calibration_offset, find_echo
+
+    slices = kspace if kspace.ndim == 4 else kspace[np.newaxis]
+    masks = mask if mask.ndim == 3 else [mask] * len(slices)
+    offsets = [
+        calibration_offset(own, slices.shape[-2:], find_echo(item)) for own, item in zip(masks, slices, strict=True)
+    ]
+    if any(map(any, offsets)):
+        slices = np.stack([np.roll(item, by, (-2, -1)) for item, by in zip(slices, offsets, strict=True)])
+    maps = ecalib(slices, calibration_size=CALIBRATION_SIZE, **options)
+    return maps if kspace.ndim == 4 else maps[0]
+
+
 def _pics(
     regularization: str,
     kspace: NDArray[Any],
@@ -117,7 +149,7 @@ def _pics(
     n_coils = 1 if kspace.ndim == 2 else kspace.shape[-3]
     if sens_maps is None and n_coils > 1:
         acquired = np.where(mask[..., None, :, :] if mask.ndim == 3 else mask, kspace, np.complex64(0))
-        sens_maps = ecalib(acquired, calibration_size=CALIBRATION_SIZE, **options)
+        sens_maps = ecalib_around_echo(acquired, mask, **options)
         commands.append(["bart", "ecalib", "-m", "1", "-r", str(CALIBRATION_SIZE), "kspace", "sens_maps"])
     result = pics(kspace, sens_maps, regularization=regularization, iterations=iterations, pattern=mask, **options)
     return BartReconstruction(result.image, [*commands, result.argv], sens_maps)

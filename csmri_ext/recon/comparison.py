@@ -65,6 +65,14 @@ class Plan:
         labels = {volume.label for volume in self.volumes}
         self.masks = [mask for mask in self.masks if mask["volume"] in labels]
 
+    def describe_masks(self) -> None:
+        """Look where the echoes lie: until volumes have been read, masks are described as if it were the middle."""
+        self.masks = [
+            sampling.describe(volume, self.setup.seed, read=True)
+            for volume in self.volumes
+            for sampling in samplings_of(volume, self.grid)
+        ]
+
     def leave_out_empty(self) -> None:
         """Take the slices that are zero everywhere out of the volumes; one that has no other keeps them."""
         for volume in (*self.volumes, *self.validation):
@@ -74,8 +82,23 @@ class Plan:
                 volume.slices = [index for index in volume.slices if index not in empty]
 
     def samplings(self, volume: Volume) -> list[Sampling]:
-        """Mask settings at which a volume is reconstructed: all that apply to it and leave enough to calibrate on."""
+        """Mask settings at which every method runs: all that apply to a volume and leave enough to calibrate on."""
         return [sampling for sampling in samplings_of(volume, self.grid) if self._impossible(volume, sampling) is None]
+
+    def runs(self) -> list[tuple[Volume, Sampling, Method]]:
+        """List what is reconstructed by what: where sensitivities cannot be estimated, by methods that need none."""
+        return [
+            (volume, sampling, method)
+            for volume in self.volumes
+            for sampling in samplings_of(volume, self.grid)
+            for method in self.methods
+            if self._impossible(volume, sampling) is None or not method.needs_maps
+        ]
+
+    def pairs(self) -> list[tuple[Volume, Sampling]]:
+        """Every volume at every setting that anything runs on."""
+        found = {(id(volume), sampling): (volume, sampling) for volume, sampling, _ in self.runs()}
+        return list(found.values())
 
     def _impossible(self, volume: Volume, sampling: Sampling) -> str | None:
         key = id(volume), sampling
@@ -85,24 +108,24 @@ class Plan:
 
     @property
     def left_out(self) -> list[str]:
-        """What is not reconstructed since it cannot be calibrated, and why."""
-        return grouped(
+        """What is not reconstructed since it cannot be calibrated, by the methods that need that, and why."""
+        found = grouped(
             [
                 (where(volume, sampling), self._impossible(volume, sampling))
                 for volume in self.volumes
                 for sampling in samplings_of(volume, self.grid)
             ]
         )
+        others = [method.name for method in self.methods if found and not method.needs_maps]
+        return [f"{text}; {', '.join(others)}: without" for text in found] if others else found
 
     @property
     def planned(self) -> list[dict[str, Any]]:
         """Entries of ``provenance["planned"]``: the rows that this run is to make, by method and setting."""
         volumes: dict[tuple[str, str, float | None], list[str]] = {}
-        for volume in self.volumes:
-            for sampling in self.samplings(volume):
-                for method in self.methods:
-                    key = (method.name, sampling.kind, sampling.acceleration)
-                    volumes.setdefault(key, []).append(volume.label)
+        for volume, sampling, method in self.runs():
+            key = (method.name, sampling.kind, sampling.acceleration)
+            volumes.setdefault(key, []).append(volume.label)
         return [
             {"method": method, "mask": mask, "acceleration": acceleration, "volumes": labels}
             for (method, mask, acceleration), labels in volumes.items()
@@ -111,12 +134,7 @@ class Plan:
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the numbers of a row besides its method, mask, acceleration and volume."""
-        sources = {
-            source
-            for volume in self.volumes
-            for sampling in self.samplings(volume)
-            for source in self.setup.maps_sources(volume, sampling)
-        }
+        sources = {source for volume, sampling in self.pairs() for source in self.setup.maps_sources(volume, sampling)}
         return {
             "mask seed": "file name" if self.setup.seed is None else self.setup.seed,
             "weights tuned on": [f"{volume.label}, sha256 {volume.sha256}" for volume in self.validation]
@@ -176,9 +194,7 @@ def run(plan: Plan, store: Store, log: Console) -> None:
     """
     pending = [
         (volume, sampling, method)
-        for volume in plan.volumes
-        for sampling in plan.samplings(volume)
-        for method in plan.methods
+        for volume, sampling, method in plan.runs()
         if store.find(method.name, sampling.kind, sampling.acceleration, volume.label) is None
     ]
     warm_up()
@@ -206,9 +222,7 @@ def add_error_maps(plan: Plan, store: Store, log: Console) -> None:
     """Estimate the errors of every row that has no map of them yet; what fails stops no other."""
     pending = [
         (volume, sampling, method, row)
-        for volume in plan.volumes
-        for sampling in plan.samplings(volume)
-        for method in plan.methods
+        for volume, sampling, method in plan.runs()
         if (row := store.find(method.name, sampling.kind, sampling.acceleration, volume.label)) is not None
         and store.error_map(row) is None
     ]

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from csmri_ext.bridge import ecalib
 from csmri_ext.bridge.fourier import center_crop
 from csmri_ext.errors import InputError
-from csmri_ext.recon.bart_methods import CALIBRATION_SIZE
+from csmri_ext.recon.bart_methods import ecalib_around_echo
 from csmri_ext.recon.methods import Method
 from csmri_ext.recon.problem import Problem
 from csmri_ext.recon.sampling import Sampling
-from csmri_ext.recon.shared_setup import ECALIB, ECALIB_UNCROPPED, FROM_FILE, Setup, estimate_words
+from csmri_ext.recon.shared_setup import ECALIB, ECALIB_UNCROPPED, FROM_FILE, OWN, WAY_OUT, Setup, estimate_words
 from csmri_ext.recon.volumes import Volume
 from csmri_ext.report.rows import Row
 from csmri_ext.stopping import check_stop
@@ -71,7 +70,7 @@ class Problems:
     def _sens_maps(
         self, problem: Problem, volume: Volume, slices: Sequence[int], source: str | None
     ) -> NDArray[np.complex64] | None:
-        if source is None:
+        if source is None or source == OWN:
             return None
         if source == FROM_FILE:
             return volume.sens_maps(slices)
@@ -80,9 +79,9 @@ class Problems:
     def _calibrate(self, kspace: NDArray[np.complex64], mask: NDArray[np.bool_], source: str) -> NDArray[np.complex64]:
         """Estimate maps ``(slices, coils, ny, nx)`` from undersampled k-space, one slice at a time."""
         if source in (ECALIB, ECALIB_UNCROPPED):
-            return ecalib(
+            return ecalib_around_echo(
                 kspace,
-                calibration_size=CALIBRATION_SIZE,
+                mask,
                 options=["-c", "0"] if source == ECALIB_UNCROPPED else [],
                 processes=self.setup.workers,
                 binary=self.setup.bart,
@@ -106,11 +105,15 @@ def _estimated(
     try:
         for i, item in enumerate(kspace):
             check_stop()  # in a thread, where no signal arrives
-            found = estimate_maps_and_object(torch.from_numpy(item), sampled)
+            found = estimate_maps_and_object(torch.from_numpy(item), sampled, told=_in_notes)
             maps[i], is_object[i] = found.sens_maps.numpy(), found.is_object.numpy()
         return maps, is_object
     except ValueError as error:
-        raise InputError(f"coil sensitivities: {error}") from error
+        raise InputError(f"coil sensitivities: {error}; {WAY_OUT}") from error
+
+
+def _in_notes(_: str) -> None:
+    """Say nothing: `Setup.notes` says where the echo is outside, once for all slices."""
 
 
 def evaluate(
@@ -154,8 +157,9 @@ def evaluate(
         if not np.isfinite(result.image).all():
             raise InputError(f"{method.name} on {volume.label}: the image has NaN or infinite pixels")
         details.update(result.details)
-        difference, norm = kspace_distance(problem, result.image)
-        missing, measured = missing + difference, measured + norm
+        if problems.setup.maps_source(volume, sampling, method) != OWN:  # without maps nothing predicts k-space
+            difference, norm = kspace_distance(problem, result.image)
+            missing, measured = missing + difference, measured + norm
         images.append(center_crop(result.image, volume.image_size).astype(np.complex64))
         target = volume.target(slices)
         if target is not None:
@@ -182,7 +186,7 @@ def evaluate(
         seconds=seconds,
         parameters=method.parameters,
         flops=method.flops(volume.acquisition.matrix_size),
-        kspace_residual=float(np.sqrt(missing / measured)),
+        kspace_residual=float(np.sqrt(missing / measured)) if measured else None,
         details=details,
         **metrics_of(np.concatenate(targets) if targets else None, np.abs(image)),
     )

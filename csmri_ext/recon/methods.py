@@ -76,6 +76,11 @@ class Method:
         """Whether it is a network that PyTorch runs, whose module can be changed or wrapped."""
         return self.network is not None and self.network.in_torch
 
+    @property
+    def needs_maps(self) -> bool:
+        """Whether it needs sensitivities of several coils, which a network that finds its own does not."""
+        return self.network is None or self.network.needs_maps
+
     def network_for(self, option: str) -> Network:
         """Return its network, for what an option such as ``--adapt`` does with a module of PyTorch.
 

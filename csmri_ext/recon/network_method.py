@@ -124,6 +124,11 @@ class Network:
             torch.manual_seed(RANDOM_SEED)
             return self.create(self.name).eval()
 
+    @property
+    def needs_maps(self) -> bool:
+        """Whether the module says so: ``needs_sens_maps``, True where it says nothing."""
+        return not self.in_torch or bool(getattr(self.module, "needs_sens_maps", True))
+
     def with_module(self, module: nn.Module) -> Network:
         """Return the same network with other weights."""
         other = Network(self.name, self.create, self.file, self.model)
@@ -175,8 +180,10 @@ class Network:
 
         kspace, mask = on_device(problem.kspace[i]), on_device(problem.mask)  # one coil: it stands for the batch
         with torch.inference_mode():
-            if problem.sens_maps is None:
-                image: Tensor = self.module(kspace, mask)
+            if problem.sens_maps is not None:
+                image: Tensor = self.module(kspace[None], mask, on_device(problem.sens_maps[i])[None])
+            elif len(kspace) > 1:
+                image = self.module(kspace[None], mask)
             else:
-                image = self.module(kspace[None], mask, on_device(problem.sens_maps[i])[None])
+                image = self.module(kspace, mask)
         return image

@@ -60,7 +60,7 @@ def make_record(
         "method": method.name,
         "weights": settings["weights"],
         "untrained": not method.trained,
-        "mask": sampling.describe(volume, setup.seed),
+        "mask": sampling.describe(volume, setup.seed, read=True),
         "sens_maps": maps,
         **({"sens_maps_zero": volume.unseen_share} if volume.unseen_share else {}),
         "input": describe_input(source, hashed=True),

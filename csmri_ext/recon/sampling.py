@@ -101,12 +101,15 @@ class Sampling:
         said = [f"was {changed}"] * bool(changed) + ["leaves out whole rows, along y; see --phase-encoding"] * rows
         return f"the mask {' and '.join(said)}" if said else None
 
-    def describe(self, volume: Volume, seed: int | None) -> dict[str, Any]:
-        """Entry of ``provenance["masks"]``: kind, acceleration, shape, hash and sampled fraction on one volume."""
+    def describe(self, volume: Volume, seed: int | None, *, read: bool = False) -> dict[str, Any]:
+        """Entry of ``provenance["masks"]``: kind, acceleration, shape, hash and sampled fraction on one volume.
+
+        `read`: the volume can be read, so that ``center`` is what is fully sampled around the echo of its middle slice.
+        """
         from csmri_ext.physics import describe_mask
 
         mask = self.mask(volume, seed)
-        facts = describe_mask(mask)
+        facts = describe_mask(mask, volume.echo(volume.slices[len(volume.slices) // 2], mask) if read else None)
         own = self.kind == OWN_MASK or self.path is not None
         from_file = {}
         if self.path is not None:

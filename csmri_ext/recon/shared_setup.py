@@ -15,6 +15,8 @@ from csmri_ext.report.rows import ChosenWeight
 
 FROM_FILE, ECALIB = "file", f"bart ecalib -m 1 -r {CALIBRATION_SIZE}"
 ECALIB_UNCROPPED = f"{ECALIB} -c 0"
+OWN = "the network's own"
+WAY_OUT = "--sens-maps FILE gives them"
 
 
 @dataclass
@@ -45,7 +47,8 @@ class Setup:
 
         With BART they are ecalib's, unless the calibration region is too small for it (`maps_note`): then they are
         estimated here, since ecalib would cut off part of the object or fail. For networks they are not cropped, since
-        those reconstruct the air too (`physics.estimate_sens_maps`). Sensitivities of a file are as they are.
+        those reconstruct the air too (`physics.estimate_sens_maps`). Sensitivities of a file are as they are. A network
+        that needs none finds its `OWN` where there is too little to estimate them from.
         """
         if volume.acquisition.n_coils == 1:
             return None
@@ -54,6 +57,8 @@ class Setup:
         cropped = method is None or method.network is None
         if self.bart and self.maps_note(volume, sampling) is None:
             return ECALIB if cropped else ECALIB_UNCROPPED
+        if method is not None and self._shortfall(volume, sampling) and not method.needs_maps:
+            return OWN
         return estimate_words(cropped=cropped)
 
     def maps_sources(self, volume: Volume, sampling: Sampling) -> set[str]:
@@ -71,16 +76,50 @@ class Setup:
 
         if not self.bart or volume.acquisition.n_coils == 1 or volume.acquisition.sens_maps is not None:
             return None
-        return ecalib_shortfall(sampling.mask(volume, self.seed), volume.acquisition.matrix_size[0])
+        mask, ny = sampling.mask(volume, self.seed), volume.acquisition.matrix_size[0]
+        found = [ecalib_shortfall(mask, ny, echo) for echo in _different(volume.echoes(mask))]
+        return next(filter(None, found), None)
 
     def maps_impossible(self, volume: Volume, sampling: Sampling) -> str | None:
-        """Say why a volume of several coils cannot be reconstructed at a setting: too little to calibrate on."""
-        from csmri_ext.physics import calibration_shortfall
-
+        """Say why methods that need maps cannot reconstruct a volume of several coils: too little to calibrate on."""
         if self.maps_source(volume, sampling) in (None, FROM_FILE, ECALIB):
             return None
-        mask = sampling.mask(volume, self.seed) & volume.measured
-        return calibration_shortfall(mask, volume.acquisition.matrix_size)
+        reason = self._shortfall(volume, sampling)
+        return f"{reason}; {WAY_OUT}" if reason else None
+
+    def _shortfall(self, volume: Volume, sampling: Sampling) -> str | None:
+        from csmri_ext.physics import calibration_shortfall
+
+        mask, shape = sampling.mask(volume, self.seed) & volume.measured, volume.acquisition.matrix_size
+        if calibration_shortfall(mask, shape) is None:
+            return None  # what lies around the middle serves at worst, see `echo_note`
+        found = [calibration_shortfall(mask, shape, echo) for echo in _different(volume.echoes(mask))]
+        return next(filter(None, found), None)
+
+    def echo_note(self, volume: Volume, sampling: Sampling) -> str | None:
+        """Say where estimated sensitivities suffer, or BART's k-space is rolled, as the echo is not in the middle."""
+        from csmri_ext.physics import calibration_block, calibration_offset
+        from csmri_ext.physics.mask_properties import holds
+
+        source = self.maps_source(volume, sampling)
+        if source in (None, FROM_FILE):
+            return None
+        mask, shape = sampling.mask(volume, self.seed) & volume.measured, volume.acquisition.matrix_size
+        echoes = volume.echoes(mask)
+        outside = sum(not holds(calibration_block(mask, echo), echo) for echo in echoes)
+        if outside:
+            return (
+                f"the echo of {outside} of {len(echoes)} slices lies outside the fully sampled block: coil "
+                f"sensitivities are estimated without it; {WAY_OUT}"
+            )
+        rolls = [calibration_offset(mask, shape, echo) for echo in _different(echoes)] if source == ECALIB else []
+        dy, dx = (max((abs(roll[axis]) for roll in rolls), default=0) for axis in (0, 1))
+        if dy or dx:
+            return (
+                f"the echo is off the middle, where bart ecalib looks for it: it is given k-space rolled by up to {dy} "
+                f"rows and {dx} columns, which changes no sensitivities"
+            )
+        return None
 
     def notes(self, pairs: Sequence[tuple[Volume, Sampling]], methods: Sequence[Method] = ()) -> list[str]:
         """Say what was done to masks of files, and which sensitivities are not what somebody might expect.
@@ -90,7 +129,8 @@ class Setup:
         """
         maps = grouped([(where(*pair), self.maps_note(*pair)) for pair in pairs])
         masks = grouped([(where(volume, sampling), sampling.note(volume)) for volume, sampling in pairs])
-        notes = masks + [f"{text}: sensitivities are estimated without BART" for text in maps]
+        notes = masks + grouped([(where(*pair), self.echo_note(*pair)) for pair in pairs])
+        notes += [f"{text}: sensitivities are estimated without BART" for text in maps]
         if any(method.network is not None for method in methods):
             unseen = {volume.label: volume.unseen_share for volume, _ in pairs}
             notes += [
@@ -104,6 +144,10 @@ class Setup:
                 )
             ]
         return notes
+
+
+def _different(echoes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    return list(dict.fromkeys(echoes))
 
 
 def estimate_words(*, cropped: bool) -> str:

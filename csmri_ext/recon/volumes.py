@@ -46,6 +46,27 @@ class Volume:
     source: str
     sha256: str = ""
     skipped: list[int] = field(default_factory=list)
+    _echoes: dict[tuple[int, bytes], tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
+
+    def echoes(self, mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+        """Row and column of the strongest sample of each of `slices` under a mask, ``(nx,)`` or ``(ny, nx)``."""
+        return [self.echo(index, mask) for index in self.slices]
+
+    def echo(self, index: int, mask: NDArray[np.bool_]) -> tuple[int, int]:
+        """Row and column of the strongest sample of a slice under a mask; the middle where it is empty."""
+        from csmri_ext.physics import find_echo
+
+        def found(key: tuple[int, bytes], seen: NDArray[np.bool_] | bool) -> tuple[int, int]:
+            if key not in self._echoes:
+                try:
+                    samples = self.kspace([index])[0]
+                except EmptySliceError:
+                    samples = np.zeros((1, *self.acquisition.matrix_size), np.complex64)
+                self._echoes[key] = find_echo(np.where(seen, samples, 0))
+            return self._echoes[key]
+
+        whole = found((index, b""), True)
+        return whole if mask[whole[-mask.ndim :]] else found((index, np.packbits(mask).tobytes()), mask)
 
     @property
     def seed_name(self) -> str:

@@ -32,7 +32,7 @@ def test_a_table_of_both(capsys: pytest.CaptureFixture[str]) -> None:
     }
     (note,) = [note for note in document["provenance"]["notes"] if note.startswith("left out: ")]
     assert note.startswith("left out: coils.h5, random 16x; other.h5, random 16x: the fully sampled centre of k-space")
-    assert note.endswith("coil sensitivities need at least 4 x 4")
+    assert note.endswith("coil sensitivities need at least 4 x 4; --sens-maps FILE gives them")
     assert note in capsys.readouterr().err
     assert not document["provenance"]["failed"]
     assert all("partial" not in str(line) for line in document["provenance"]["completeness"].values())

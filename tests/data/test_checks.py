@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from csmri_ext.bridge.fourier import fft2c
-from csmri_ext.data.checks import check_image_center, check_padding
+from csmri_ext.data.checks import check_image_center, check_padding, check_sampling
 
 
 def disc(n: int = 64) -> np.ndarray:
@@ -38,3 +38,32 @@ def test_columns_without_samples(first: int, last: int, level: str, said: str) -
     (finding,) = check_padding(kspace, None)
     assert finding.level == level
     assert said in finding.text
+
+
+@pytest.mark.parametrize(
+    ("band", "echo", "level", "said"),
+    [
+        (0, 0, "OK", "fully sampled centre of 12 columns"),
+        (0, 1, "OK", "fully sampled centre of 12 columns"),
+        (9, 9, "OK", "fully sampled centre of 12 columns around the echo at column 41"),
+        (0, 4, "OK", "fully sampled centre of 12 columns around the echo at column 36"),
+        (0, 15, "note", "fully sampled centre of 12 columns, and the echo, at column 47, is not in it: coil"),
+        (
+            20,
+            0,
+            "note",
+            "fully sampled centre of only 1 column: too small to estimate coil sensitivities from it; --sens-",
+        ),
+    ],
+)
+def test_the_calibration_region_lies_around_the_echo(band: int, echo: int, level: str, said: str) -> None:
+    kspace = np.roll(fft2c(disc().astype(np.complex64)), echo, -1)[np.newaxis, np.newaxis]
+    mask = np.zeros(64, bool)
+    mask[26 + band : 38 + band] = True
+    mask[32 + echo] = True
+    _, finding = check_sampling(mask, kspace=kspace)
+    assert (finding.level, finding.topic) == (level, "calibration")
+    assert finding.text.startswith(said)
+    plane = np.tile(mask, (64, 1)) & (np.abs(np.arange(64) - 32) < 20)[:, np.newaxis]
+    *_, finding = check_sampling(plane, kspace=kspace)
+    assert finding.level == level

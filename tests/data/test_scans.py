@@ -98,3 +98,23 @@ def test_coils_without_a_centre_are_refused_at_once(tmp_path: Path) -> None:
     write_cfl(tmp_path / "a.cfl", kspace)
     with pytest.raises(InputError, match=r"a\.cfl: the fully sampled centre .* need at least 4 x 4"):
         open_scans([tmp_path])
+
+
+def roll(path: Path, rows: int, columns: int) -> None:
+    write_cfl(path, np.roll(np.asarray(read_cfl(path)), (columns, rows), (0, 1)))
+
+
+def test_lines_around_an_echo_elsewhere_serve(tmp_path: Path) -> None:
+    """The scan of the middle, rolled, with its mask: the same maps, and what is around the echo is never predicted."""
+    write(tmp_path / "a.cfl", (48, 48), 4, 0)
+    (middle,) = HeldBackSamples(open_scans([tmp_path]), Masks())  # type: ignore[arg-type]
+    roll(tmp_path / "a.cfl", 0, 14)
+    opened = open_scans([tmp_path])
+    (rolled,) = HeldBackSamples(opened, Masks())  # type: ignore[arg-type]
+    assert middle.sens_maps is not None and rolled.sens_maps is not None
+    torch.testing.assert_close(rolled.sens_maps, middle.sens_maps, atol=2e-3, rtol=0)
+    around = slice(24 - 2, 24 + 2), slice(24 + 14 - 2, 24 + 14 + 2)
+    for epoch in range(4):
+        for sample in HeldBackSamples(opened, Masks(), length=6, share=0.8, epoch=epoch):  # type: ignore[arg-type]
+            assert not sample.target[around].any()
+            assert sample.mask[around].any()

@@ -8,7 +8,7 @@ from csmri_ext.errors import InputError
 from csmri_ext.models import NasN
 from csmri_ext.models.adapt import adapt
 from csmri_ext.phantom import phantom_volume
-from csmri_ext.physics import fft2c, make_mask
+from csmri_ext.physics import fft2c, ifft2c, make_mask
 
 MASK = make_mask("random", (48, 48), 2, seed=0)
 IMAGES = torch.from_numpy(phantom_volume(2, 48, 1, noise=0.003, processed=False))
@@ -83,3 +83,32 @@ def test_what_cannot_learn_is_told() -> None:
 
     with pytest.raises(InputError, match="cannot adapt"):
         adapt(Fixed(), fft2c(IMAGES) * MASK, MASK)
+
+
+class Watched(nn.Module):
+    """Keeps the masks that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, kspace: Tensor, mask: Tensor, sens_maps: Tensor | None = None) -> Tensor:
+        SEEN.append(mask.clone())
+        return self.scale * ifft2c(kspace)
+
+
+SEEN: list[Tensor] = []
+
+
+def test_the_echo_of_every_slice_is_always_seen() -> None:
+    """Shifted echoes, as measured data have them: nothing else tells a network what lies there."""
+    SEEN.clear()
+    kspace = fft2c(IMAGES)
+    kspace = torch.stack([kspace[0].roll((5, 9), (0, 1)), kspace[1].roll(-11, 1)])
+    mask = torch.ones(48, 48, dtype=torch.bool)
+    adapt(Watched(), kspace, mask, steps=30, patience=100)
+    around = torch.zeros_like(mask)
+    around[27:31, 31:35] = around[22:26, 11:15] = True
+    assert len(SEEN) > 30
+    assert all(seen[around].all() for seen in SEEN)
+    assert not all(seen[22:26, 22:26].all() for seen in SEEN)

@@ -29,6 +29,15 @@ def test_a_split_is_disjoint_complete_and_keeps_the_centre() -> None:
         hold_back(mask, 1.0, generator())
 
 
+def test_what_is_kept_lies_around_the_echoes() -> None:
+    mask = torch.ones(60, 64, dtype=torch.bool)
+    _, middle = hold_back(mask, 0.9, generator(), [(30, 32)])
+    assert torch.equal(middle, hold_back(mask, 0.9, generator())[1])
+    _, held = hold_back(mask, 0.9, generator(), [(37, 25), (1, 63)])
+    assert not held[35:39, 23:27].any() and not held[:3, 61:].any()
+    assert held[28:32, 30:34].any(), "the middle is as good as any other place"
+
+
 @pytest.mark.parametrize("coils", [0, 3])
 def test_errors_of_samples(coils: int) -> None:
     image = torch.randn(2, 12, 10, dtype=torch.complex64, generator=generator())

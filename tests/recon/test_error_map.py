@@ -63,3 +63,17 @@ def test_complete_information_leaves_no_doubt_and_the_seed_decides() -> None:
         np.testing.assert_array_equal(a, b)
     two = replace(problem, mask=np.ones((16, 12), bool))
     assert error_map(lambda part: image * part.mask.mean(), two, image).any()
+
+
+def test_all_parts_keep_what_is_around_the_echo_of_every_slice() -> None:
+    kspace = np.full((2, 1, 32, 40), 0.01, np.complex64)
+    kspace[0, 0, 9, 30] = kspace[1, 0, 20, 12] = 1
+    image = np.ones((2, 32, 40), np.complex64)
+    for mask in (np.ones((32, 40), bool), np.ones(40, bool)):
+        masks: list[np.ndarray] = []
+        problem = Problem(kspace, mask)
+        error_map(lambda part, masks=masks: masks.append(np.atleast_2d(part.mask)) or image, problem, image)
+        for rows, columns in ((slice(5, 13), slice(26, 34)), (slice(16, 24), slice(8, 16))):
+            assert all(kept[rows, columns].all() for kept in masks if len(kept) > 1)
+            assert all(kept[:, columns].all() for kept in masks if len(kept) == 1)
+        assert not all(kept[..., 18:22].all() for kept in masks), "nothing else, and not the middle"

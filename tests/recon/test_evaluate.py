@@ -42,7 +42,9 @@ def test_networks_and_other_methods_share_one_calibration(first: str, monkeypatc
     sampling, problems = Sampling("random", 2.0, 0.25), Problems(Setup(seed=0))
     solved = []
     solve = estimate.maps_and_object
-    monkeypatch.setattr(estimate, "maps_and_object", lambda *args: solved.append(args) or solve(*args))
+    monkeypatch.setattr(
+        estimate, "maps_and_object", lambda *args, **words: solved.append(args) or solve(*args, **words)
+    )
     order = sorted(["zero-filled", "dccnn3"], key=lambda name: name != first)
     maps = {name: problems.get(volume, sampling, [0, 1], methods.get(name)).sens_maps for name in order}
     assert len(solved) == 2
@@ -50,4 +52,6 @@ def test_networks_and_other_methods_share_one_calibration(first: str, monkeypatc
     for name, cropped in (("zero-filled", True), ("dccnn3", False)):
         np.testing.assert_array_equal(maps[name], estimate_sens_maps(kspace * mask, mask, cropped=cropped).numpy())
     problems.get(volume, sampling, [1], methods.get(first))
-    assert len(solved) == 5  # two above, one of these slices: nothing of the slices before is used again
+    assert (
+        len(solved) == 7
+    )  # two above, two for each comparison, one of this slice: nothing of the slices before is used again

@@ -12,8 +12,10 @@ from safetensors.torch import load_file, save_file
 from small_comparisons import comparable, results, run, save
 from torch import Tensor, nn
 
+from csmri_ext.bridge import write_fastmri
 from csmri_ext.commands import compare, recon
 from csmri_ext.errors import InputError
+from csmri_ext.phantom import phantom_acquisition
 from csmri_ext.physics import Encoding, ifft2c
 from csmri_ext.recon import methods
 from csmri_ext.recon import network_method as network
@@ -195,3 +197,42 @@ def test_a_gpu_without_memory_is_an_input_error(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "_slice", exhausted)
     with pytest.raises(InputError, match=r"too little memory for one slice of 1 x 9 x 12; use --device cpu"):
         module.reconstruct(task)
+
+
+class FindsItsOwn(Smoothing):
+    """Combines coils by itself where it is given nothing."""
+
+    needs_sens_maps = False
+
+    def forward(self, kspace: Tensor, mask: Tensor, sens_maps: Tensor | None = None) -> Tensor:
+        if sens_maps is None and kspace.ndim == 4:
+            image = super().forward(kspace.flatten(0, 1), mask)
+            return image.reshape(*kspace.shape).mean(1)
+        return super().forward(kspace, mask, sens_maps)
+
+
+def test_a_network_that_needs_no_sensitivities_runs_where_there_are_none(
+    in_empty_folder: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two columns in the middle of three coils: nothing to estimate maps from, and no residual to compute."""
+    register_network("own", lambda name, pretrained=False: FindsItsOwn(), "finds its own")
+    write_fastmri("coils.h5", phantom_acquisition(1, 32, seed=1, n_coils=3))
+    words = ["--mask", "random", "--seed", "0", "--untrained"]
+    run("coils.h5", "--acceleration", "2", "16", "--methods", "smoothing,own,zero-filled", *words)
+    document = results()
+    rows = {(row["method"], row["acceleration"]): row for row in document["rows"]}
+    assert set(rows) == {("smoothing", 2), ("own", 2), ("zero-filled", 2), ("own", 16)}
+    alone = rows["own", 16]
+    assert alone["details"]["sens_maps"] == "the network's own"
+    assert alone["kspace_residual"] is None and alone["psnr"] > 0
+    assert "espirit" in rows["own", 2]["details"]["sens_maps"] and rows["own", 2]["kspace_residual"] > 0
+    (note,) = [note for note in document["provenance"]["notes"] if note.startswith("left out: ")]
+    assert note.endswith("need at least 4 x 4; --sens-maps FILE gives them; own: without")
+    capsys.readouterr()
+    single = ["coils.h5", "own.npy", "--acceleration", "16", *words]
+    assert recon.main([*single, "--method", "own"]) == 0
+    assert "sensitivities: the network's own" in capsys.readouterr().out
+    assert recon.main([*single, "--method", "own", "--adapt", "--overwrite"]) == 2
+    assert "--adapt needs coil sensitivities" in capsys.readouterr().err
+    assert recon.main([*single, "--method", "smoothing", "--overwrite"]) == 2
+    assert "need at least 4 x 4; --sens-maps FILE gives them" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from csmri_ext.physics.calibration.center import calibration_shortfall
-from csmri_ext.physics.calibration.ecalib_limits import ecalib_shortfall
+from csmri_ext.physics.calibration.ecalib_limits import calibration_offset, ecalib_shortfall
 from csmri_ext.physics.calibration.espirit import MapsAndObject
 from csmri_ext.physics.calibration.estimate import (
     DEFAULT_METHOD,
@@ -17,6 +17,7 @@ __all__ = [
     "DEFAULT_METHOD",
     "METHODS",
     "MapsAndObject",
+    "calibration_offset",
     "calibration_shortfall",
     "describe_estimate",
     "ecalib_shortfall",

@@ -14,7 +14,7 @@ PATCHES_ACROSS = 5
 PATCHES = 40
 
 
-def ecalib_shortfall(mask: Tensor | NDArray[np.bool_], ny: int) -> str | None:
+def ecalib_shortfall(mask: Tensor | NDArray[np.bool_], ny: int, echo: tuple[int, int] | None = None) -> str | None:
     """Say why ``bart ecalib`` would fail on this calibration region, if it would.
 
     Its 6 x 6 kernel has ``(my - 5) (mx - 5)`` places in a region of even sides ``my x mx``, at most 24 each. With few
@@ -25,9 +25,11 @@ def ecalib_shortfall(mask: Tensor | NDArray[np.bool_], ny: int) -> str | None:
     Parameters
     ----------
     mask
-        bool, ``(nx,)`` or ``(ny, nx)``, zero frequency at ``n // 2``; axes of size 1 in front are dropped.
+        bool, ``(nx,)`` or ``(ny, nx)``; axes of size 1 in front are dropped.
     ny
         Number of rows that a mask of columns stands for.
+    echo
+        As in `calibration_block`. BART takes the middle of the matrix: roll k-space by `calibration_offset` first.
 
     Returns
     -------
@@ -38,7 +40,7 @@ def ecalib_shortfall(mask: Tensor | NDArray[np.bool_], ny: int) -> str | None:
     ValueError
         As in `calibration_block`.
     """
-    blocks = calibration_block(mask)
+    blocks = calibration_block(mask, echo)
     sides = [block.stop - block.start for block in blocks]
     if len(sides) == 1:
         sides = [ny, *sides]
@@ -49,3 +51,40 @@ def ecalib_shortfall(mask: Tensor | NDArray[np.bool_], ny: int) -> str | None:
         f"the calibration region of {sides[0]} x {sides[1]} samples is too small for bart ecalib, "
         "which would cut off part of the object"
     )
+
+
+def calibration_offset(
+    mask: Tensor | NDArray[np.bool_], shape: tuple[int, int], echo: tuple[int, int] | None = None
+) -> tuple[int, int]:
+    """Count by how many rows and columns to roll k-space for ``bart ecalib``, which takes the middle of the matrix.
+
+    The region that comes to lie there is at most 24 samples wide, as near to the echo as the `calibration_block`
+    reaches. A roll turns all coil images by the same linear phase, which is no part of sensitivities: those of the
+    rolled k-space are those of the original.
+
+    Parameters
+    ----------
+    mask, echo
+        As in `calibration_block`.
+    shape
+        ``(ny, nx)`` of k-space.
+
+    Returns
+    -------
+        Shifts along y and x, as of `numpy.roll`. (0, 0) where the echo is within an eighth of the region from the
+        middle and the block lies around that.
+    """
+    ny, nx = shape
+    y, x = ny // 2, nx // 2
+    at = (y, x) if echo is None else echo
+    rows, columns = (slice(0, ny), *calibration_block(mask, echo))[-2:]
+    return _offset(rows, at[0], y), _offset(columns, at[1], x)
+
+
+def _offset(block: slice, echo: int, middle: int) -> int:
+    m = block.stop - block.start
+    side = min(m, LARGEST)
+    if block.start + m // 2 == middle and abs(echo - middle) <= side // 8:
+        return 0
+    first = min(max(echo - side // 2, block.start), block.stop - side)
+    return middle - (first + side // 2)

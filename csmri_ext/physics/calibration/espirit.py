@@ -12,10 +12,11 @@ whose eigenvalues lie between 0 and 1. The true sensitivities are its eigenvecto
 object; where there is none, no eigenvalue reaches 1. ``C`` is a trigonometric polynomial with ``2 k - 1`` coefficients
 along each axis, so that two small matrix products evaluate it exactly at every pixel.
 
-Two things differ from the paper. The power iteration starts at the low-resolution coil images: where two eigenvalues
+Three things differ from the paper. The power iteration starts at the low-resolution coil images: where two eigenvalues
 are equally large, as at the edges of an object that fills the field of view, it stays with the combination that the
 data show there. And kernel, calibration region and crop follow the lines at hand: a narrow region has few patches
-across, which do not span the space of a wide kernel, and the object would miss the crop and be cut away.
+across, which do not span the space of a wide kernel, and the object would miss the crop and be cut away. Where the
+echo lies near an end of the region, patches without it are given more weight (`_balanced`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from csmri_ext.physics.calibration.center import crop_or_pad, smooth_images
+from csmri_ext.physics.calibration.center import Place, region_around, smooth_images
 from csmri_ext.physics.coils import rss
 from csmri_ext.stopping import check_stop
 
@@ -36,6 +37,7 @@ PATCHES = 3  # for each column of the calibration matrix, if there are that many
 THRESHOLD = 1e-3  # smallest eigenvalue of the Gram matrix that counts as signal, relative to the largest
 CROP = 0.9
 OBJECT = 0.2  # brightness relative to the brightest pixel from which on a pixel is part of the object
+ABOVE_NOISE = 5.0  # times the quarter smallest eigenvalue, where patches are balanced: these are noise, not rounding
 ENOUGH = 0.8  # eigenvalue that 95 % of the object must reach, else the kernel is too wide for the lines
 COARSE = 32  # side of the grid on which that is looked at
 POWER_ITERATIONS = 4  # more would leave what the data show, where the second eigenvalue is near the first
@@ -72,7 +74,7 @@ class MapsAndObject(NamedTuple):
     is_object: Tensor
 
 
-def maps_and_object(center: Tensor, ny: int, nx: int, crop: float = CROP) -> MapsAndObject:
+def maps_and_object(center: Tensor, ny: int, nx: int, crop: float = CROP, echo: Place | None = None) -> MapsAndObject:
     """Sensitivities by ESPIRiT, and where there is an object.
 
     Pixels where the low-resolution image is brighter than a fifth of its maximum are the object for sure, and kept. The
@@ -84,17 +86,19 @@ def maps_and_object(center: Tensor, ny: int, nx: int, crop: float = CROP) -> Map
     Parameters
     ----------
     center
-        The fully sampled centre of k-space, complex, ``(batch, coils, my, mx)``, zero frequency at ``m // 2``.
+        The fully sampled centre of k-space, complex, ``(batch, coils, my, mx)``.
     ny, nx
         Size of the maps.
     crop
         Smallest eigenvalue that is kept, relative to that of the object.
+    echo
+        Row and column in `center`, as in `smooth_images`.
 
     Returns
     -------
         Maps, and which pixels are kept.
     """
-    found = [_of_slice(item, ny, nx, crop) for item in center.split(1)]
+    found = [_of_slice(item, ny, nx, crop, echo) for item in center.split(1)]
     return MapsAndObject(torch.cat([one.sens_maps for one in found]), torch.cat([one.is_object for one in found]))
 
 
@@ -117,11 +121,11 @@ def eigen_maps(center: Tensor, ny: int, nx: int, kernel: tuple[int, int]) -> Eig
     return _eigen_maps(_coefficients(center, kernel), smooth_images(center, ny, nx))
 
 
-def _of_slice(center: Tensor, ny: int, nx: int, crop: float) -> MapsAndObject:
-    images = smooth_images(center, ny, nx)
+def _of_slice(center: Tensor, ny: int, nx: int, crop: float, echo: Place | None) -> MapsAndObject:
+    images = smooth_images(center, ny, nx, echo=echo)
     for kernel in _kernels(*center.shape[-2:]):
-        coefficients = _coefficients(center, kernel)
-        reached = _eigenvalue_of_object(coefficients, center)
+        coefficients = _coefficients(center, kernel, echo)
+        reached = _eigenvalue_of_object(coefficients, center, echo)
         if reached > ENOUGH:
             maps, eigenvalues = _eigen_maps(coefficients, images)
             return MapsAndObject(maps, (eigenvalues > crop * reached) | _is_bright(images))
@@ -136,9 +140,9 @@ def _kernels(my: int, mx: int) -> Iterator[tuple[int, int]]:
         yield k if widest[0] == narrow else widest[0], k if widest[1] == narrow else widest[1]
 
 
-def _eigenvalue_of_object(coefficients: Tensor, center: Tensor) -> float:
+def _eigenvalue_of_object(coefficients: Tensor, center: Tensor, echo: Place | None) -> float:
     """Find the eigenvalue that 95 % of the bright pixels reach, on a coarse grid."""
-    images = smooth_images(center, COARSE, COARSE, COARSE)
+    images = smooth_images(center, COARSE, COARSE, COARSE, echo)
     return float(_eigen_maps(coefficients, images).eigenvalues[_is_bright(images)].quantile(0.05))
 
 
@@ -147,17 +151,22 @@ def _is_bright(images: Tensor) -> Tensor:
     return brightness > OBJECT * brightness.amax((-2, -1), keepdim=True)
 
 
-def _coefficients(center: Tensor, kernel: tuple[int, int]) -> Tensor:
+def _coefficients(center: Tensor, kernel: tuple[int, int], echo: Place | None = None) -> Tensor:
     """Fourier coefficients of C, ``(batch, 2 ky - 1, 2 kx - 1, coils, coils)``, frequency 0 in the middle.
 
     ``sum_(p - q = f) conj(P_(c p),(d q)) / (ky kx)``: the autocorrelation of all kernels at once.
     """
     ky, kx = kernel
     batch, n_coils = center.shape[:2]
-    region = _region(center, kernel)
+    region, is_middle = _region(center, kernel, echo)
     patches = region.unfold(-2, ky, 1).unfold(-2, kx, 1).permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
+    if not is_middle:
+        patches = _balanced(patches)
     values, vectors = torch.linalg.eigh(patches.mH @ patches)
-    signal = vectors * (values > THRESHOLD * values[:, -1:])[:, None]
+    least = THRESHOLD * values[:, -1:]
+    if not is_middle:
+        least = least.maximum(ABOVE_NOISE * values.quantile(0.25, dim=-1, keepdim=True))
+    signal = vectors * (values > least)[:, None]
     projection = (signal @ vectors.mH).conj().reshape(batch, ky, kx, n_coils, ky, kx, n_coils)
     coefficients = projection.new_zeros(batch, 2 * ky - 1, 2 * kx - 1, n_coils, n_coils)
     for y in range(ky):
@@ -167,8 +176,23 @@ def _coefficients(center: Tensor, kernel: tuple[int, int]) -> Tensor:
     return coefficients / (ky * kx)
 
 
-def _region(center: Tensor, kernel: tuple[int, int]) -> Tensor:
-    """Cut out the middle, `SIDE` wide; the longer axis as long as it takes to have `PATCHES` for each unknown."""
+def _balanced(patches: Tensor) -> Tensor:
+    """Divide each patch by the square root of its norm, which is taken as twice the tenth weakest at least.
+
+    With the echo in the middle, patches see it in all of their places. At one end of the region they see it in few, the
+    others are weak, and what they alone span would count as noise.
+    """
+    norms = torch.linalg.vector_norm(patches, dim=-1, keepdim=True)
+    weakest = norms.quantile(0.1, dim=-2, keepdim=True)
+    tiny = torch.finfo(norms.dtype).tiny
+    return patches / norms.maximum(2 * weakest).clamp_min(tiny).sqrt()
+
+
+def _region(center: Tensor, kernel: tuple[int, int], echo: Place | None = None) -> tuple[Tensor, bool]:
+    """Cut out what is around the echo, `SIDE` wide; the longer axis as long as `PATCHES` for each unknown take.
+
+    Also say whether patches see the echo in all of their places, as they do where it is in the middle.
+    """
     sides = list(center.shape[-2:])
     long = 0 if sides[0] >= sides[1] else 1
     short = 1 - long
@@ -176,7 +200,11 @@ def _region(center: Tensor, kernel: tuple[int, int]) -> Tensor:
     across = sides[short] - kernel[short] + 1
     wanted = -(-PATCHES * center.shape[1] * kernel[0] * kernel[1] // across) + kernel[long] - 1
     sides[long] = min(sides[long], max(SIDE, wanted))
-    return crop_or_pad(center, *sides)
+    middle = center.shape[-2] // 2, center.shape[-1] // 2
+    at = echo or middle
+    region, place = region_around(center, (sides[0], sides[1]), at)
+    around = zip(at, middle, place, sides, kernel, strict=True)
+    return region, all(a == b or min(here, side - 1 - here) >= k - 1 for a, b, here, side, k in around)
 
 
 def _eigen_maps(coefficients: Tensor, images: Tensor) -> EigenMaps:

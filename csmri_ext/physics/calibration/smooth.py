@@ -5,26 +5,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from csmri_ext.physics.calibration.center import smooth_images
+from csmri_ext.physics.calibration.center import Place, smooth_images
 from csmri_ext.physics.coils import align_phase
 
 NEIGHBOURHOOD = 3
 POWER_ITERATIONS = 10
 
 
-def low_resolution_maps(center: Tensor, ny: int, nx: int) -> Tensor:
+def low_resolution_maps(center: Tensor, ny: int, nx: int, echo: Place | None = None) -> Tensor:
     """``m_c`` itself, not normalised: the tapered centre at full size, ``(batch, coils, ny, nx)``."""
-    return smooth_images(center, ny, nx)
+    return smooth_images(center, ny, nx, echo=echo)
 
 
-def adaptive_maps(center: Tensor, ny: int, nx: int) -> Tensor:
+def adaptive_maps(center: Tensor, ny: int, nx: int, echo: Place | None = None) -> Tensor:
     """Principal eigenvector of the local coil covariance, interpolated to ``(batch, coils, ny, nx)``.
 
     Walsh, Gmitro and Marcellin, "Adaptive reconstruction of phased array MR imagery", 2000. The covariance
     ``sum m m^H`` is summed over 3 x 3 points of a grid twice as fine as the resolution of ``m``.
     """
     my, mx = (min(n, 32) for n in center.shape[-2:])
-    coarse = smooth_images(center, min(2 * my, ny), min(2 * mx, nx))
+    coarse = smooth_images(center, min(2 * my, ny), min(2 * mx, nx), echo=echo)
     coarse = coarse / coarse.abs().amax((-3, -2, -1), keepdim=True)
     maps = align_phase(_local_eigenvectors(coarse), coarse)  # only maps of smooth phase can be interpolated
     return _interpolate(_interpolate(maps, ny, -2), nx, -1)

@@ -223,3 +223,23 @@ def test_center_of_the_plane() -> None:
     expected[7:13, 9:15] = True
     assert torch.equal(found[0, 0], expected)
     assert int(found[1].sum()) == 1
+
+
+@pytest.mark.parametrize("plane", [False, True])
+def test_the_centre_follows_the_echo_of_each_slice(plane: bool) -> None:
+    kspace = torch.full((3, 2, 20, 24), 0.01, dtype=torch.complex64)
+    mask = torch.zeros(3, 1, 20, 24, dtype=torch.bool)
+    rows = slice(6, 14) if plane else slice(None)
+    for i, shift in enumerate((0, 5, 1)):
+        kspace[i, :, 10, 12 + shift] = 1
+        mask[i, :, rows, 12 + shift - 4 : 12 + shift + 4] = True
+    mask[2] = mask[0]  # the echo one beside the middle of its columns
+    measured = kspace * mask
+    found = low_frequencies(mask, measured, around_echo=True)
+    assert torch.equal(found.expand(3, 1, 20, 24), mask)
+    assert int(low_frequencies(mask, measured).expand(3, 1, 20, 24)[1].sum()) < int(mask[1].sum())
+
+
+def test_it_says_that_it_needs_no_sensitivities() -> None:
+    assert not E2EVarNet.needs_sens_maps
+    assert networks.create("modl", stages=1).needs_sens_maps

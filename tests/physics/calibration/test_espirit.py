@@ -16,7 +16,7 @@ from csmri_ext.iterative.tv import tv
 from csmri_ext.phantom import coil_maps, phantom_acquisition
 from csmri_ext.physics import calibration_block, cg_sense, estimate_sens_maps, fft2c, ifft2c, rss
 from csmri_ext.physics.calibration import espirit
-from csmri_ext.physics.calibration.center import sampled_center, smooth_images
+from csmri_ext.physics.calibration.center import sampled_centers, smooth_images
 from csmri_ext.physics.calibration.espirit import eigen_maps, maps_and_object
 from csmri_ext.stopping import forget_stop, request_stop
 
@@ -80,13 +80,21 @@ def three_coils(size: tuple[int, int]) -> Tensor:
     return fft2c(image * ifft2c(smooth))[:, 1:-1, 2:-2]
 
 
+def test_patches_are_balanced_where_they_do_not_see_the_echo_in_all_places() -> None:
+    center = torch.zeros(1, 8, 60, 16)
+    whole = [espirit._region(center, (6, 6), (30, column))[1] for column in range(16)]
+    assert whole == [5 <= column <= 10 for column in range(16)]
+    assert espirit._region(center, (6, 6), (20, 8))[1] and not espirit._region(center, (6, 6), (3, 8))[1]
+    assert espirit._region(center[..., :8], (6, 5))[1], "in the middle, whatever the kernel"
+
+
 @pytest.mark.parametrize("kernel", [(3, 3), (4, 3), (2, 5)])
 @pytest.mark.parametrize("size", [(20, 17), (15, 24)])
 def test_equals_the_paper(kernel: tuple[int, int], size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(espirit, "POWER_ITERATIONS", 3000)
     center = three_coils(size)
     maps, eigenvalues = eigen_maps(center[None], *size, kernel)
-    values, vectors = by_the_paper(espirit._region(center[None], kernel)[0], kernel, *size)
+    values, vectors = by_the_paper(espirit._region(center[None], kernel)[0][0], kernel, *size)
     assert torch.allclose(eigenvalues[0], values[..., -1], atol=1e-4)
     apart = values[..., -1] - values[..., -2] > 0.02
     assert apart.float().mean() > 0.5
@@ -98,7 +106,7 @@ def test_maps_are_four_power_iterations_from_the_coil_images() -> None:
     """More would follow the noise where two eigenvalues are close, fewer stay near the images themselves."""
     center = three_coils((20, 17))
     maps = eigen_maps(center[None], 20, 17, (3, 3)).sens_maps[0]
-    values, vectors = by_the_paper(espirit._region(center[None], (3, 3))[0], (3, 3), 20, 17)
+    values, vectors = by_the_paper(espirit._region(center[None], (3, 3))[0][0], (3, 3), 20, 17)
     start = smooth_images(center[None], 20, 17)[0].permute(1, 2, 0)[..., None]
     expected = (vectors @ (values[..., None] ** 4 * (vectors.mH @ start)))[..., 0]
     cosine = torch.einsum("yxc,cyx->yx", expected.conj(), maps).abs() / expected.norm(dim=-1)
@@ -114,7 +122,7 @@ def test_true_sensitivities_have_eigenvalue_one() -> None:
     truth = torch.stack([2 + torch.exp(2j * torch.pi * (a * x + b * y)) for a, b in ((1, 0), (0, 1), (-1, 0))])
     truth = truth / rss(truth)
     kspace = fft2c(truth * inside * (1 + 0.3 * torch.cos(40 * x + 30 * y**2)))
-    maps, eigenvalues = eigen_maps(sampled_center(kspace[None], None), ny, nx, (6, 6))
+    maps, eigenvalues = eigen_maps(next(sampled_centers(kspace[None], None)).samples, ny, nx, (6, 6))
     assert eigenvalues.min() > 0
     assert eigenvalues.max() < 1 + 1e-12
     assert eigenvalues[0][inside].min() > 0.99
@@ -149,10 +157,10 @@ def test_kernel_follows_the_lines() -> None:
 
 def test_region_grows_along_the_readout_until_there_are_patches_enough() -> None:
     tall = torch.zeros(1, 8, 256, 8)
-    assert espirit._region(tall, (6, 5)).shape == (1, 8, 185, 8)  # 180 x 4 places for 3 x 240 unknowns
-    assert espirit._region(tall.mT, (5, 6)).shape == (1, 8, 8, 185)
-    assert espirit._region(torch.zeros(1, 8, 256, 40), (6, 6)).shape == (1, 8, 51, 24)
-    assert espirit._region(torch.zeros(1, 2, 30, 30), (6, 6)).shape == (1, 2, 24, 24)
+    assert espirit._region(tall, (6, 5))[0].shape == (1, 8, 185, 8)  # 180 x 4 places for 3 x 240 unknowns
+    assert espirit._region(tall.mT, (5, 6))[0].shape == (1, 8, 8, 185)
+    assert espirit._region(torch.zeros(1, 8, 256, 40), (6, 6))[0].shape == (1, 8, 51, 24)
+    assert espirit._region(torch.zeros(1, 2, 30, 30), (6, 6))[0].shape == (1, 2, 24, 24)
 
 
 def test_object_that_fills_the_field_of_view() -> None:
@@ -172,7 +180,7 @@ def test_where_no_kernel_works_the_low_resolution_images_remain() -> None:
 
 def test_crop() -> None:
     kspace, mask, target = acquired(1, 24)
-    center = sampled_center(kspace[None], mask)
+    center = next(sampled_centers(kspace[None], mask)).samples
     kept = [float(maps_and_object(center, 96, 96, crop).is_object.float().mean()) for crop in (-1, 0.5, 0.9, 0.98)]
     assert kept[0] == 1
     assert kept == sorted(kept, reverse=True)
@@ -196,7 +204,7 @@ def test_a_stop_ends_a_slice_between_two_chunks(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(espirit, "_operators", stopped_in_the_third)
     try:
         with pytest.raises(CancelledError):
-            eigen_maps(sampled_center(kspace[None], mask), 40, 40, (4, 4))
+            eigen_maps(next(sampled_centers(kspace[None], mask)).samples, 40, 40, (4, 4))
     finally:
         forget_stop()
     assert len(begun) == 3

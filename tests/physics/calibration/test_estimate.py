@@ -20,7 +20,7 @@ from csmri_ext.physics import (
     make_mask,
     rss,
 )
-from csmri_ext.physics.calibration.center import crop_or_pad, smooth_images
+from csmri_ext.physics.calibration.center import region_around, smooth_images
 from csmri_ext.physics.calibration.smooth import _local_eigenvectors
 
 METHODS = ["espirit", "low_resolution", "adaptive"]
@@ -257,10 +257,28 @@ def test_adaptive_maps_are_eigenvectors() -> None:
 
 
 @pytest.mark.parametrize("old", [6, 7])
-@pytest.mark.parametrize("new", [4, 5, 10, 11])
-def test_a_block_keeps_its_zero_frequency(old: int, new: int) -> None:
-    kspace = torch.zeros(1, old, old, dtype=torch.complex64)
-    kspace[0, old // 2, old // 2] = 1
-    block = crop_or_pad(kspace, new, new)
-    assert block.shape == (1, new, new)
-    assert block[0, new // 2, new // 2] == 1
+@pytest.mark.parametrize("new", [4, 5])
+def test_a_region_keeps_its_zero_frequency(old: int, new: int) -> None:
+    kspace = torch.zeros(1, 1, old, old, dtype=torch.complex64)
+    kspace[..., old // 2, old // 2] = 1
+    region, place = region_around(kspace, (new, new), (old // 2, old // 2))
+    assert region.shape[-2:] == (new, new)
+    assert region[..., new // 2, new // 2] == 1
+    assert place == (new // 2, new // 2)
+
+
+def test_a_region_lies_around_the_echo_as_far_as_there_are_samples() -> None:
+    kspace = torch.arange(20.0).expand(1, 1, 9, 20)
+    region, place = region_around(kspace, (9, 8), (4, 12))
+    assert region[0, 0, 0].tolist() == list(range(8, 16)) and place == (4, 4)
+    region, place = region_around(kspace, (9, 8), (4, 18))
+    assert region[0, 0, 0].tolist() == list(range(12, 20)) and place == (4, 6)
+
+
+@pytest.mark.parametrize("echo", [None, (3, 5), (1, 8), (7, 0)])
+def test_the_echo_of_a_block_becomes_the_zero_frequency_of_its_image(echo: tuple[int, int] | None) -> None:
+    block = torch.zeros(1, 1, 8, 9, dtype=torch.complex64)
+    block[0, 0][echo or (4, 4)] = 1
+    images = smooth_images(block, 12, 10, echo=echo)
+    torch.testing.assert_close(images, images[..., :1, :1].real.expand_as(images) + 0j)
+    assert float(images[0, 0, 0, 0].real) > 0
