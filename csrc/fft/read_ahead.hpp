@@ -1,9 +1,9 @@
-// Memory that is read next: fetched into the second-level cache while something else is computed. A core can wait for
-// few lines of memory at a time, and does nothing else once it waits for more: so a few lines at a time.
+// Memory that is read next: fetched into the caches while something else is computed. A core can wait for few lines of
+// memory at a time, and does nothing else once it waits for more: so a few lines at a time.
 #pragma once
 #include <cstdint>
 
-#include "core/simd.hpp"
+#include "core/fetch.hpp"
 
 namespace csmri {
 inline namespace CSMRI_LEVEL {
@@ -17,7 +17,7 @@ struct ReadNext {
   void fetch(std::int64_t part, std::int64_t parts) const {
     const std::int64_t n = end - begin;
     for (const T* p = begin + n * part / parts; p < begin + n * (part + 1) / parts; p += kCacheLine / sizeof(T))
-      __builtin_prefetch(p, 0, 2);
+      fetch_line(p);
   }
 };
 
@@ -35,7 +35,7 @@ class ReadAhead {
   inline __attribute__((always_inline)) void step() {
     const T* p = now_.begin;
     if (p >= now_.end) return;
-    for (int i = 0; i < lines_; ++i, p += kCacheLine / sizeof(T)) __builtin_prefetch(p, 0, 2);
+    for (int i = 0; i < lines_; ++i, p += kCacheLine / sizeof(T)) fetch_line(p);
     now_.begin = p;
     if (p >= now_.end) now_ = then_, then_.begin = then_.end;
   }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/fetch.hpp"
 #include "core/instantiate.hpp"
 #include "core/layouts.hpp"
 #include "nasn/separable_node.hpp"
@@ -104,7 +105,7 @@ struct IncomingRow {
     const std::int64_t end = std::min(next + n, a.nx), group = group_size<T>(a.nx);
     const char* const ahead = reinterpret_cast<const char*>(from + std::min(next + kAhead, left) * t.pixel);
     const char* const ahead_end = reinterpret_cast<const char*>(from + std::min(end + kAhead, left) * t.pixel);
-    for (const char* line = ahead; line < ahead_end; line += 64) __builtin_prefetch(line, 0, 2);
+    for (const char* line = ahead; line < ahead_end; line += 64) fetch_line(line);
     if (t.operation == Separable::skip)
       load_pixels(from, t.pixel, t.channels, group, next, end, to, CopyPixel<T>{});
     else
