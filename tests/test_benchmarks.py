@@ -259,7 +259,9 @@ def test_quality_calibrates_a_slice_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
     solved = []
     solve = estimate.maps_and_object
-    monkeypatch.setattr(estimate, "maps_and_object", lambda *args, **words: solved.append(args) or solve(*args, **words))
+    monkeypatch.setattr(
+        estimate, "maps_and_object", lambda *args, **words: solved.append(args) or solve(*args, **words)
+    )
     cropped, whole = quality.undersample(phantom_volume(1, 48, 3)[0], "random", 4, 0, coils=3)
     assert len(solved) == 1
     kspace, mask = torch.from_numpy(cropped.kspace), torch.from_numpy(cropped.mask)
