@@ -109,6 +109,7 @@ def test_sensitivities_as_pairs() -> None:
     assert "torch.view_as_complex" in refusal(lambda maps: Encoding(COILS, MASK, maps), torch.view_as_real(MAPS))
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 @pytest.mark.parametrize("transform", [fft2c, ifft2c])
 def test_numbers_of_sixteen_bits_and_integers(transform: Callable[[Any], Any]) -> None:
     for dtype, wide in {
