@@ -20,10 +20,33 @@ inline __attribute__((always_inline)) void clear(TileSums<T>& sums) {
   for (int i = 0; i < kTilePixels; ++i) sums[i][0] = sums[i][1] = Vec<T>{};
 }
 
-// sums[x][o] += sum over c < n of a[x][c] w[c][o]; w: (n, kBlock).
+struct NothingAhead {
+  explicit operator bool() const { return false; }
+  void operator()() const {}
+};
+
+// Brings pixels that are read later into the L1 cache, kTilePixels elements with each input channel of a product: a
+// tile of pixels while one tile is computed. Evenly, because a core waits for few requests to memory at a time, and
+// those above that number hold up everything behind them.
 template <class T>
-inline __attribute__((always_inline)) void add_products(TileSums<T>& sums, const T* a, std::int64_t n, const T* w) {
+struct TileAhead {
+  const T* at;  // null: nothing
+
+  explicit operator bool() const { return at; }
+  inline __attribute__((always_inline)) void operator()() {
+    constexpr int kLine = 64 / static_cast<int>(sizeof(T));
+    __builtin_prefetch(at);
+    if constexpr (kTilePixels > kLine) __builtin_prefetch(at + kLine);
+    at += kTilePixels;
+  }
+};
+
+// sums[x][o] += sum over c < n of a[x][c] w[c][o]; w: (n, kBlock). ahead() is called once for each c.
+template <class T, class Ahead>
+inline __attribute__((always_inline)) void add_products(TileSums<T>& sums, const T* a, std::int64_t n, const T* w,
+                                                        Ahead& ahead) {
   for (std::int64_t c = 0; c < n; ++c, w += kBlock<T>) {
+    ahead();
     const Vec<T> w0 = load(w), w1 = load(w + kLanes<T>);
 #pragma GCC unroll 10
     for (int x = 0; x < kTilePixels; ++x) {
@@ -35,9 +58,9 @@ inline __attribute__((always_inline)) void add_products(TileSums<T>& sums, const
 }
 
 // In a function of its own, because in a larger one GCC keeps other things in the registers that the sums need.
-template <class T>
+template <class T, class Ahead>
 __attribute__((noinline)) void add_all_products_apart(TileSums<T>& sums, const T* a, std::int64_t group,
-                                                      std::int64_t channels, const T* w) {
+                                                      std::int64_t channels, const T* w, Ahead ahead) {
   TileSums<T> own;
 #pragma GCC unroll 10
   for (int x = 0; x < kTilePixels; ++x) {
@@ -45,7 +68,7 @@ __attribute__((noinline)) void add_all_products_apart(TileSums<T>& sums, const T
     own[x][1] = sums[x][1];
   }
   for (std::int64_t c = 0; c < channels; c += kBlock<T>, a += group)
-    add_products<T>(own, a, std::min<std::int64_t>(channels - c, kBlock<T>), w + c * kBlock<T>);
+    add_products<T>(own, a, std::min<std::int64_t>(channels - c, kBlock<T>), w + c * kBlock<T>, ahead);
 #pragma GCC unroll 10
   for (int x = 0; x < kTilePixels; ++x) {
     sums[x][0] = own[x][0];
@@ -54,12 +77,12 @@ __attribute__((noinline)) void add_all_products_apart(TileSums<T>& sums, const T
 }
 
 // The same over all groups of `channels` channels; w: (channels, kBlock).
-template <class T>
+template <class T, class Ahead = NothingAhead>
 inline __attribute__((always_inline)) void add_all_products(TileSums<T>& sums, const T* a, std::int64_t group,
-                                                            std::int64_t channels, const T* w) {
-  if constexpr (kSimd != Simd::avx512) return add_all_products_apart<T>(sums, a, group, channels, w);
+                                                            std::int64_t channels, const T* w, Ahead ahead = {}) {
+  if constexpr (kSimd != Simd::avx512) return add_all_products_apart<T>(sums, a, group, channels, w, ahead);
   for (std::int64_t c = 0; c < channels; c += kBlock<T>, a += group)
-    add_products<T>(sums, a, std::min<std::int64_t>(channels - c, kBlock<T>), w + c * kBlock<T>);
+    add_products<T>(sums, a, std::min<std::int64_t>(channels - c, kBlock<T>), w + c * kBlock<T>, ahead);
 }
 
 // out[x] = f(sum over ky, kx in {-1, 0, 1} of w[ky][kx] rows[ky][x + kDilation kx]), for one group; w: (9, kBlock).

@@ -68,10 +68,25 @@ inline void filter_3x3(Separable operation, const T* const* rows, std::int64_t a
   }
 }
 
-// One tile of one group of outputs. `filtered` points to the tile within its segment, x is its first pixel.
-template <class T>
-inline void add_term(const RowTerm<T>& term, TileSums<T>& sums, std::int64_t out_group, std::int64_t x,
-                     std::int64_t group, const T* filtered, const T* column) {
+// The point-wise product of one tile with one group of outputs. `from`: the tile, `group` elements to its next
+// channels.
+template <class T, class Ahead>
+inline __attribute__((always_inline)) void add_pointwise(const RowTerm<T>& term, TileSums<T>& sums,
+                                                         std::int64_t out_group, const T* from, std::int64_t group,
+                                                         const Ahead& ahead) {
+  const T* const w = term.second + out_group * term.channels * kBlock<T>;
+  if (ahead)
+    add_all_products<T>(sums, from, group, term.channels, w, ahead);
+  else
+    add_all_products<T>(sums, from, group, term.channels, w);
+}
+
+// One tile of one group of outputs. `filtered` points to the tile within its segment, x is its first pixel. Inlined, or
+// the sums would be in memory.
+template <class T, class Ahead>
+inline __attribute__((always_inline)) void add_term(const RowTerm<T>& term, TileSums<T>& sums, std::int64_t out_group,
+                                                    std::int64_t x, std::int64_t group, const T* filtered,
+                                                    const T* column, const Ahead& ahead) {
   const std::int64_t at = x * kBlock<T>;
   switch (term.operation) {
     case Separable::skip: {
@@ -103,19 +118,24 @@ inline void add_term(const RowTerm<T>& term, TileSums<T>& sums, std::int64_t out
       return;
     }
     case Separable::pointwise:
-      return add_all_products<T>(sums, term.rows[0] + at, group, term.channels,
-                                 term.second + out_group * term.channels * kBlock<T>);
+      return add_pointwise(term, sums, out_group, term.rows[0] + at, group, ahead);
     default:
-      return add_all_products<T>(sums, filtered, kSegmentPixels * kBlock<T>, term.channels,
-                                 term.second + out_group * term.channels * kBlock<T>);
+      return add_pointwise(term, sums, out_group, filtered, kSegmentPixels * kBlock<T>, ahead);
   }
 }
 
-struct Nothing {
-  void operator()() const {}
+constexpr bool has_pointwise(Separable operation) {
+  return operation == Separable::pointwise || has_depthwise_3x3(operation);
+}
+
+// What sum_of_terms_tiles does beside its arithmetic, in its shadow: ahead(term, x, output group) is what is fetched
+// while a point-wise product is made (rows/pixel_tiles.hpp), after_tile() a little work after each register tile.
+struct NothingMeanwhile {
+  NothingAhead ahead(int, std::int64_t, std::int64_t) const { return {}; }
+  void after_tile() const {}
 };
 
-// How often sum_of_terms_row calls `meanwhile` for each tile of pixels.
+// How often after_tile() is called for each tile of pixels.
 template <class T>
 std::int64_t pauses_per_tile(const RowTerm<T>* terms, int n_terms, std::int64_t outputs) {
   std::int64_t n = groups_of<T>(outputs);
@@ -124,11 +144,10 @@ std::int64_t pauses_per_tile(const RowTerm<T>* terms, int n_terms, std::int64_t 
   return n;
 }
 
-// emit(offset in a padded row, value): every pixel of [x0, x1), x1 rounded up to whole tiles, and every channel, of the
-// sum of all terms. meanwhile(): after each register tile, for a little work on memory in the shadow of arithmetic.
-template <class T, class Emit, class Meanwhile = Nothing>
-void sum_of_terms_row(const RowTerm<T>* terms, int n_terms, std::int64_t nx, std::int64_t x0, std::int64_t x1,
-                      std::int64_t outputs, const RowWork<T>& work, const Emit& emit, const Meanwhile& meanwhile = {}) {
+// take(x, g, sums): the sum of all terms, for each tile of pixels that begins in [x0, x1) and each group of outputs.
+template <class T, class Take, class Meanwhile>
+void sum_of_terms_tiles(const RowTerm<T>* terms, int n_terms, std::int64_t nx, std::int64_t x0, std::int64_t x1,
+                        std::int64_t outputs, const RowWork<T>& work, const Take& take, Meanwhile&& meanwhile) {
   const std::int64_t group = group_size<T>(nx), row = row_size<T>(nx, outputs);
   const T* filtered[kMaxTerms];
   for (int i = 0; i < n_terms; ++i) {
@@ -146,7 +165,7 @@ void sum_of_terms_row(const RowTerm<T>* terms, int n_terms, std::int64_t nx, std
                         terms[i].first + g * 9 * kBlock<T>,
                         const_cast<T*>(filtered[i]) + (g * kSegmentPixels + x - first) * kBlock<T>,
                         [](Vec<T> v, std::int64_t) { return relu<T>(v); });
-          meanwhile();
+          meanwhile.after_tile();
         }
     }
     for (std::int64_t x = first; x < last; x += kTilePixels)
@@ -154,16 +173,28 @@ void sum_of_terms_row(const RowTerm<T>* terms, int n_terms, std::int64_t nx, std
         TileSums<T> sums;
         clear<T>(sums);
         for (int i = 0; i < n_terms; ++i)
-          add_term<T>(terms[i], sums, g, x, group, filtered[i] + (x - first) * kBlock<T>, work.column + i * row);
-        const std::int64_t at = g * group + x * kBlock<T>;
-#pragma GCC unroll 10
-        for (int i = 0; i < kTilePixels; ++i) {
-          emit(at + i * kBlock<T>, sums[i][0]);
-          emit(at + i * kBlock<T> + kLanes<T>, sums[i][1]);
-        }
-        meanwhile();
+          add_term<T>(terms[i], sums, g, x, group, filtered[i] + (x - first) * kBlock<T>, work.column + i * row,
+                      meanwhile.ahead(i, x, g));
+        take(x, g, sums);
+        meanwhile.after_tile();
       }
   }
+}
+
+// emit(offset in a padded row, value): every pixel of [x0, x1), x1 rounded up to whole tiles, and every channel, of the
+// sum of all terms.
+template <class T, class Emit>
+void sum_of_terms_row(const RowTerm<T>* terms, int n_terms, std::int64_t nx, std::int64_t x0, std::int64_t x1,
+                      std::int64_t outputs, const RowWork<T>& work, const Emit& emit) {
+  const auto take = [&](std::int64_t x, std::int64_t g, const TileSums<T>& sums) __attribute__((always_inline)) {
+    const std::int64_t at = g * group_size<T>(nx) + x * kBlock<T>;
+#pragma GCC unroll 10
+    for (int i = 0; i < kTilePixels; ++i) {
+      emit(at + i * kBlock<T>, sums[i][0]);
+      emit(at + i * kBlock<T> + kLanes<T>, sums[i][1]);
+    }
+  };
+  sum_of_terms_tiles(terms, n_terms, nx, x0, x1, outputs, work, take, NothingMeanwhile{});
 }
 
 // (channels, taps) -> (groups, taps, kBlock), padded with zeros; taps in reverse order if flipped.

@@ -65,6 +65,15 @@ def test_agrees_with_reference(case: Any) -> None:
         assert relative_error(double[name], truth[name]) < 1e-13, name
 
 
+def test_results_too_large_for_the_cache() -> None:
+    """Written past it, at every level: 1.5 groups of channels, rows that end within a tile of pixels."""
+    inputs, operations, weights = make((1, 48, 150, 147, ("dil_2_conv_3x3", "skip")), torch.float64)
+    truth = reference.separable_node(inputs, operations, weights)
+    out = separable_node([x.float() for x in inputs], operations, [[w.float() for w in own] for own in weights])
+    assert out.numel() * 4 > 4 << 20
+    assert relative_error(out, truth) < 1e-6
+
+
 def test_inputs_and_outputs_of_different_widths() -> None:
     generator = torch.Generator().manual_seed(0)
     inputs = [torch.randn(1, c, 6, 13, generator=generator, dtype=torch.float64).requires_grad_() for c in (96, 7, 40)]
