@@ -110,8 +110,7 @@ struct IncomingRow {
   inline __attribute__((always_inline)) void fetch(const NodeTerm<T>& t, std::int64_t end) const {
     if (!from) return;
     for (std::int64_t x = std::min(next + kAhead, left); x < std::min(end + kAhead, left); ++x)
-      for (std::int64_t c = 0; c < t.channels; c += 64 / std::int64_t{sizeof(T)})
-        fetch_line(from + x * t.pixel + c);
+      for (std::int64_t c = 0; c < t.channels; c += 64 / std::int64_t{sizeof(T)}) fetch_line(from + x * t.pixel + c);
   }
 
   void copy(const SeparableNodeArgs<T>& a, const NodeTerm<T>& t, std::int64_t end) {

@@ -6,6 +6,7 @@
 #pragma once
 #include <cstdint>
 
+#include "core/fetch.hpp"
 #include "rows/pixel_rows.hpp"
 
 namespace csmri {
@@ -35,8 +36,8 @@ struct TileAhead {
   explicit operator bool() const { return at; }
   inline __attribute__((always_inline)) void operator()() {
     constexpr int kLine = 64 / static_cast<int>(sizeof(T));
-    __builtin_prefetch(at);
-    if constexpr (kTilePixels > kLine) __builtin_prefetch(at + kLine);
+    fetch_line(at);
+    if constexpr (kTilePixels > kLine) fetch_line(at + kLine);
     at += kTilePixels;
   }
 };
