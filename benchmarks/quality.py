@@ -1,7 +1,8 @@
 """Image quality of networks against total variation whose weight is tuned on the very slices that are judged.
 
     python -m benchmarks.quality FILES... [--networks nasn_knee,FILE.safetensors] [--slices N] [--phase]
-                                 [--coils N --noise X [--broad-coils]] [--networks-only] [--mirrored] [--out DIR]
+                                 [--coils N --noise X [--broad-coils] [--true-maps]] [--networks-only]
+                                 [--mirrored] [--out DIR]
 
 That favours TV: a network sees none of the slices. Six mask settings: random, equispaced_fraction and radial_golden at
 4x and 8x, centre 0.08 / 0.04 of the columns, one seed. Each slice counts as a volume of its own, so the data range of
@@ -12,7 +13,8 @@ With ``--coils`` the slices are measured by simulated coils, with a smooth phase
 sensitivities that `physics.estimate_sens_maps` finds in the undersampled data, networks those that are not cropped in
 air, as `csmri recon` and `compare` give them; the settings are those of such data
 (random and equispaced 4x, equispaced and radial 8x), and BART's wavelets, tuned on the slices as well, stand beside TV.
-The coils are rings of loops, as trainings draw them; `--broad-coils` are of another kind.
+The coils are rings of loops, as trainings draw them; `--broad-coils` are of another kind. `--true-maps` gives every
+method the sensitivities of the simulation instead of estimated ones: what is gained by that is what the estimate costs.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import argparse
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib
@@ -50,6 +52,19 @@ Maps = Callable[[tuple[int, int], int, int], NDArray[np.complex64]]  # of shape,
 Scores = dict[str, list[list[float]]]  # method -> PSNR and SSIM of each slice
 
 
+@dataclass(frozen=True)
+class Scanner:
+    """What measures the slices, and which sensitivities the methods are given."""
+
+    coils: int = 1
+    noise: float = 0.0  # of real and imaginary parts, relative to the peak
+    maps_of: Maps = coil_maps
+    true_maps: bool = False  # instead of estimated ones
+
+
+ONE_COIL = Scanner()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description="Quality of networks against total variation tuned on the same slices."
@@ -67,6 +82,9 @@ def main() -> None:
     parser.add_argument(
         "--broad-coils", action="store_true", help="broad Gaussian sensitivities, which tell places apart less well"
     )
+    parser.add_argument(
+        "--true-maps", action="store_true", help="the coils' own sensitivities instead of estimated ones"
+    )
     parser.add_argument("--networks-only", action="store_true", help="no total variation, no wavelets: minutes less")
     parser.add_argument("--mirrored", action="store_true", help="networks as with csmri recon --mirrored")
     parser.add_argument("--seed", type=int, default=0, help="of the masks (default: %(default)s)")
@@ -83,12 +101,12 @@ def main() -> None:
     slices = [images[int(i)] for i in chosen]
     if args.phase or args.coils > 1:
         slices = [smooth_phase(image, number) for number, image in enumerate(slices)]
+    scanner = Scanner(args.coils, args.noise, broad_maps if args.broad_coils else coil_maps, args.true_maps)
     results = {}
     for kind, acceleration in COIL_SETTINGS if args.coils > 1 else SETTINGS:
         results[kind, acceleration] = judge(
-            kind, acceleration, slices, networks, args.seed, args.coils, args.noise,
+            kind, acceleration, slices, networks, args.seed, scanner,
             with_tuned=not args.networks_only, mean_of_mirrors=args.mirrored,
-            maps_of=broad_maps if args.broad_coils else coil_maps,
         )  # fmt: skip
         print(*rows({(kind, acceleration): results[kind, acceleration]}), sep="\n", flush=True)
     print(table(results))
@@ -133,18 +151,13 @@ def judge(
     slices: Sequence[NDArray[np.complex64]],
     networks: Sequence[Method],
     seed: int,
-    coils: int = 1,
-    noise: float = 0.0,
+    scanner: Scanner = ONE_COIL,
     *,
     with_tuned: bool = True,
     mean_of_mirrors: bool = False,
-    maps_of: Maps = coil_maps,
 ) -> tuple[float | None, Scores]:
     """Scores of every method at one mask setting, and the weight of TV with the best mean PSNR."""
-    pairs = [
-        undersample(image, kind, acceleration, seed, coils, noise, number, maps_of)
-        for number, image in enumerate(slices)
-    ]
+    pairs = [undersample(image, kind, acceleration, seed, scanner, number) for number, image in enumerate(slices)]
     problems, of_networks = ([pair[i] for pair in pairs] for i in (0, 1))
     found: Scores = {"zero-filled": scores(methods.get("zero-filled"), slices, problems)}
     weight = None
@@ -152,7 +165,7 @@ def judge(
         weight, found["tv"] = tuned("tv", WEIGHTS, slices, problems)
     if with_tuned and bart_is_there():
         found["tv-bart"] = scores(methods.get("tv-bart"), slices, problems, weight)
-        if coils > 1:
+        if scanner.coils > 1:
             found["wavelet-bart"] = tuned("wavelet-bart", WAVELET_WEIGHTS, slices, problems)[1]
     for method in networks:
         judged = mirrored(method) if mean_of_mirrors else method
@@ -183,10 +196,8 @@ def undersample(
     kind: str,
     acceleration: int,
     seed: int,
-    coils: int = 1,
-    noise: float = 0.0,
+    scanner: Scanner = ONE_COIL,
     number: int = 0,
-    maps_of: Maps = coil_maps,
 ) -> tuple[Problem, Problem]:
     """Measure an image; `number` is the seed of its coils and of the noise.
 
@@ -195,12 +206,16 @@ def undersample(
         The problem, and the same for networks, whose sensitivities are not 0 in air.
     """
     mask = make_mask(kind, image.shape, acceleration, seed=seed)
-    kspace = fft2c(maps_of(image.shape, coils, number) * image)
+    true_maps = scanner.maps_of(image.shape, scanner.coils, number)
+    kspace = fft2c(true_maps * image)
     random = np.random.default_rng([number, 12]).standard_normal((*kspace.shape, 2)).view(np.complex128)[..., 0]
-    measured = torch.from_numpy(kspace + noise * np.abs(image).max() * random).to(torch.complex64) * mask
+    measured = torch.from_numpy(kspace + scanner.noise * np.abs(image).max() * random).to(torch.complex64) * mask
     problem = Problem(measured[None].numpy(), mask.numpy(), None, image.shape, {}, 200, "cpu", 1)
-    if coils == 1:
+    if scanner.coils == 1:
         return problem, problem
+    if scanner.true_maps:
+        given = replace(problem, sens_maps=true_maps[None])
+        return given, given
     maps, is_object = (found[None].numpy() for found in estimate_maps_and_object(measured, mask))
     cropped = np.where(is_object[:, None], maps, np.complex64(0))
     return replace(problem, sens_maps=cropped), replace(problem, sens_maps=maps)

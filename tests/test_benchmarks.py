@@ -262,12 +262,17 @@ def test_quality_calibrates_a_slice_once(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(
         estimate, "maps_and_object", lambda *args, **words: solved.append(args) or solve(*args, **words)
     )
-    cropped, whole = quality.undersample(phantom_volume(1, 48, 3)[0], "random", 4, 0, coils=3)
+    cropped, whole = quality.undersample(phantom_volume(1, 48, 3)[0], "random", 4, 0, quality.Scanner(coils=3))
     assert len(solved) == 1
     kspace, mask = torch.from_numpy(cropped.kspace), torch.from_numpy(cropped.mask)
     for problem, kind in ((cropped, True), (whole, False)):
         np.testing.assert_array_equal(problem.sens_maps, estimate_sens_maps(kspace, mask, cropped=kind).numpy())
         np.testing.assert_array_equal(problem.kspace, cropped.kspace)
+    known, same = quality.undersample(phantom_volume(1, 48, 3)[0], "random", 4, 0, quality.Scanner(3, true_maps=True))
+    assert len(solved) == 3
+    np.testing.assert_array_equal(known.kspace, cropped.kspace)
+    np.testing.assert_array_equal(known.sens_maps[0], quality.coil_maps((48, 48), 3, 0))
+    assert same is known
 
 
 def test_equal_budget_pairs_slices(
