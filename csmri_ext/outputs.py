@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from csmri_ext.bridge.atomic import replacing
-from csmri_ext.bridge.bart_files.cfl import data_file
+from csmri_ext.bridge.file_pairs import parts_of
 from csmri_ext.bridge.first_few import first_few
 from csmri_ext.errors import InputError, naming, one_line
 
@@ -81,15 +81,6 @@ def identity(path: Path) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino
-
-
-def parts_of(name: Path) -> list[Path]:
-    """List the files that a name which is read stands for: of a pair of BART's or of Analyze's, both."""
-    base = os.fspath(name)
-    for ending in (".hdr", ".cfl", ".img"):
-        base = base.removesuffix(ending)
-    pair = [Path(f"{base}.hdr"), Path(f"{base}.img")] if name.suffix != ".cfl" else [Path(f"{base}.hdr")]
-    return list(dict.fromkeys(path for path in (data_file(name), name, *pair) if path.is_file()))
 
 
 def written_as(result: Path) -> list[Path]:
@@ -165,7 +156,7 @@ def existing(folder: Path, patterns: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def require_free(folder: Path, patterns: Sequence[str], marks: Sequence[str]) -> None:
+def require_free(folder: Path, patterns: Sequence[str], marks: Sequence[str], option: str = "--out") -> None:
     """Refuse a folder where names that would be written are taken, unless an earlier run of ours has left its mark.
 
     Parameters
@@ -176,6 +167,8 @@ def require_free(folder: Path, patterns: Sequence[str], marks: Sequence[str]) ->
         Names that would be written, as `existing` takes them.
     marks
         Files that every run leaves there before any other; the first one is named.
+    option
+        That names another folder, for the message.
 
     Raises
     ------
@@ -190,5 +183,5 @@ def require_free(folder: Path, patterns: Sequence[str], marks: Sequence[str]) ->
         these = "it" if len(taken) == 1 else "them"
         raise InputError(
             f"{folder} holds {names}, which would be replaced, and no {marks[0]} of a run that made {these}: choose "
-            f"another --out, or move {these} away"
+            f"another {option}, or move {these} away"
         )
