@@ -121,20 +121,33 @@ def require_apart(
                     raise InputError(f"{lost} is {role}: {advice}")
 
 
-def require_outside(folder: Path, data: Iterable[Path]) -> None:
-    """Refuse an output folder in a folder that is searched for images: what is written there would be read next time.
+def require_outside(folder: Path, data: Iterable[Path], images: Iterable[Path]) -> None:
+    """Refuse an output folder that holds images found in a search: figures of the run would be among them next time.
+
+    A folder of its own among them is none: a search leaves out what lies in folders of runs.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    data
+        As the user names them; folders of these are searched.
+    images
+        What was found.
 
     Raises
     ------
     InputError
-        Names both.
+        Names the folder and an image.
     """
     place = folder.resolve()
-    above = {identity(path) for path in (place, *place.parents)} - {None}
-    for path in data:
-        if path.is_dir() and identity(path) in above:
+    around = {identity(path) for path in (place, *place.parents)} - {None}
+    if not any(path.is_dir() and identity(path) in around for path in data):
+        return
+    for image in images:
+        if place in image.resolve().parents:
             raise InputError(
-                f"{folder} lies in {path}, which is searched for images, and the figures of a run would be among them: "
+                f"{folder} holds {image} and is searched for images, and the figures of a run would be among them: "
                 "choose another --out"
             )
 
