@@ -262,6 +262,7 @@ def main() -> None:
     results = run_all(options)
     print(table(results))
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(options.json, f"{json.dumps(results, indent=1)}\n".encode())
 
 

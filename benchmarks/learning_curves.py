@@ -39,6 +39,7 @@ def main() -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
     right.legend()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(args.out) as temporary:
         figure.savefig(temporary, format=args.out.suffix.removeprefix(".") or "svg")
     if args.table:

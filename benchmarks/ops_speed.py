@@ -117,6 +117,7 @@ def main() -> None:
     text = speed_table.markdown(results)
     print(text)
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(options.json, f"{json.dumps(results, indent=1)}\n".encode())
     if options.page:
         write_bytes(options.page, speed_table.put_after_marker(options.page.read_text(), text).encode())

@@ -146,12 +146,14 @@ def main() -> None:
     if options.montage:
         from PIL import Image
 
+        options.montage.parent.mkdir(parents=True, exist_ok=True)
         with replacing(options.montage) as temporary:
             Image.fromarray(montage(options.size, options.columns)).save(temporary, format="png", optimize=True)
         return
     groups = real_groups(options.real, options.count) | phantom_groups(options.count, options.size)
     print(table(groups))
     if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
         draw(groups, options.out)
 
 

@@ -63,6 +63,7 @@ def main() -> None:
     axes[1, 0].text(0.5, 0.5, "errors", transform=axes[1, 0].transAxes, ha="center", va="center", color="white")
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=110)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(options.out) as temporary, Image.open(drawn) as picture:
         picture.convert("RGB").quantize(128).save(temporary, format="png", optimize=True)
 

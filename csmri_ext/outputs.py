@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from csmri_ext.bridge.atomic import replacing
-from csmri_ext.bridge.bart_files.cfl import data_file
+from csmri_ext.bridge.file_pairs import parts_of
 from csmri_ext.bridge.first_few import first_few
 from csmri_ext.errors import InputError, naming, one_line
 
@@ -83,15 +83,6 @@ def identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def parts_of(name: Path) -> list[Path]:
-    """List the files that a name which is read stands for: of a pair of BART's or of Analyze's, both."""
-    base = os.fspath(name)
-    for ending in (".hdr", ".cfl", ".img"):
-        base = base.removesuffix(ending)
-    pair = [Path(f"{base}.hdr"), Path(f"{base}.img")] if name.suffix != ".cfl" else [Path(f"{base}.hdr")]
-    return list(dict.fromkeys(path for path in (data_file(name), name, *pair) if path.is_file()))
-
-
 def written_as(result: Path) -> list[Path]:
     """List the files that a result of this name consists of."""
     return [result, result.with_suffix(".hdr")] if result.suffix == ".cfl" else [result]
@@ -130,20 +121,33 @@ def require_apart(
                     raise InputError(f"{lost} is {role}: {advice}")
 
 
-def require_outside(folder: Path, data: Iterable[Path]) -> None:
-    """Refuse an output folder in a folder that is searched for images: what is written there would be read next time.
+def require_outside(folder: Path, data: Iterable[Path], images: Iterable[Path]) -> None:
+    """Refuse an output folder that holds images found in a search: figures of the run would be among them next time.
+
+    A folder of its own among them is none: a search leaves out what lies in folders of runs.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    data
+        As the user names them; folders of these are searched.
+    images
+        What was found.
 
     Raises
     ------
     InputError
-        Names both.
+        Names the folder and an image.
     """
     place = folder.resolve()
-    above = {identity(path) for path in (place, *place.parents)} - {None}
-    for path in data:
-        if path.is_dir() and identity(path) in above:
+    around = {identity(path) for path in (place, *place.parents)} - {None}
+    if not any(path.is_dir() and identity(path) in around for path in data):
+        return
+    for image in images:
+        if place in image.resolve().parents:
             raise InputError(
-                f"{folder} lies in {path}, which is searched for images, and the figures of a run would be among them: "
+                f"{folder} holds {image} and is searched for images, and the figures of a run would be among them: "
                 "choose another --out"
             )
 
@@ -165,7 +169,7 @@ def existing(folder: Path, patterns: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def require_free(folder: Path, patterns: Sequence[str], marks: Sequence[str]) -> None:
+def require_free(folder: Path, patterns: Sequence[str], marks: Sequence[str], option: str = "--out") -> None:
     """Refuse a folder where names that would be written are taken, unless an earlier run of ours has left its mark.
 
     Parameters
@@ -176,6 +180,8 @@ def require_free(folder: Path, patterns: Sequence[str], marks: Sequence[str]) ->
         Names that would be written, as `existing` takes them.
     marks
         Files that every run leaves there before any other; the first one is named.
+    option
+        That names another folder, for the message.
 
     Raises
     ------
@@ -190,5 +196,5 @@ def require_free(folder: Path, patterns: Sequence[str], marks: Sequence[str]) ->
         these = "it" if len(taken) == 1 else "them"
         raise InputError(
             f"{folder} holds {names}, which would be replaced, and no {marks[0]} of a run that made {these}: choose "
-            f"another --out, or move {these} away"
+            f"another {option}, or move {these} away"
         )

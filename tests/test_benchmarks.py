@@ -45,7 +45,7 @@ def test_every_small_case_runs_and_agrees() -> None:
 
 
 def test_one_small_case_measured_into_readme_and_json(tmp_path: Path) -> None:
-    readme, numbers = tmp_path / "README.md", tmp_path / "speed.json"
+    readme, numbers = tmp_path / "README.md", tmp_path / "new" / "speed.json"
     readme.write_text("before\n<!-- speed -->\nold\n<!-- end of speed -->\nafter\n")
     command = [
         "-m",
@@ -343,7 +343,7 @@ def test_learning_curves_of_two_runs(
         (tmp_path / name / "run.json").write_text(json.dumps({"name": name}))
         rows = [f"{100 * i - 1},{1 / i},{20 + gain * i if i % 5 == 0 else ''}" for i in range(1, 21)]
         (logs / "metrics.csv").write_text("\n".join(["step,loss_epoch,val_psnr", *rows]) + "\n")
-    figure = tmp_path / "curves.svg"
+    figure = tmp_path / "new" / "curves.svg"
     runs = [str(tmp_path / name) for name in "ab"]
     monkeypatch.setattr(sys, "argv", ["learning_curves", *runs, "--table", "--out", str(figure)])
     learning_curves.main()
@@ -361,7 +361,7 @@ def test_phantom_statistics_with_and_without_real_slices(
     slices = np.stack([np.abs(phantom(48, seed, anatomy="body")) for seed in (50, 51)])
     (tmp_path / "knees").mkdir()
     np.save(tmp_path / "knees" / "a.npy", slices)
-    figure, picture = tmp_path / "figure.svg", tmp_path / "picture.png"
+    figure, picture = tmp_path / "new" / "figure.svg", tmp_path / "newer" / "picture.png"
     command = ["phantom_statistics", "--count", "2", "--size", "32"]
     for real in ([], ["--real", str(tmp_path / "knees" / "a.npy"), "--out", str(figure)]):
         monkeypatch.setattr(sys, "argv", [*command, *real])

@@ -58,16 +58,18 @@ def test_a_folder_is_free_where_no_name_is_taken_or_a_run_left_its_mark() -> Non
     require_free(folder, names, ("results.json",))
 
 
-@pytest.mark.parametrize("out", ["data", "data/run", "data/../data/run", "link/run"])
-def test_a_run_does_not_lie_among_its_images(out: str) -> None:
-    Path("data").mkdir()
+@pytest.mark.parametrize("out", ["data", "data/sub", "data/../data/sub", "link/sub"])
+def test_a_run_does_not_lie_where_its_images_are(out: str) -> None:
+    Path("data/sub").mkdir(parents=True)
     Path("link").symlink_to("data")
-    Path("data/a.npy").write_bytes(b"")
-    with pytest.raises(InputError, match="lies in data, which is searched for images"):
-        require_outside(Path(out), [Path("data")])
-    require_outside(Path(out), [Path("data/a.npy")])  # a file alone is not searched
-    require_outside(Path("data2/run"), [Path("data")])
-    require_outside(Path(), [Path("data")])
+    image = Path("data/sub/a.npy")
+    image.write_bytes(b"")
+    with pytest.raises(InputError, match=f"{out} holds data/sub/a.npy and is searched for images"):
+        require_outside(Path(out), [Path("data")], [image])
+    require_outside(Path(out), [image], [image])  # a file alone is not searched
+    require_outside(Path("data2/run"), [Path("data")], [image])
+    require_outside(Path("data/run"), [Path("data")], [image])
+    require_outside(Path(), [Path("data")], [image])
 
 
 def test_a_file_that_cannot_be_written_says_so_before() -> None:

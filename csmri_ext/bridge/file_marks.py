@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from csmri_ext.bridge.file_pairs import parts_of
+
 _SAMPLE = 4096  # bytes at the beginning, in the middle and at the end
-_PARTNERS = {".cfl": ".hdr", ".img": ".hdr"}
 
 
 def file_marks(files: Iterable[tuple[Path, str]]) -> dict[str, str]:
@@ -22,7 +23,7 @@ def file_marks(files: Iterable[tuple[Path, str]]) -> dict[str, str]:
     Returns
     -------
         By name ``"8320 bytes, 0123456789abcdef"``: the size, and sha256 of three samples of the bytes; of a pair, of
-        both files.
+        both files, whichever of its names is given.
     """
     return {name: _mark(file) for file, name in files}
 
@@ -39,13 +40,12 @@ def what_changed(then: Mapping[str, str], now: Mapping[str, str]) -> str | None:
 
 def _mark(file: Path) -> str:
     digest = hashlib.sha256()
-    partner = file.with_suffix(_PARTNERS.get(file.suffix.lower(), file.suffix))
-    for path in dict.fromkeys((file, partner)):
-        if path.is_file():
-            size = path.stat().st_size
-            digest.update(f"{size} ".encode())
-            with path.open("rb") as opened:
-                for start in (0, size // 2, size - _SAMPLE):
-                    opened.seek(max(start, 0), os.SEEK_SET)
-                    digest.update(opened.read(_SAMPLE))
-    return f"{file.stat().st_size} bytes, {digest.hexdigest()[:16]}"
+    parts = parts_of(file) or [file]
+    for path in parts:
+        size = path.stat().st_size
+        digest.update(f"{size} ".encode())
+        with path.open("rb") as opened:
+            for start in (0, size // 2, size - _SAMPLE):
+                opened.seek(max(start, 0), os.SEEK_SET)
+                digest.update(opened.read(_SAMPLE))
+    return f"{parts[0].stat().st_size} bytes, {digest.hexdigest()[:16]}"

@@ -256,6 +256,7 @@ def _read(args: argparse.Namespace, plan: Plan) -> dict[str, list[Path]]:
         "what --tune-on reads": files_of(args.tune_on),
         "what --sens-maps reads": [Path(args.sens_maps)] if args.sens_maps else [],
         "what --mask reads": [Path(word) for word in args.mask if is_mask_file(word)],
+        "what --bart-weights reads": [Path(file) for file in args.bart_weights],
         "the weights of a method": [network.file for network in networks if network.file is not None],
         "what --plugin reads": plugin_files(args.plugin),
     }

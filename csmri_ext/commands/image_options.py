@@ -147,7 +147,7 @@ def marks_of_images(args: argparse.Namespace) -> dict[str, str]:
 
 
 def require_room(args: argparse.Namespace, folder: Path, written: Sequence[str]) -> None:
-    """Refuse an output folder among the images, or where an image would be replaced.
+    """Refuse an output folder that holds images, or where an image would be replaced.
 
     Parameters
     ----------
@@ -165,6 +165,6 @@ def require_room(args: argparse.Namespace, folder: Path, written: Sequence[str])
     """
     data = [] if args.data == [PHANTOM] else args.data
     paths = [Path(path) for path in [*data, *(getattr(args, "validation", None) or [])]]
-    require_outside(folder, paths)
     read = [file for file, _ in files_of(paths)] if paths else []  # of folders too: they may lie in that of the run
+    require_outside(folder, paths, read)
     require_apart(existing(folder, written), {"an input": read}, "choose another --out")

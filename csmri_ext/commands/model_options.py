@@ -97,7 +97,7 @@ def _fits(value: Any, option: Option) -> bool:
 def _expected(option: Option) -> str:
     usual = option.default
     if usual is None:
-        return ", or ".join(_EXPECTED[kind] for kind in option.kinds)
+        return ", or ".join(_EXPECTED[kind] for kind in option.kinds if kind in _EXPECTED) or "another value"
     told = _EXPECTED.get(type(usual).__name__, "another type")
     return f"{told}, or none" if option.may_be_none else told
 

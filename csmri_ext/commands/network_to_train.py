@@ -94,10 +94,18 @@ def _constructor(name: str, overrides: dict[str, Any]) -> Any:
 
 
 def _built(name: str, overrides: dict[str, Any], words: Sequence[str]) -> nn.Module:
+    import torch
+
     from csmri_ext.models import build
 
     try:
-        return build(name, overrides)
+        try:
+            return build(name, overrides)
+        except (InputError, MemoryError):
+            raise
+        except Exception:  # its constructor may compute with numbers, which the device meta has not
+            with torch.device("cpu"):
+                return build(name, overrides)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # whatever the options of a network make its constructor do

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from csmri_ext.training import Recipe
 
 PROGRAM = "csmri reproduce"
+_WAY_OUT = "a mask with more lines around the echo helps: --mask FILE"
 DESCRIPTION = """Train and test the networks of a published table on your images, and print both. Killed, the same
 command goes on."""
 PAPER, OURS = "paper", "ours"
@@ -176,7 +177,7 @@ def _reproduce(arguments: list[str], program: str) -> int:
         args.workers,
         args.steps_per_epoch,
     )
-    setup = Setup(device=args.device, workers=provenance.available_cores())
+    setup = Setup(device=args.device, workers=provenance.available_cores(), way_out=_WAY_OUT)
     log.print(_estimate(experiment, training, images, store, args.device), markup=False, highlight=False)
     if args.estimate:
         return 0

@@ -223,18 +223,20 @@ def check_mask(mask: NDArray[np.bool_] | None) -> Iterator[Finding]:
 
 def _calibration(mask: NDArray[np.bool_], kspace: NDArray[Any] | None) -> Finding:
     """Describe the block that sensitivities would be estimated from: of several slices, the one that is worst off."""
-    middle = tuple(n // 2 for n in mask.shape)
-    echoes = [None] if kspace is None else [find_echo(np.where(mask, one, 0)) for one in kspace]
-    return min((_block_around(mask, middle if echo is None else echo[-mask.ndim :]) for echo in echoes), key=_goodness)
+    middle = mask.shape[0] // 2 if mask.ndim == 2 else 0, mask.shape[-1] // 2
+    echoes = [middle] if kspace is None else [find_echo(np.where(mask, one, 0)) for one in kspace]
+    blocks = [(calibration_block(mask, echo), echo) for echo in dict.fromkeys(echoes)]
+    return _of_block(mask, *min(blocks, key=lambda found: _goodness(*found)))
 
 
-def _goodness(finding: Finding) -> tuple[int, int]:
-    return ["note", "OK"].index(finding.level), len(finding.text) if finding.level == "OK" else 0
+def _goodness(block: tuple[slice, ...], echo: tuple[int, int]) -> tuple[bool, bool, int]:
+    """Whether a block has the samples that are needed, whether it has the echo, and its shorter side."""
+    side = min(_sides(block))
+    return side >= SMALLEST_BLOCK, holds(block, echo), side
 
 
-def _block_around(mask: NDArray[np.bool_], echo: tuple[int, ...]) -> Finding:
-    block = calibration_block(mask, echo if mask.ndim == 2 else (0, *echo))  # type: ignore[arg-type]
-    sides = [one.stop - one.start for one in block]
+def _of_block(mask: NDArray[np.bool_], block: tuple[slice, ...], echo: tuple[int, int]) -> Finding:
+    sides, at = _sides(block), echo[-mask.ndim :]
     extent = count(sides[0], "column") if mask.ndim == 1 else " x ".join(map(str, sides))
     if min(sides) < SMALLEST_BLOCK:
         return Finding(
@@ -243,17 +245,21 @@ def _block_around(mask: NDArray[np.bool_], echo: tuple[int, ...]) -> Finding:
             f"fully sampled centre of only {extent}: too small to estimate coil sensitivities from it; --sens-maps "
             "FILE gives them",
         )
-    place = f"row {echo[0]}, column {echo[1]}" if mask.ndim == 2 else f"column {echo[0]}"
-    if not holds(block, echo):  # type: ignore[arg-type]
+    place = f"row {echo[0]}, column {echo[1]}" if mask.ndim == 2 else f"column {echo[1]}"
+    if not holds(block, echo):
         return Finding(
             "note",
             "calibration",
             f"fully sampled centre of {extent}, and the echo, at {place}, is not in it: coil sensitivities are "
             "estimated without it; --sens-maps FILE gives better ones",
         )
-    beside = [abs(at - n // 2) > 1 for at, n in zip(echo, mask.shape, strict=True)]
+    beside = [abs(own - n // 2) > 1 for own, n in zip(at, mask.shape, strict=True)]
     where = f" around the echo at {place}" if any(beside) else ""
     return Finding("OK", "calibration", f"fully sampled centre of {extent}{where}")
+
+
+def _sides(block: tuple[slice, ...]) -> list[int]:
+    return [one.stop - one.start for one in block]
 
 
 def check_padding(kspace: NDArray[Any], mask: NDArray[np.bool_] | None) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from csmri_ext.bridge import FileFormatError
 from csmri_ext.bridge.acquisition import Acquisition, middle_slices
 from csmri_ext.bridge.file_errors import EmptySliceError
+from csmri_ext.bridge.folder_lock import LOCK_FILE
 from csmri_ext.bridge.fourier import center_crop, ifft2c
 from csmri_ext.bridge.load import BY_EXTENSION, Files
 from csmri_ext.progress import note_once
@@ -125,6 +126,8 @@ def open_images(
 
 def files_of(paths: Sequence[str | os.PathLike[str]]) -> list[tuple[Path, str]]:
     """List files, and those of folders, each with a name of its own.
+
+    What lies in the folder of a training or a search, below one that is named, is its result and no image.
 
     Raises
     ------
@@ -240,7 +243,10 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     known = tuple(ending for ending in BY_EXTENSION if ending != ".hdr")  # a .cfl and its .hdr are one file
-    return sorted(file for file in path.rglob("*") if file.is_file() and file.name.lower().endswith(known))
+    below = list(path.rglob("*"))
+    runs = {lock.parent for lock in below if lock.name == LOCK_FILE} - {path}
+    found = [file for file in below if file.name.lower().endswith(known) and file.is_file()]
+    return sorted(file for file in found if not runs.intersection(file.parents))
 
 
 def _fully_sampled(path: Path, reading: Files) -> Acquisition:

@@ -94,7 +94,7 @@ def phantom_shards(
     folder.mkdir(parents=True, exist_ok=True)
     clear_leftovers(folder)
     paths = [folder / f"{settings.name(number)}.npy" for number in range(n_volumes)]
-    require_free(folder, [path.name for path in paths], (_SETTINGS,))
+    require_free(folder, [path.name for path in paths], (_SETTINGS,), "--cache")
     _claim(folder, settings)
     missing = [number for number, path in enumerate(paths) if not path.is_file()]
     ready = n_volumes - len(missing)

@@ -56,8 +56,8 @@ def _of_masks(masks: Sequence[dict[str, Any]]) -> list[str]:
         settings.setdefault(str(entry["setting"]), []).append(entry)
     lines = []
     for title, entries in settings.items():
-        shares = sorted(f"{100 * float(entry['sampled']):.1f}" for entry in entries)
-        share = " to ".join(dict.fromkeys((shares[0], shares[-1])))
+        shares = [100 * float(entry["sampled"]) for entry in entries]
+        share = " to ".join(dict.fromkeys(f"{each:.1f}" for each in (min(shares), max(shares))))
         source = f", of the file {entries[0]['file']}" if "file" in entries[0] else ", seeded by the names of the files"
         lines.append(f"mask {title}: {share} % of the samples{source}")
     return lines

@@ -30,7 +30,7 @@ def what_it_is(path: str | PathLike[str]) -> str:
     for beginning, what in _BEGINNINGS:
         if start.lower().startswith(beginning.lower()):
             return f"; it is {what}"
-    if start[8:10] == b'{"':
+    if start[8:10] == b'{"' and Path(path).suffix != ".safetensors":
         return "; it looks like safetensors: give it a name that ends in .safetensors"
     return _of_archive(path, start)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -77,8 +78,9 @@ def require_counts(constructor: Callable[..., object], overrides: Mapping[str, A
 
 
 def _kinds(annotation: Any) -> tuple[str, ...]:
-    """Take ``"int | None"`` apart; a module without postponed annotations has classes instead of text."""
+    """Take ``"int | None"`` or ``Optional[int]`` apart; without postponed annotations a module has objects, no text."""
     if annotation is inspect.Parameter.empty:
         return ()
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-    return tuple(part.strip() for part in text.split("|")) if text else ()
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    text = re.sub(r"^(?:typing\.)?Optional\[(.*)\]$", r"\1 | None", text)
+    return tuple(part.strip() for part in text.split("|"))

@@ -117,7 +117,8 @@ class Plan:
             ]
         )
         others = [method.name for method in self.methods if found and not method.needs_maps]
-        return [f"{text}; {', '.join(others)}: without" for text in found] if others else found
+        alone = f"{', '.join(others)} alone, without any"
+        return [f"{text}; reconstructed by {alone}" for text in found] if others else found
 
     @property
     def planned(self) -> list[dict[str, Any]]:

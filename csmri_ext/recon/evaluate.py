@@ -16,7 +16,7 @@ from csmri_ext.recon.bart_methods import ecalib_around_echo
 from csmri_ext.recon.methods import Method
 from csmri_ext.recon.problem import Problem
 from csmri_ext.recon.sampling import Sampling
-from csmri_ext.recon.shared_setup import ECALIB, ECALIB_UNCROPPED, FROM_FILE, OWN, WAY_OUT, Setup, estimate_words
+from csmri_ext.recon.shared_setup import ECALIB, ECALIB_UNCROPPED, FROM_FILE, OWN, Setup, estimate_words
 from csmri_ext.recon.volumes import Volume
 from csmri_ext.report.rows import Row
 from csmri_ext.stopping import check_stop
@@ -87,13 +87,13 @@ class Problems:
                 binary=self.setup.bart,
             )
         if self._estimated is None:  # both kinds of maps come of it
-            self._estimated = _estimated(kspace, mask)
+            self._estimated = _estimated(kspace, mask, self.setup.way_out)
         maps, is_object = self._estimated
         return np.where(is_object[:, None], maps, np.complex64(0)) if source == estimate_words(cropped=True) else maps
 
 
 def _estimated(
-    kspace: NDArray[np.complex64], mask: NDArray[np.bool_]
+    kspace: NDArray[np.complex64], mask: NDArray[np.bool_], way_out: str
 ) -> tuple[NDArray[np.complex64], NDArray[np.bool_]]:
     """Estimate maps that are not cropped ``(slices, coils, ny, nx)``, and where the object is ``(slices, ny, nx)``."""
     import torch
@@ -109,7 +109,7 @@ def _estimated(
             maps[i], is_object[i] = found.sens_maps.numpy(), found.is_object.numpy()
         return maps, is_object
     except ValueError as error:
-        raise InputError(f"coil sensitivities: {error}; {WAY_OUT}") from error
+        raise InputError(f"coil sensitivities: {error}; {way_out}") from error
 
 
 def _in_notes(_: str) -> None:

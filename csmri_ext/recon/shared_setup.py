@@ -33,6 +33,8 @@ class Setup:
         See `Problem`.
     weights
         Regularisation weights by mask setting and volume label, then by family.
+    way_out
+        What helps where sensitivities cannot be estimated, or not well, for messages.
     """
 
     seed: int | None = None
@@ -41,6 +43,7 @@ class Setup:
     device: str = "cpu"
     workers: int = 1
     weights: dict[tuple[Sampling, str], dict[str, ChosenWeight]] = field(default_factory=dict)
+    way_out: str = WAY_OUT
 
     def maps_source(self, volume: Volume, sampling: Sampling, method: Method | None = None) -> str | None:
         """Where the coil sensitivities of a volume come from; None for one coil.
@@ -85,7 +88,7 @@ class Setup:
         if self.maps_source(volume, sampling) in (None, FROM_FILE, ECALIB):
             return None
         reason = self._shortfall(volume, sampling)
-        return f"{reason}; {WAY_OUT}" if reason else None
+        return f"{reason}; {self.way_out}" if reason else None
 
     def _shortfall(self, volume: Volume, sampling: Sampling) -> str | None:
         from csmri_ext.physics import calibration_shortfall
@@ -110,7 +113,7 @@ class Setup:
         if outside:
             return (
                 f"the echo of {outside} of {len(echoes)} slices lies outside the fully sampled block: coil "
-                f"sensitivities are estimated without it; {WAY_OUT}"
+                f"sensitivities are estimated without it; {self.way_out}"
             )
         rolls = [calibration_offset(mask, shape, echo) for echo in _different(echoes)] if source == ECALIB else []
         dy, dx = (max((abs(roll[axis]) for roll in rolls), default=0) for axis in (0, 1))

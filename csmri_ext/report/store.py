@@ -300,9 +300,11 @@ class Store:
     def _merged(then: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
         """Provenance of several runs into one folder: the newest counts, lists are joined, other runs are named."""
         merged = {**then, **now}
-        for key in ("masks", "planned"):
-            if key in then or key in now:
-                merged[key] = [*then.get(key, []), *(e for e in now.get(key, []) if e not in then.get(key, []))]
+        masks = {(e["setting"], e["volume"]): e for e in (*then.get("masks", []), *now.get("masks", []))}
+        merged["masks"] = list(masks.values())  # each once, however a version described it
+        if "planned" in then or "planned" in now:
+            planned = then.get("planned", [])
+            merged["planned"] = [*planned, *(e for e in now.get("planned", []) if e not in planned)]
         if "tuning" in then or "tuning" in now:
             merged["tuning"] = {**then.get("tuning", {}), **now.get("tuning", {})}
         runs = [*then.get("earlier_runs", []), {key: then.get(key) for key in ("date", "command")}]

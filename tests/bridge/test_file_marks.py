@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from csmri_ext.bridge import write_cfl
 from csmri_ext.bridge.file_marks import file_marks, what_changed
 
 SIZE = 100_000
@@ -32,3 +34,9 @@ def test_a_copy_elsewhere_is_the_same_and_the_header_of_a_pair_counts(tmp_path: 
     assert mark(tmp_path / "a/x.cfl") == mark(tmp_path / "b/x.cfl")
     (tmp_path / "b/x.hdr").write_text("1 1 1")
     assert mark(tmp_path / "a/x.cfl") != mark(tmp_path / "b/x.cfl")
+
+
+def test_a_pair_of_bart_has_one_mark_by_each_of_its_names(tmp_path: Path) -> None:
+    write_cfl(tmp_path / "x.cfl", np.ones((4, 2), np.complex64))
+    marks = {mark(tmp_path / name)["name"] for name in ("x", "x.cfl", "x.hdr")}
+    assert len(marks) == 1 and marks.pop().startswith("64 bytes, ")

@@ -10,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from csmri_ext import models
+from csmri_ext import models, plugins
 from csmri_ext.commands.train import main
 from csmri_ext.models import Description, save_weights
 from csmri_ext.phantom import write_phantom
+from csmri_ext.recon import methods
 
 SMALL = {"cascades": 2, "cells": 1, "channels": 8}
 SIZES = ["--set", "cascades=2", "cells=1", "channels=8"]
@@ -80,3 +81,30 @@ def test_training_starts_from_the_mu_of_the_file(capsys: pytest.CaptureFixture[s
     assert models.load("back/nasn_2nodes.safetensors").data_steps.log_mu.exp().tolist() == pytest.approx(
         [0.3, 0.02], rel=1e-3
     )  # type: ignore[union-attr]
+
+
+def test_a_network_whose_constructor_computes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    methods.load_all()
+    monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
+    monkeypatch.setattr(plugins, "_PLUGINS", dict(plugins._PLUGINS))
+    Path("computing.py").write_text(
+        "import torch\n"
+        "from csmri_ext.nn import Reconstructor\n"
+        "from csmri_ext.recon.methods import register_network\n"
+        "class Computing(Reconstructor):\n"
+        "    def __init__(self, count: int = 2) -> None:\n"
+        "        super().__init__()\n"
+        "        self.steps = torch.nn.ParameterList([float(x) * torch.ones(1) for x in torch.linspace(1, 2, count)])\n"
+        "    def reconstruct(self, encoding, image):\n"
+        "        return image * sum(self.steps)\n"
+        "def register():\n"
+        "    register_network('computing', lambda name, **options: Computing(**options), 'a sum')\n"
+    )
+    words = ["--plugin", "computing:register", "--model", "computing", "--data", "data", "--out", "run", *QUICK]
+    assert main([*words, "--set", "count=3"]) == 0
+    assert len(load_file("run/computing.safetensors")) == 3
+    capsys.readouterr()
+    assert main([*words[:-2], "--out", "other", "--set", "count=-1"]) == 2
+    assert "computing with count=-1: " in capsys.readouterr().err and not Path("other").exists()

@@ -188,11 +188,13 @@ def knee(folder: str, seed: int) -> str:
 
 
 @pytest.mark.parametrize("command", LEARN)
-def test_runs_do_not_lie_among_their_images_nor_replace_one(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_do_not_lie_where_their_images_are_nor_replace_one(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("lightning")
     data = knee("a", 0)
-    said = refused(capsys, *LEARN[command], "--data", data, "--out", f"{data}/run")
-    assert "a/knee/run lies in a/knee, which is searched for images" in said
+    said = refused(capsys, *LEARN[command], "--data", data, "--out", data)
+    assert "a/knee holds a/knee/0.npy and is searched for images" in said
     own = {"train": "curves.png", "search": "cell.png"}[command]
     Path("run").mkdir()
     Path("run", own).write_bytes(b"mine")
@@ -213,6 +215,9 @@ def test_other_images_of_the_same_names(command: str, capsys: pytest.CaptureFixt
     words = [*LEARN[command], "--device", "cpu", "--axes", "slice y x", "--slices", "50%", "--out", "run"]
     assert main([*words, "--data", knee("a", 0)]) == 0
     assert main([*words, "--data", knee("copied", 0)]) == 0
+    inside = [*words[:-1], "copied/run"]
+    assert main([*inside, "--data", "copied"]) == 0
+    assert main([*inside, "--data", "copied"]) == 0  # not of its own figures
     capsys.readouterr()
     assert main([*words, "--data", knee("b", 7)]) == 2
     assert "on other data of this name (0.npy is another file now): choose another folder" in capsys.readouterr().err

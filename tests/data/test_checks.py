@@ -67,3 +67,11 @@ def test_the_calibration_region_lies_around_the_echo(band: int, echo: int, level
     plane = np.tile(mask, (64, 1)) & (np.abs(np.arange(64) - 32) < 20)[:, np.newaxis]
     *_, finding = check_sampling(plane, kspace=kspace)
     assert finding.level == level
+
+
+def test_the_calibration_region_is_that_of_the_worst_slice() -> None:
+    centred = fft2c(disc().astype(np.complex64))
+    mask = np.zeros(64, bool)
+    mask[26:38] = mask[45:50] = True
+    *_, finding = check_sampling(mask, kspace=np.stack([centred, np.roll(centred, 15, -1)])[:, np.newaxis])
+    assert (finding.level, finding.text) == ("OK", "fully sampled centre of 5 columns around the echo at column 47")

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from csmri_ext.bridge import FileFormatError, write_cfl
+from csmri_ext.bridge.folder_lock import LOCK_FILE
 from csmri_ext.bridge.fourier import fft2c
 from csmri_ext.data import Images, ImageVolume, evenly_spaced, open_images, split_by_volume
+from csmri_ext.data.images import files_of
 from csmri_ext.phantom import phantom_volume, write_phantom
 
 
@@ -84,6 +86,15 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
     np.testing.assert_allclose(images[1], phantom_volume(4, 32, 1)[1], atol=1e-6)  # phases kept
     np.testing.assert_allclose(images[-1], np.abs(volume[1]), atol=1e-6)
     assert open_images([tmp_path], slices=0.5).volumes == ["deep/one.h5"] * 2 + ["three.cfl", "two.npy"]
+
+
+def test_what_a_run_left_among_the_images_is_none(tmp_path: Path) -> None:
+    for name in ("one.npy", "run/cells/epoch_001.npy", "other/two.npy"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / name, np.ones((1, 8, 8)))
+    (tmp_path / "run" / LOCK_FILE).touch()
+    assert [name for _, name in files_of([tmp_path])] == ["one.npy", "other/two.npy"]
+    assert [name for _, name in files_of([tmp_path / "run"])] == ["epoch_001.npy"]  # where it is asked for
 
 
 def test_several_coils_give_their_root_sum_of_squares(tmp_path: Path) -> None:

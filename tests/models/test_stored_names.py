@@ -122,6 +122,15 @@ def test_what_a_foreign_file_is(name: str, content: bytes, what: str, tmp_path: 
         models.load(tmp_path / name, "hqs")
 
 
+def test_a_file_that_is_cut_off_is_what_its_name_says(tmp_path: Path) -> None:
+    save_file({"weight": torch.ones(400)}, tmp_path / "w.safetensors")
+    content = (tmp_path / "w.safetensors").read_bytes()
+    for size in (40, 800):
+        (tmp_path / "w.safetensors").write_bytes(content[:size])
+        with pytest.raises(InputError, match=r"w\.safetensors: not a whole safetensors file \([^)]*\)$"):
+            models.load(tmp_path / "w.safetensors", "hqs")
+
+
 def test_foreign_files_of_torch_and_numpy(tmp_path: Path) -> None:
     layer = nn.Linear(2, 2)
     torch.save(layer, tmp_path / "module.pt")

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from csmri_ext.bridge import Acquisition
+from csmri_ext.errors import InputError
 from csmri_ext.phantom import phantom_acquisition
+from csmri_ext.recon.evaluate import Problems, evaluate
+from csmri_ext.recon.methods import get
 from csmri_ext.recon.sampling import OWN_MASK, Sampling
 from csmri_ext.recon.shared_setup import ECALIB, Setup
 from csmri_ext.recon.volumes import Volume
@@ -62,3 +65,8 @@ def test_few_lines_around_the_echo_are_refused_with_the_way_out() -> None:
     scan = volume((0, 0), band=24)
     reason = Setup().maps_impossible(scan, OWN)
     assert reason is not None and reason.endswith("need at least 4 x 4; --sens-maps FILE gives them")
+    setup = Setup(way_out="another mask helps")
+    assert str(setup.maps_impossible(scan, OWN)).endswith("need at least 4 x 4; another mask helps")
+    assert str(setup.echo_note(volume((0, 11)), OWN)).endswith("estimated without it; another mask helps")
+    with pytest.raises(InputError, match="another mask helps"):
+        evaluate(get("zero-filled"), scan, OWN, Problems(setup), lambda _: None)

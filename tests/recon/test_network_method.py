@@ -227,7 +227,7 @@ def test_a_network_that_needs_no_sensitivities_runs_where_there_are_none(
     assert alone["kspace_residual"] is None and alone["psnr"] > 0
     assert "espirit" in rows["own", 2]["details"]["sens_maps"] and rows["own", 2]["kspace_residual"] > 0
     (note,) = [note for note in document["provenance"]["notes"] if note.startswith("left out: ")]
-    assert note.endswith("need at least 4 x 4; --sens-maps FILE gives them; own: without")
+    assert note.endswith("need at least 4 x 4; --sens-maps FILE gives them; reconstructed by own alone, without any")
     capsys.readouterr()
     single = ["coils.h5", "own.npy", "--acceleration", "16", *words]
     assert recon.main([*single, "--method", "own"]) == 0

@@ -44,6 +44,15 @@ def test_row_reads_back_with_its_images(store: Store) -> None:
     assert again.find("tv", "random", 8.0, "a.png") is None
 
 
+def test_a_mask_that_is_described_in_another_way_stays_one(store: Store) -> None:
+    store.add(row(), image())
+    again = Store(store.folder, SETTINGS, INPUTS, [{**MASKS[0], "center": [9]}, {**MASKS[0], "setting": "random 8x"}])
+    again.resume()
+    again.write()
+    masks = json.loads((store.folder / "results.json").read_text())["provenance"]["masks"]
+    assert masks == again.provenance["masks"] == [{**MASKS[0], "center": [9]}, {**MASKS[0], "setting": "random 8x"}]
+
+
 def test_images_lie_as_bart_expects(store: Store) -> None:
     store.add(row(), image())
     (path,) = store.recons.glob("*.cfl")
