@@ -57,7 +57,7 @@ def load_ista_net_plus(path: str | os.PathLike[str]) -> ISTANetPlus:
         named.
     """
     state = read_weights(path)
-    prefix = next((name.removesuffix(_FIRST) for name in state if name.endswith(_FIRST)), "module.")
+    prefix = _before(state, _FIRST, "module.")
     features = _expect(path, state, f"{prefix}{_FIRST}", ndim=4)
     before = f"{prefix}fcs."
     stages = len({name.removeprefix(before).split(".")[0] for name in state if name.startswith(before)})
@@ -92,7 +92,7 @@ def load_unet_fastmri(path: str | os.PathLike[str]) -> UNetFastMRI:
     """
     state = read_weights(path)
     wanted = "down_sample_layers.0.layers.0.weight"
-    prefix = next((name.removesuffix(wanted) for name in state if name.endswith(wanted)), "")
+    prefix = _before(state, wanted, "")
     first = _expect(path, state, f"{prefix}{wanted}", ndim=4)
     levels = {
         name.split(".")[prefix.count(".") + 1] for name in state if name.startswith(f"{prefix}down_sample_layers.")
@@ -126,7 +126,7 @@ def load_e2e_varnet(path: str | os.PathLike[str]) -> E2EVarNet:
     """
     state = read_weights(path)
     wanted = "cascades.0.model.unet.down_sample_layers.0.layers.0.weight"
-    prefix = next((name.removesuffix(wanted) for name in state if name.endswith(wanted)), "")
+    prefix = _before(state, wanted, "")
     # beside the network a checkpoint has the window of the SSIM loss
     state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     state = {name: value for name, value in state.items() if not re.fullmatch(r"cascades\.\d+\.zero", name)}
@@ -177,6 +177,12 @@ def assign(
     if difference:
         raise InputError(f"{path}: weights of another network: {difference}")
     model.load_state_dict({name: state[theirs] for theirs, name in published.items()})
+
+
+def _before(state: Mapping[str, Tensor], wanted: str, otherwise: str) -> str:
+    """Return what stands before the first name that ends so."""
+    found = [name.removesuffix(wanted) for name in state if name.endswith(wanted)]
+    return found[0] if found else otherwise
 
 
 def _expect(path: str | os.PathLike[str], state: Mapping[str, Tensor], name: str, ndim: int) -> Tensor:

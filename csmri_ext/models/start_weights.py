@@ -160,6 +160,6 @@ def _layers(names: Sequence[str], whole: Mapping[str, Tensor]) -> list[str]:
         parts = name.split(".")
         parents = [".".join(parts[:n]) for n in range(1, len(parts))]
         inside = {parent: {key for key in whole if key.startswith(f"{parent}.")} for parent in parents}
-        layer = next((parent for parent, keys in inside.items() if len(keys) > 1 and keys <= chosen), None)
-        found[f"{name} {tuple(whole[name].shape)}" if layer is None else layer] = None
+        layers = [parent for parent, keys in inside.items() if len(keys) > 1 and keys <= chosen]
+        found[layers[0] if layers else f"{name} {tuple(whole[name].shape)}"] = None
     return list(found)
