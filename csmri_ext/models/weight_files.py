@@ -102,7 +102,7 @@ def load_shipped_weights(model: nn.Module, name: str) -> None:
     Parameters
     ----------
     model
-        Changed in place.
+        Changed in place. Where mu of its data steps is learned and a constant of the weights, it stays as it is.
     name
         Of the model.
 
@@ -111,8 +111,9 @@ def load_shipped_weights(model: nn.Module, name: str) -> None:
     InputError
         If none come with this version, or they do not fit the model.
     """
+    mu = {key: value for key, value in model.state_dict().items() if key.rpartition(".")[2] == "log_mu"}
     with as_file(_shipped(name)) as path:
-        load_weights(model, path)
+        assign(model, {**mu, **_read(path)}, path)
 
 
 def shipped_settings(name: str) -> dict[str, Any]:

@@ -157,3 +157,11 @@ def test_a_graph_equals_the_model(name: str) -> None:
         run(kspace[0, :, :32], mask)
     with pytest.raises(ValueError, match=r"model\.eval"):
         graphed(model.train(), (kspace[0], mask))
+
+
+def test_mu_of_shipped_weights_can_be_learned_from_where_it_is() -> None:
+    constant, learned = (create("nasn_knee", pretrained=True, **how) for how in ({}, {"trainable_mu": True}))
+    torch.testing.assert_close(learned.data_steps.log_mu, constant.data_steps.log_mu)
+    assert isinstance(learned.data_steps.log_mu, torch.nn.Parameter)
+    for name, weight in constant.state_dict().items():
+        torch.testing.assert_close(learned.state_dict()[name], weight, rtol=0, atol=0)
