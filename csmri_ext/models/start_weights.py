@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from csmri_ext.errors import InputError
 from csmri_ext.models.description import read_description
 from csmri_ext.models.stored_names import named_as
-from csmri_ext.models.weight_files import read_weights
+from csmri_ext.models.weight_files import LOG_MU, learned_mu, read_weights
 from csmri_ext.plugins import plugins
 
 SHOWN = 6  # layers in a line
-_LOG_MU = "log_mu"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Start:
         of_mu
             What is said of mu, see `mu_of`; the parameters that have it are then no misfits.
         """
-        misfits = [text for text in self.misfits if not (of_mu and _LOG_MU in text)]
+        misfits = [text for text in self.misfits if not (of_mu and LOG_MU in text)]
         more = len(misfits) - SHOWN
         rest = "; ".join(misfits[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
         texts = [of_mu] if of_mu else []
@@ -137,7 +136,7 @@ def mu_of(path: str | PathLike[str], *, learns: bool) -> tuple[Any, str]:
         A file that cannot be read.
     """
     mu = read_description(path).overrides.get("mu")
-    learned = [weight for name, weight in read_weights(path).items() if name.rpartition(".")[2] == _LOG_MU]
+    learned = list(learned_mu(read_weights(path)).values())
     if not learned:
         how = "where its learning starts" if learns else "as constants"
         return mu, "" if mu is None else f"mu {_written(mu)} of the file, {how}"

@@ -20,6 +20,8 @@ from csmri_ext.models.foreign_files import what_it_is
 from csmri_ext.models.stored_names import differences, named_as
 from csmri_ext.models.torch_files import read_checkpoint
 
+LOG_MU = "log_mu"  # last part of the name of a learned mu
+
 
 def save_weights(model: nn.Module, path: str | PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
     """Write parameters and buffers of a model; equal weights and metadata give equal bytes.
@@ -111,9 +113,13 @@ def load_shipped_weights(model: nn.Module, name: str) -> None:
     InputError
         If none come with this version, or they do not fit the model.
     """
-    mu = {key: value for key, value in model.state_dict().items() if key.rpartition(".")[2] == "log_mu"}
     with as_file(_shipped(name)) as path:
-        assign(model, {**mu, **_read(path)}, path)
+        assign(model, {**learned_mu(model.state_dict()), **_read(path)}, path)
+
+
+def learned_mu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Find mu of data steps among weights, by its names; none where it is a constant (`csmri_ext.nn.ProximalSteps`)."""
+    return {key: tensor for key, tensor in state.items() if key.rpartition(".")[2] == LOG_MU}
 
 
 def shipped_settings(name: str) -> dict[str, Any]:
